@@ -1,0 +1,122 @@
+//! The world, in one small trait: a directory of files, with *sync* as a verb of its own.
+//!
+//! Everything above this module believes exactly what is written here about a disk:
+//!
+//! * bytes written survive power loss only once [`StorageFile::sync`] of that file has returned `Ok`;
+//! * names (create, rename, remove) survive only once [`Storage::sync_dir`] has returned `Ok`;
+//! * after a failed sync nothing is known about the bytes it should have covered, and a second sync that
+//!   succeeds proves nothing about them.
+
+use std::{fmt, io};
+
+/// One directory that holds one log. Whoever holds a value of this type owns the directory: real
+/// directories are locked when they are opened and unlocked when the value is dropped (promise P20).
+pub trait Storage: Send + Sync + fmt::Debug {
+    /// The regular files of the directory, in no particular order.
+    fn list(&self) -> io::Result<Vec<FileEntry>>;
+
+    /// Creates `name`, which must not exist, for reading and writing.
+    fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>>;
+
+    /// Opens `name`, which must exist, for reading and writing.
+    fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>>;
+
+    /// Renames `from` to `to`; fails with [`io::ErrorKind::AlreadyExists`] rather than replace a file.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes `name`.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes every create, rename and remove so far durable.
+    fn sync_dir(&self) -> io::Result<()>;
+
+    /// Bytes that can still be allocated.
+    fn free_bytes(&self) -> io::Result<u64>;
+
+    /// What kind of file system this is.
+    fn medium(&self) -> Medium;
+
+    /// The path or name of the directory, for messages.
+    fn location(&self) -> String;
+}
+
+/// One open file of a [`Storage`].
+pub trait StorageFile: Send + Sync + fmt::Debug {
+    /// Its size in bytes.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Reads at `offset` into `buffer`; may read less than asked, and reads nothing at the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes at `offset`; may write less than asked. Nothing of it is durable before [`Self::sync`].
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Cuts or extends (with zeros) the file.
+    fn set_size(&self, size: u64) -> io::Result<()>;
+
+    /// Makes everything written so far, and the size, durable (`fdatasync`).
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A file in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileEntry {
+    /// Its name, without any folder.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// What kind of file system a directory lies on, as far as a log has to care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Medium {
+    /// Files are overwritten in place (ext4, XFS): zero-filled and recycled segments pay.
+    InPlace,
+    /// Every write goes to a new place (btrfs, zfs): zero-filling and recycling are useless.
+    CopyOnWrite,
+    /// A memory file system (tmpfs, ramfs): nothing on it survives power loss.
+    Memory,
+}
+
+/// Reads exactly `buffer.len()` bytes, going on after short reads and `EINTR`.
+///
+/// # Errors
+/// [`io::ErrorKind::UnexpectedEof`] if the file ends before; otherwise the error of the read.
+pub fn read_exact_at(
+    file: &dyn StorageFile,
+    mut buffer: &mut [u8],
+    mut offset: u64,
+) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match file.read_at(buffer, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                buffer = &mut buffer[read..];
+                offset += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of `bytes`, going on after short writes and `EINTR`, which are not faults.
+///
+/// # Errors
+/// [`io::ErrorKind::WriteZero`] if the file takes nothing more; otherwise the error of the write.
+pub fn write_all_at(file: &dyn StorageFile, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write_at(bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                bytes = &bytes[written..];
+                offset += written as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
