@@ -1,0 +1,595 @@
+//! Walks the frames of one segment and says how the segment ends.
+//!
+//! The [`Scanner`] reads nothing itself: it says which bytes it wants and is shown them, so it needs
+//! memory for one frame only and can be fed from a file, a simulated disk, or a fuzzer.
+//!
+//! Where the sound frames end, what stands there decides, together with one question: is there a sound
+//! frame of this life of the segment further on? Every frame is synced before the next one is written,
+//! so a later frame proves that what lies before it was durable once, and is damaged now.
+//!
+//! | position | what stands there | later frame | verdict |
+//! |---|---|---|---|
+//! | middle segment, before its live end | anything | any | damage |
+//! | last segment | anything | yes | damage |
+//! | last segment | nothing | no | clean |
+//! | last segment | bytes of an earlier life | no | clean |
+//! | last segment | a torn frame | no | torn tail |
+//! | last segment | a sound frame out of order | no | damage |
+
+use std::ops::Range;
+
+use super::frame::{FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader, carries_salt};
+use super::segment::SegmentHeader;
+use crate::lsn::{Epoch, Lsn};
+
+/// How far a [`Scanner`] has to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// To exactly this LSN, the live end of a segment that is followed by another one.
+    LiveEnd(Lsn),
+    /// To the end of the log: this is the last segment, the only one that may have a torn tail.
+    Tail,
+}
+
+/// What a [`Scanner`] found in the bytes it was shown.
+#[derive(Debug)]
+pub enum Seen<'a> {
+    /// Nothing yet: ask it what it wants next.
+    More,
+    /// The next sound frame.
+    Frame(Frame<'a>),
+    /// The segment ends here.
+    End(Ending),
+}
+
+/// Where and how the sound frames of a segment end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The offset behind the last sound frame.
+    pub offset: u64,
+    /// The LSN that would have come next.
+    pub next_lsn: Lsn,
+    /// What to make of it.
+    pub verdict: Verdict,
+}
+
+/// How a segment ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing of this life stands behind the last sound frame, or the live end was reached.
+    Clean,
+    /// An unfinished write stands behind the last sound frame. It is cut.
+    TornTail(TornTail),
+    /// Acknowledged records are damaged. It is refused.
+    Damage {
+        /// What is wrong with the bytes at the offset.
+        fault: FrameFault,
+        /// A later sound frame that proves that they were durable once, if there is one.
+        proof: Option<u64>,
+    },
+}
+
+/// An unfinished write at the end of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// What is wrong with it.
+    pub reason: FrameFault,
+    /// How many bytes it takes, from the first block to the last one that is not blank.
+    pub bytes: u64,
+    /// Whether it may be a frame that was acknowledged and damaged later: no later byte vouches for
+    /// the very last frame. Only an empty frame is known to hold nothing.
+    pub possibly_acknowledged: bool,
+}
+
+/// What stands where the sound frames end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stands {
+    Nothing,
+    EarlierLife,
+    Torn,
+    OutOfOrder,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Clean,
+    TornTail,
+    Damage,
+}
+
+/// One line of the table: is it the last segment, what stands there, is there a later frame.
+/// `None` is "any".
+type Row = (Option<bool>, Option<Stands>, Option<bool>, Kind);
+
+const VERDICTS: [Row; 6] = [
+    (Some(false), None, None, Kind::Damage),
+    (Some(true), None, Some(true), Kind::Damage),
+    (Some(true), Some(Stands::Nothing), Some(false), Kind::Clean),
+    (
+        Some(true),
+        Some(Stands::EarlierLife),
+        Some(false),
+        Kind::Clean,
+    ),
+    (Some(true), Some(Stands::Torn), Some(false), Kind::TornTail),
+    (
+        Some(true),
+        Some(Stands::OutOfOrder),
+        Some(false),
+        Kind::Damage,
+    ),
+];
+
+fn matches(row: &Row, last: bool, stands: Stands, later: bool) -> bool {
+    row.0.is_none_or(|want| want == last)
+        && row.1.is_none_or(|want| want == stands)
+        && row.2.is_none_or(|want| want == later)
+}
+
+/// The table covers every case exactly once; a test enumerates them. Damage is the safe answer.
+fn judge(last: bool, stands: Stands, later: bool) -> Kind {
+    VERDICTS
+        .iter()
+        .find(|row| matches(row, last, stands, later))
+        .map_or(Kind::Damage, |row| row.3)
+}
+
+/// What the next frame must agree with (V7).
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    salt: u64,
+    epoch: Epoch,
+    next_lsn: Lsn,
+    chain: u32,
+    closed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// Wants the first block of a frame.
+    Header,
+    /// Wants the whole frame.
+    Body(FrameHeader),
+    /// Looks for a later sound frame behind the place where the sound ones end.
+    Hunt(Hunt),
+    Done,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Hunt {
+    fault: FrameFault,
+    stands: Stands,
+    /// Where to look next.
+    at: u64,
+    /// Behind the last block that is not blank.
+    evidence_end: u64,
+    known_empty: bool,
+}
+
+/// How much of the file the hunt for a later frame looks at in one go.
+const HUNT_WINDOW: u64 = 256 * 1024;
+
+/// Walks the frames of one segment. See the [module](self).
+#[derive(Clone, Debug)]
+pub struct Scanner {
+    segment: SegmentHeader,
+    len: u64,
+    until: Until,
+    offset: u64,
+    expected: Option<Expected>,
+    state: State,
+}
+
+impl Scanner {
+    /// A scanner for the segment with this header, in a file of `file_len` bytes.
+    pub fn new(segment: SegmentHeader, file_len: u64, until: Until) -> Self {
+        Scanner {
+            segment,
+            len: if segment.growing {
+                file_len
+            } else {
+                file_len.min(segment.size)
+            },
+            until,
+            offset: u64::from(segment.place.block_size),
+            expected: None,
+            state: State::Header,
+        }
+    }
+
+    /// The offset behind the last sound frame so far.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The bytes to show it next, or `None` once the end was found. The range may reach beyond the end
+    /// of the file; then it is to be shown what there is.
+    pub fn wants(&self) -> Option<Range<u64>> {
+        let block = u64::from(self.segment.place.block_size);
+        match &self.state {
+            State::Header => Some(self.offset..self.offset + block),
+            State::Body(header) => {
+                Some(self.offset..self.offset + header.frame_len(&self.segment.place))
+            }
+            State::Hunt(hunt) => Some(hunt.at..hunt.at.saturating_add(HUNT_WINDOW).min(self.len)),
+            State::Done => None,
+        }
+    }
+
+    /// Shows it the bytes that it wanted.
+    pub fn see<'a>(&mut self, bytes: &'a [u8]) -> Seen<'a> {
+        match self.state {
+            State::Header => self.see_header(bytes),
+            State::Body(header) => self.see_body(header, bytes),
+            State::Hunt(hunt) => self.see_window(hunt, bytes),
+            State::Done => Seen::End(self.ending(Verdict::Clean)),
+        }
+    }
+
+    fn see_header<'a>(&mut self, bytes: &'a [u8]) -> Seen<'a> {
+        if let (Until::LiveEnd(end), Some(expected)) = (self.until, self.expected)
+            && expected.next_lsn > end
+        {
+            return self.end(Verdict::Clean);
+        }
+        match FrameHeader::decode(bytes, &self.segment.place, self.offset, self.len) {
+            Ok(header) => {
+                self.state = State::Body(header);
+                Seen::More
+            }
+            Err(fault) => {
+                let stands = self.what_stands(fault, bytes);
+                self.stop(fault, stands, None)
+            }
+        }
+    }
+
+    fn see_body<'a>(&mut self, header: FrameHeader, bytes: &'a [u8]) -> Seen<'a> {
+        let checked = Frame::check(header, self.offset, bytes)
+            .and_then(|frame| self.follows(&frame).map(|expected| (frame, expected)));
+        match checked {
+            Ok((frame, expected)) => {
+                self.expected = Some(expected);
+                self.offset += header.frame_len(&self.segment.place);
+                self.state = State::Header;
+                Seen::Frame(frame)
+            }
+            Err(fault @ (FrameFault::Order { .. } | FrameFault::Records)) => {
+                self.stop(fault, Stands::OutOfOrder, Some(header))
+            }
+            Err(fault) => self.stop(fault, Stands::Torn, Some(header)),
+        }
+    }
+
+    /// V7, and what the frame after this one must agree with.
+    fn follows(&self, frame: &Frame<'_>) -> Result<Expected, FrameFault> {
+        let header = &frame.header;
+        let wrong = |what| Err(FrameFault::Order { what });
+        match self.expected {
+            None if header.start.is_none() => return wrong("kind, it is no start frame"),
+            Some(_) if header.start.is_some() => return wrong("kind, it is a start frame"),
+            Some(expected) if expected.closed => return wrong("place, the log was closed"),
+            Some(expected) if expected.salt != header.salt => return wrong("salt"),
+            Some(expected) if expected.epoch != header.epoch => return wrong("epoch"),
+            Some(expected) if expected.next_lsn != header.first_lsn => return wrong("first LSN"),
+            Some(expected) if expected.chain != header.chain => return wrong("chain"),
+            _ => {}
+        }
+        if let Until::LiveEnd(end) = self.until
+            && header.count > 0
+            && header.last_lsn() > end
+        {
+            return wrong("place, it crosses the live end");
+        }
+        Ok(Expected {
+            salt: header.salt,
+            epoch: header.epoch,
+            next_lsn: header.next_lsn,
+            chain: if header.count > 0 {
+                frame.checksum
+            } else {
+                header.chain
+            },
+            closed: header.close,
+        })
+    }
+
+    fn what_stands(&self, fault: FrameFault, bytes: &[u8]) -> Stands {
+        let recycled = self.segment.recycled;
+        let at_start = self.expected.is_none();
+        let ours = self
+            .expected
+            .is_some_and(|expected| carries_salt(bytes, expected.salt));
+        match fault {
+            _ if bytes.is_empty() || self.offset >= self.len => Stands::Nothing,
+            FrameFault::EarlierLife { .. } if recycled => Stands::EarlierLife,
+            // A recycled file is prepared with a blank first block, so there even strange bytes are ours.
+            FrameFault::Magic if recycled && !ours && !at_start => Stands::EarlierLife,
+            FrameFault::Magic if is_blank(bytes) => Stands::Nothing,
+            FrameFault::PastEnd if is_blank(bytes) => Stands::Nothing,
+            _ => Stands::Torn,
+        }
+    }
+
+    /// The sound frames end here. In the last segment, look for a later one before judging.
+    fn stop<'a>(
+        &mut self,
+        fault: FrameFault,
+        stands: Stands,
+        header: Option<FrameHeader>,
+    ) -> Seen<'a> {
+        if matches!(self.until, Until::LiveEnd(_)) {
+            return self.end(Verdict::Damage { fault, proof: None });
+        }
+        let block = u64::from(self.segment.place.block_size);
+        let frame_len = header.map_or(block, |header| header.frame_len(&self.segment.place));
+        let next = self.offset.saturating_add(frame_len);
+        let torn = matches!(stands, Stands::Torn | Stands::OutOfOrder);
+        let hunt = Hunt {
+            fault,
+            stands,
+            at: next,
+            evidence_end: if torn {
+                next.min(self.len)
+            } else {
+                self.offset
+            },
+            known_empty: header.is_some_and(|header| header.count == 0),
+        };
+        self.go_on_hunting(hunt)
+    }
+
+    fn see_window<'a>(&mut self, mut hunt: Hunt, bytes: &'a [u8]) -> Seen<'a> {
+        let place = self.segment.place;
+        for (offset, block) in (hunt.at..)
+            .step_by(place.block_size as usize)
+            .zip(bytes.chunks(place.block_size as usize))
+        {
+            if FrameHeader::decode(block, &place, offset, self.len).is_ok() {
+                return self.judge(hunt, Some(offset));
+            }
+            // What is not blank in a file that was filled with zeros was written in this life.
+            if !self.segment.recycled && !is_blank(block) {
+                if hunt.stands == Stands::Nothing {
+                    hunt.stands = Stands::Torn;
+                }
+                hunt.evidence_end = offset + block.len() as u64;
+            }
+        }
+        hunt.at = if bytes.is_empty() {
+            self.len
+        } else {
+            hunt.at + bytes.len() as u64
+        };
+        self.go_on_hunting(hunt)
+    }
+
+    fn go_on_hunting<'a>(&mut self, hunt: Hunt) -> Seen<'a> {
+        if hunt.at >= self.len {
+            return self.judge(hunt, None);
+        }
+        self.state = State::Hunt(hunt);
+        Seen::More
+    }
+
+    fn judge<'a>(&mut self, hunt: Hunt, proof: Option<u64>) -> Seen<'a> {
+        let verdict = match judge(true, hunt.stands, proof.is_some()) {
+            Kind::Clean => Verdict::Clean,
+            Kind::Damage => Verdict::Damage {
+                fault: hunt.fault,
+                proof,
+            },
+            Kind::TornTail => Verdict::TornTail(TornTail {
+                reason: hunt.fault,
+                bytes: hunt.evidence_end - self.offset,
+                possibly_acknowledged: !hunt.known_empty,
+            }),
+        };
+        self.end(verdict)
+    }
+
+    fn end<'a>(&mut self, verdict: Verdict) -> Seen<'a> {
+        self.state = State::Done;
+        Seen::End(self.ending(verdict))
+    }
+
+    fn ending(&self, verdict: Verdict) -> Ending {
+        let next_lsn = self
+            .expected
+            .map_or(Lsn::NONE, |expected| expected.next_lsn);
+        Ending {
+            offset: self.offset,
+            next_lsn,
+            verdict,
+        }
+    }
+}
+
+fn is_blank(bytes: &[u8]) -> bool {
+    let (chunks, rest) = bytes.as_chunks::<FRAME_CHUNK>();
+    chunks.iter().all(|chunk| *chunk == [0; FRAME_CHUNK]) && rest.iter().all(|byte| *byte == 0)
+}
+
+/// Compared in one go when looking for blank blocks.
+const FRAME_CHUNK: usize = 64;
+
+const _: () = assert!(FRAME_HEADER_LEN <= super::MIN_BLOCK_SIZE as usize);
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::tests::{PLACE, header};
+    use super::super::frame::{FrameBuffer, Start};
+    use super::*;
+
+    const SEGMENT: SegmentHeader = SegmentHeader {
+        place: PLACE,
+        size: 16 * 512,
+        recycled: false,
+        growing: false,
+    };
+
+    /// A segment with a start frame and two frames of two records: LSN 1 to 4, at 512, 1024 and 1536.
+    fn sample() -> Vec<u8> {
+        let mut bytes = SEGMENT.encode();
+        let mut chain = 0;
+        for (first, records) in [(1u64, 0u64), (1, 2), (3, 2)] {
+            let start = (bytes.len() == 512).then_some(Start {
+                cut: Lsn::NONE,
+                in_flight_limit: 8,
+            });
+            let mut buffer = FrameBuffer::default();
+            buffer.begin();
+            (0..records).for_each(|at| buffer.push(&[(first + at) as u8; 20]));
+            let head = super::FrameHeader {
+                start,
+                chain,
+                ..header(first, first + records)
+            };
+            let frame = buffer.finish(head, &PLACE, bytes.len() as u64);
+            if records > 0 {
+                chain = frame.checksum;
+            }
+            bytes.extend_from_slice(frame.bytes);
+        }
+        bytes.resize(SEGMENT.size as usize, 0);
+        bytes
+    }
+
+    fn scan(segment: SegmentHeader, bytes: &[u8], until: Until) -> (Vec<u64>, Ending) {
+        let mut scanner = Scanner::new(segment, bytes.len() as u64, until);
+        let mut lsns = Vec::new();
+        loop {
+            let wanted = scanner.wants().expect("not done yet");
+            let end = (wanted.end as usize).min(bytes.len());
+            match scanner.see(&bytes[(wanted.start as usize).min(end)..end]) {
+                Seen::More => {}
+                Seen::Frame(frame) => lsns.extend(frame.records().map(|(lsn, _)| lsn.get())),
+                Seen::End(ending) => return (lsns, ending),
+            }
+        }
+    }
+
+    #[test]
+    fn exactly_one_line_of_the_table_fits_each_case() {
+        for case in 0..16 {
+            let stands = [
+                Stands::Nothing,
+                Stands::EarlierLife,
+                Stands::Torn,
+                Stands::OutOfOrder,
+            ];
+            let (last, later) = (case & 1 == 1, case & 2 == 2);
+            let rows = VERDICTS
+                .iter()
+                .filter(|row| matches(row, last, stands[case / 4], later));
+            assert_eq!(rows.count(), 1, "case {case}");
+        }
+    }
+
+    #[test]
+    fn a_whole_segment_is_clean_and_gives_every_record_once() {
+        let (lsns, ending) = scan(SEGMENT, &sample(), Until::Tail);
+        assert_eq!(lsns, [1, 2, 3, 4]);
+        assert_eq!(
+            ending,
+            Ending {
+                offset: 2048,
+                next_lsn: Lsn::new(5),
+                verdict: Verdict::Clean
+            }
+        );
+    }
+
+    #[test]
+    fn p10_every_damaged_byte_of_the_last_frame_is_a_torn_tail_and_of_an_earlier_one_is_damage() {
+        let whole = sample();
+        for at in 512..1536 + 104 + 50 + 4 {
+            let frame = at / 512 * 512;
+            let used = if frame == 512 { 104 + 4 } else { 104 + 50 + 4 };
+            if at - frame >= used {
+                continue;
+            }
+            let mut bent = whole.clone();
+            bent[at] ^= 0x40;
+            let (lsns, ending) = scan(SEGMENT, &bent, Until::Tail);
+            assert_eq!(ending.offset, frame as u64, "byte {at}");
+            match ending.verdict {
+                Verdict::TornTail(torn) => {
+                    assert_eq!((frame, lsns.len()), (1536, 2), "byte {at}");
+                    assert!(
+                        torn.possibly_acknowledged && torn.bytes == 512,
+                        "byte {at}: {torn:?}"
+                    );
+                }
+                Verdict::Damage { proof, .. } => {
+                    assert!(frame < 1536 && proof.is_some(), "byte {at}");
+                }
+                Verdict::Clean => panic!("byte {at} was not noticed"),
+            }
+        }
+    }
+
+    #[test]
+    fn p10_a_lost_block_before_a_sound_frame_is_damage_even_if_only_zeros_are_left() {
+        let mut bytes = sample();
+        bytes[1024..1536].fill(0);
+        let (_, ending) = scan(SEGMENT, &bytes, Until::Tail);
+        assert!(
+            matches!(
+                ending.verdict,
+                Verdict::Damage {
+                    proof: Some(1536),
+                    ..
+                }
+            ),
+            "{ending:?}"
+        );
+    }
+
+    #[test]
+    fn p13_frames_of_an_earlier_life_are_never_given_out_and_are_no_damage() {
+        let stale = sample();
+        let place = super::super::Place {
+            sequence: 6,
+            ..PLACE
+        };
+        let recycled = SegmentHeader {
+            place,
+            recycled: true,
+            ..SEGMENT
+        };
+        let mut bytes = recycled.encode();
+        bytes.resize(1024, 0);
+        bytes.extend_from_slice(&stale[1024..]);
+        let (lsns, ending) = scan(recycled, &bytes, Until::Tail);
+        assert!(lsns.is_empty());
+        assert_eq!(ending.verdict, Verdict::Clean);
+    }
+
+    #[test]
+    fn a_middle_segment_must_reach_its_live_end_and_is_not_read_beyond_it() {
+        let mut bytes = sample();
+        bytes[1536 + 110] ^= 1;
+        let (lsns, ending) = scan(SEGMENT, &bytes, Until::LiveEnd(Lsn::new(2)));
+        assert_eq!((lsns, ending.verdict), (vec![1, 2], Verdict::Clean));
+        let (_, ending) = scan(SEGMENT, &bytes, Until::LiveEnd(Lsn::new(4)));
+        assert!(matches!(ending.verdict, Verdict::Damage { .. }));
+        let (_, ending) = scan(SEGMENT, &sample(), Until::LiveEnd(Lsn::new(3)));
+        assert!(matches!(
+            ending.verdict,
+            Verdict::Damage {
+                fault: FrameFault::Order { .. },
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn p11_a_file_cut_at_any_byte_gives_an_answer() {
+        let bytes = sample();
+        for len in 512..bytes.len() {
+            let (lsns, _) = scan(SEGMENT, &bytes[..len], Until::Tail);
+            assert!(lsns.len() <= 4 && lsns.iter().copied().eq(1..=lsns.len() as u64));
+        }
+    }
+}
