@@ -171,6 +171,7 @@ fn the_medium_fits_the_name_of_the_file_system() {
     assert!(directory.free_bytes().unwrap() > 0);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_memory_file_system_is_recognised() {
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();

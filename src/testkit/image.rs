@@ -35,7 +35,6 @@ pub(super) struct FileImage {
     dirty: BTreeMap<usize, u64>,
     /// Sectors that a failed sync marked clean: no sync ever makes them durable.
     forgotten: BTreeSet<usize>,
-    resized: bool,
     writes: u64,
 }
 
@@ -79,7 +78,6 @@ impl FileImage {
             return;
         }
         Arc::make_mut(&mut self.current).resize(size, 0);
-        self.resized = true;
         // What is cut off lies on the disk until the next sync; what is added may lie over such remains.
         self.touch(size.min(old), size.max(old));
     }
@@ -100,11 +98,11 @@ impl FileImage {
     }
 
     pub(super) fn finish_sync(&mut self, ticket: SyncTicket) {
-        if self.resized || !ticket.sectors.is_empty() {
-            Arc::make_mut(&mut self.durable).resize(ticket.content.len(), 0);
-            self.resized = self.current.len() != ticket.content.len();
+        if ticket.sectors.is_empty() {
+            return; // Nor has the size changed: that touches sectors too.
         }
         let durable = Arc::make_mut(&mut self.durable);
+        durable.resize(ticket.content.len(), 0);
         for &sector in ticket.sectors.keys() {
             copy_sector(&ticket.content, durable, sector);
         }
@@ -115,7 +113,6 @@ impl FileImage {
     pub(super) fn fail_sync(&mut self, ticket: &SyncTicket) {
         let lost = self.settle(ticket);
         self.forgotten.extend(lost);
-        self.resized = false;
     }
 
     /// Takes the sectors of a sync, unless written again since it began, out of the dirty ones.
