@@ -75,7 +75,12 @@ pub struct IoFault {
 impl IoFault {
     /// An I/O error at this place.
     pub fn new(op: IoOp, file: impl Into<String>, offset: Option<u64>, source: io::Error) -> Self {
-        IoFault { op, file: file.into(), offset, source: Arc::new(source) }
+        IoFault {
+            op,
+            file: file.into(),
+            offset,
+            source: Arc::new(source),
+        }
     }
 
     /// Whether the disk, or the quota, is full. That passes when space is freed, and is never a fault
@@ -87,7 +92,10 @@ impl IoFault {
 
 /// Whether an I/O error means that the disk, or the quota, is full.
 pub fn is_no_space(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 impl fmt::Display for IoFault {
@@ -156,7 +164,11 @@ impl Cause {
 
 impl From<IoFault> for Cause {
     fn from(fault: IoFault) -> Self {
-        if fault.is_no_space() { Cause::NoSpace(fault) } else { Cause::Io(fault) }
+        if fault.is_no_space() {
+            Cause::NoSpace(fault)
+        } else {
+            Cause::Io(fault)
+        }
     }
 }
 
@@ -178,7 +190,9 @@ pub struct ConfigError {
 #[non_exhaustive]
 pub enum AppendError {
     /// As much is in flight as the configuration allows. Wait for outcomes, then try again.
-    #[error("overloaded: {entries} records and {bytes} bytes are in flight already; wait for outcomes, then try again")]
+    #[error(
+        "overloaded: {entries} records and {bytes} bytes are in flight already; wait for outcomes, then try again"
+    )]
     Overloaded {
         /// Records in flight.
         entries: usize,
@@ -186,7 +200,9 @@ pub enum AppendError {
         bytes: usize,
     },
     /// The record, or the group, is larger than the log can ever take.
-    #[error("too large: {size} {unit} exceed the limit of {limit}; split it, or configure a larger one")]
+    #[error(
+        "too large: {size} {unit} exceed the limit of {limit}; split it, or configure a larger one"
+    )]
     TooLarge {
         /// How large it is.
         size: u64,
@@ -223,7 +239,9 @@ pub enum AppendError {
     #[error("the value can not be encoded: {0}")]
     Encode(#[from] EncodeError),
     /// A blocking call on the thread of an Arbiter, where it could wait for itself for ever.
-    #[error("a blocking call on the thread of an Arbiter would stop the actors it waits for; await `commit` instead")]
+    #[error(
+        "a blocking call on the thread of an Arbiter would stop the actors it waits for; await `commit` instead"
+    )]
     WouldBlockArbiter,
     /// The Appender went away while the append was on its way: it may or may not have an LSN.
     #[error("unknown whether it was appended: {cause}")]
@@ -351,7 +369,9 @@ pub enum OpenError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Another process, or another handle in this one, has the directory open.
-    #[error("{directory} is in use by another log, in this process or another one; close that first")]
+    #[error(
+        "{directory} is in use by another log, in this process or another one; close that first"
+    )]
     Locked {
         /// The directory.
         directory: String,
@@ -361,7 +381,9 @@ pub enum OpenError {
     Io(#[from] IoFault),
     /// Acknowledged records are damaged or missing. Restore the segment from a copy, or choose
     /// `DamagePolicy::Salvage` to cut the log there.
-    #[error("damaged: {0}; restore it from a copy, or open with the salvage policy to cut the log there")]
+    #[error(
+        "damaged: {0}; restore it from a copy, or open with the salvage policy to cut the log there"
+    )]
     Damaged(#[from] Damage),
     /// A later version of the crate wrote the log.
     #[error("{file}: {reason}")]
@@ -372,7 +394,9 @@ pub enum OpenError {
         reason: String,
     },
     /// The host wants to replay from an LSN that a checkpoint has released.
-    #[error("replay from LSN {from} is not possible: a checkpoint has released everything up to {released}")]
+    #[error(
+        "replay from LSN {from} is not possible: a checkpoint has released everything up to {released}"
+    )]
     Released {
         /// The LSN asked for.
         from: Lsn,
@@ -421,7 +445,9 @@ pub enum ReadError {
         released: Lsn,
     },
     /// The reader made no progress for longer than its lease, and its records may be gone.
-    #[error("the reader's lease on LSN {lsn} has run out; read faster, or configure a longer lease")]
+    #[error(
+        "the reader's lease on LSN {lsn} has run out; read faster, or configure a longer lease"
+    )]
     LeaseExpired {
         /// Where it stood.
         lsn: Lsn,
@@ -451,7 +477,9 @@ pub struct CloseError {
 }
 
 fn describe_unresolved(unresolved: &Option<LsnRange>) -> String {
-    unresolved.map(|range| format!("; unresolved LSNs: {range}")).unwrap_or_default()
+    unresolved
+        .map(|range| format!("; unresolved LSNs: {range}"))
+        .unwrap_or_default()
 }
 
 /// A value that could not be encoded as a record.

@@ -21,7 +21,7 @@ use crate::config::{Durability, FaultPolicy, WalConfig};
 use crate::error::{Cause, IoFault};
 use crate::format::frame::FrameBuffer;
 use crate::lsn::{Epoch, Lsn, LsnRange};
-use crate::storage::prepare::PreparedSegment;
+use crate::storage::PreparedSegment;
 
 /// What the driver has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +45,9 @@ pub enum Worked {
     NeedsSegment,
 }
 
-/// What others have to hear of.
+/// What others have to hear of, beside the watermark.
 #[derive(Clone, Debug)]
 pub enum LoopEvent {
-    /// The watermark rose.
-    Durable,
     /// Records are certainly not in the log.
     NotDurable(LsnRange, Cause),
     /// It is not known whether records are in the log.
@@ -170,7 +168,11 @@ impl FlushLoop {
             Decision::Idle if self.sealed => Next::Wait,
             Decision::Idle => {
                 let due = self.last_activity + self.seal_after;
-                if due <= now { Next::Work } else { Next::WaitUntil(due) }
+                if due <= now {
+                    Next::Work
+                } else {
+                    Next::WaitUntil(due)
+                }
             }
         }
     }
@@ -187,8 +189,14 @@ impl FlushLoop {
     /// What is pending, with the wishes of others counted in.
     fn urgent_tally(&self) -> Pending {
         let flush_through = self.shared.control.flush_through.load(Ordering::Acquire);
-        let wanted = self.pending.front().is_some_and(|first| first.first_lsn.get() <= flush_through);
-        Pending { urgent: self.tally.urgent || wanted || self.wants_close(), ..self.tally }
+        let wanted = self
+            .pending
+            .front()
+            .is_some_and(|first| first.first_lsn.get() <= flush_through);
+        Pending {
+            urgent: self.tally.urgent || wanted || self.wants_close(),
+            ..self.tally
+        }
     }
 
     /// Takes an entry from the queue.
@@ -217,7 +225,11 @@ impl FlushLoop {
         tally.bytes += entry.payload.encoded_len();
         tally.commits += usize::from(entry.durability != Durability::Async);
         tally.urgent |= entry.durability == Durability::Synchronous;
-        tally.oldest = Some(tally.oldest.map_or(entry.since, |oldest| oldest.min(entry.since)));
+        tally.oldest = Some(
+            tally
+                .oldest
+                .map_or(entry.since, |oldest| oldest.min(entry.since)),
+        );
     }
 
     /// Does what [`next`](Self::next) said there is to do. At most one frame is written.
@@ -236,7 +248,11 @@ impl FlushLoop {
 
     fn work_running(&mut self) -> Result<Worked, Cause> {
         if self.checkpoint_wish().is_some() {
-            return if self.can_checkpoint() { self.checkpoint() } else { self.rotate() };
+            return if self.can_checkpoint() {
+                self.checkpoint()
+            } else {
+                self.rotate()
+            };
         }
         if !self.pending.is_empty() {
             return self.flush();
@@ -251,15 +267,27 @@ impl FlushLoop {
     fn flush(&mut self) -> Result<Worked, Cause> {
         let room = self.writer.as_ref().map_or(0, LogWriter::room);
         self.take_in_hand(room);
-        let Some(first) = self.in_hand.first() else { return self.rotate() };
+        let Some(first) = self.in_hand.first() else {
+            return self.rotate();
+        };
         if first.first_lsn != self.position.next_lsn {
             let (expected, found) = (self.position.next_lsn, first.first_lsn);
-            return Err(Cause::Broken { what: format!("LSN {found} does not follow {expected}") });
+            return Err(Cause::Broken {
+                what: format!("LSN {found} does not follow {expected}"),
+            });
         }
-        let count = self.in_hand.iter().map(|entry| entry.payload.count() as u64).sum();
+        let count = self
+            .in_hand
+            .iter()
+            .map(|entry| entry.payload.count() as u64)
+            .sum();
         self.write("flush", |this, stamp| {
-            let Some(writer) = &mut this.writer else { return Ok(()) };
-            writer.append(&mut this.position, count, stamp, |frame| fill(&this.in_hand, frame))
+            let Some(writer) = &mut this.writer else {
+                return Ok(());
+            };
+            writer.append(&mut this.position, count, stamp, |frame| {
+                fill(&this.in_hand, frame)
+            })
         })?;
         Ok(Worked::Done)
     }
@@ -315,7 +343,9 @@ impl FlushLoop {
         let now = self.shared.clock.now();
         self.last_activity = now;
         self.sealed = self.in_hand.is_empty();
-        let Some(last) = self.in_hand.last() else { return };
+        let Some(last) = self.in_hand.last() else {
+            return;
+        };
         let last = last.last_lsn();
         self.shared.publish_written(last);
         self.shared.publish_durable(last);
@@ -327,15 +357,20 @@ impl FlushLoop {
         counters.batches.add(1);
         counters.durable.add(batch.entries as u64);
         counters.durable_bytes.add(batch.bytes as u64);
-        counters.flush_nanos.add(now.saturating_sub(started).as_nanos() as u64);
-        self.events.push(LoopEvent::Durable);
+        counters
+            .flush_nanos
+            .add(now.saturating_sub(started).as_nanos() as u64);
     }
 
     fn seal(&mut self) -> Result<Worked, Cause> {
         if self.sealed {
             return Ok(Worked::Done);
         }
-        if self.writer.as_ref().is_some_and(|writer| writer.has_room_for(Empty::Seal)) {
+        if self
+            .writer
+            .as_ref()
+            .is_some_and(|writer| writer.has_room_for(Empty::Seal))
+        {
             self.write_empty(Empty::Seal)?;
             self.shared.counters.seals.add(1);
         }
@@ -345,22 +380,29 @@ impl FlushLoop {
 
     fn write_empty(&mut self, kind: Empty) -> Result<(), Cause> {
         self.write("empty", |this, stamp| {
-            let Some(writer) = &mut this.writer else { return Ok(()) };
+            let Some(writer) = &mut this.writer else {
+                return Ok(());
+            };
             writer.append_empty(&mut this.position, kind, stamp)
         })
     }
 
     /// Whether the wish for a checkpoint can be met without another segment.
     fn can_checkpoint(&self) -> bool {
-        let has_room =
-            self.writer.as_ref().is_some_and(|writer| writer.has_room_for(Empty::LowWater));
-        self.checkpoint_wish().is_some_and(|wish| has_room || self.position.low_water >= wish)
+        let has_room = self
+            .writer
+            .as_ref()
+            .is_some_and(|writer| writer.has_room_for(Empty::LowWater));
+        self.checkpoint_wish()
+            .is_some_and(|wish| has_room || self.position.low_water >= wish)
     }
 
     /// Releases records. Segments are removed only after a synced frame says that they may be missing;
     /// if none would be removed, that can wait for the next frame.
     fn checkpoint(&mut self) -> Result<Worked, Cause> {
-        let Some(wish) = self.checkpoint_wish() else { return Ok(Worked::Done) };
+        let Some(wish) = self.checkpoint_wish() else {
+            return Ok(Worked::Done);
+        };
         self.shared.catalog.raise_low_water(wish);
         let removable = self.shared.catalog.has_removable(self.shared.clock.now());
         if removable && self.position.low_water < wish {
@@ -386,7 +428,6 @@ impl FlushLoop {
     fn rotate(&mut self) -> Result<Worked, Cause> {
         match self.source.take(Need::Rotation) {
             Supply::Ready(segment) => {
-                self.shared.set_low_on_space(false);
                 self.open_segment(segment, self.position.epoch)?;
                 self.shared.counters.rotations.add(1);
                 Ok(Worked::Done)
@@ -404,7 +445,6 @@ impl FlushLoop {
     /// stands, and the log goes on in a new epoch when there is space (promise P21).
     fn enter_no_space(&mut self, fault: IoFault) {
         self.shared.stop_accepting();
-        self.shared.set_low_on_space(true);
         self.refuse_pending(&Cause::NoSpace(fault.clone()));
         self.events.push(LoopEvent::NoSpace(fault.clone()));
         self.mode = Mode::NoSpace(fault);
@@ -412,7 +452,11 @@ impl FlushLoop {
 
     /// Begins a new epoch in a new segment.
     fn start_epoch(&mut self) -> Result<Worked, Cause> {
-        let need = if matches!(self.mode, Mode::NoSpace(_)) { Need::Rotation } else { Need::Restart };
+        let need = if matches!(self.mode, Mode::NoSpace(_)) {
+            Need::Rotation
+        } else {
+            Need::Restart
+        };
         match self.source.take(need) {
             Supply::Ready(segment) => {
                 self.open_segment(segment, self.position.epoch.next())?;
@@ -434,8 +478,15 @@ impl FlushLoop {
             live_end: None,
         };
         let overhead = (1 + WalConfig::RESERVED_BLOCKS) * u64::from(place.block_size);
-        self.take_in_hand(segment.size.saturating_sub(overhead + WalConfig::FRAME_OVERHEAD));
-        let coming = self.pending.front().map_or(self.expected, |entry| entry.first_lsn);
+        self.take_in_hand(
+            segment
+                .size
+                .saturating_sub(overhead + WalConfig::FRAME_OVERHEAD),
+        );
+        let coming = self
+            .pending
+            .front()
+            .map_or(self.expected, |entry| entry.first_lsn);
         let opening = Opening {
             epoch,
             first_lsn: self.in_hand.first().map_or(coming, |entry| entry.first_lsn),
@@ -458,7 +509,10 @@ impl FlushLoop {
         tracing::debug!(segment = %info.name, %epoch, cut = %info.cut, "wal.rotate");
         if let Some(complete) = complete {
             let live_end = Some(complete.live_end.map_or(info.cut, |end| end.min(info.cut)));
-            self.events.push(LoopEvent::SegmentComplete(SegmentInfo { live_end, ..complete }));
+            self.events.push(LoopEvent::SegmentComplete(SegmentInfo {
+                live_end,
+                ..complete
+            }));
         }
         if new_epoch {
             self.epoch_begun();
@@ -472,16 +526,20 @@ impl FlushLoop {
             self.not_durable(doomed.range, doomed.entries, doomed.bytes, doomed.cause);
         }
         self.mode = Mode::Running;
-        self.shared.set_low_on_space(false);
         self.shared.begin_epoch(self.position.epoch);
-        self.events.push(LoopEvent::EpochStarted(self.position.epoch, self.expected));
+        self.events
+            .push(LoopEvent::EpochStarted(self.position.epoch, self.expected));
     }
 
     /// The clean end: what was accepted is durable, and the next open finds nothing to repair (P22).
     fn close(&mut self) -> Result<Worked, Cause> {
         self.shared.stop_accepting();
         let close = Empty::Close(self.expected);
-        if self.writer.as_ref().is_some_and(|writer| writer.has_room_for(close)) {
+        if self
+            .writer
+            .as_ref()
+            .is_some_and(|writer| writer.has_room_for(close))
+        {
             self.write_empty(close)?;
         }
         if let Some(writer) = self.writer.take()
@@ -515,25 +573,37 @@ impl FlushLoop {
         // A panic between the sync and the watermark: what the position covers is durable.
         if self.position.last_live > self.shared.durable() {
             self.shared.publish_durable(self.position.last_live);
-            self.events.push(LoopEvent::Durable);
         }
         let durable = self.shared.durable();
-        let (done, open): (Vec<_>, Vec<_>) =
-            self.in_hand.drain(..).partition(|entry| entry.last_lsn() <= durable);
+        let (done, open): (Vec<_>, Vec<_>) = self
+            .in_hand
+            .drain(..)
+            .partition(|entry| entry.last_lsn() <= durable);
         let done = Tally::of(&done);
         self.shared.admission.release(done.entries, done.bytes);
-        open.into_iter().rev().for_each(|entry| self.pending.push_front(entry));
+        open.into_iter()
+            .rev()
+            .for_each(|entry| self.pending.push_front(entry));
         self.recount();
     }
 
     /// What was passed to a write may be on disk: it is `NotDurable` only once a cut excludes it.
     fn doom_touched(&mut self, cause: &Cause) {
-        let touched = self.pending.iter().take_while(|entry| entry.last_lsn() <= self.touched).count();
+        let touched = self
+            .pending
+            .iter()
+            .take_while(|entry| entry.last_lsn() <= self.touched)
+            .count();
         let failed: Vec<_> = self.pending.drain(..touched).collect();
         if let Some(range) = range_of(&failed) {
             let tally = Tally::of(&failed);
             let (entries, bytes) = (tally.entries, tally.bytes);
-            self.doomed.push(Doomed { range, entries, bytes, cause: cause.clone() });
+            self.doomed.push(Doomed {
+                range,
+                entries,
+                bytes,
+                cause: cause.clone(),
+            });
         }
         self.recount();
     }
@@ -549,7 +619,8 @@ impl FlushLoop {
     }
 
     fn not_durable(&mut self, range: LsnRange, entries: usize, bytes: usize, cause: Cause) {
-        self.shared.note_exception(range, Fate::NotDurable(cause.clone()));
+        self.shared
+            .note_exception(range, Fate::NotDurable(cause.clone()));
         self.shared.admission.release(entries, bytes);
         self.events.push(LoopEvent::NotDurable(range, cause));
     }
@@ -561,9 +632,11 @@ impl FlushLoop {
         self.mode = Mode::Ended;
         self.doom_touched(cause);
         for doomed in std::mem::take(&mut self.doomed) {
-            self.shared.note_exception(doomed.range, Fate::Unknown(doomed.cause.clone()));
+            self.shared
+                .note_exception(doomed.range, Fate::Unknown(doomed.cause.clone()));
             self.shared.admission.release(doomed.entries, doomed.bytes);
-            self.events.push(LoopEvent::Unknown(doomed.range, doomed.cause));
+            self.events
+                .push(LoopEvent::Unknown(doomed.range, doomed.cause));
         }
         self.refuse_pending(cause);
     }

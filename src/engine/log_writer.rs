@@ -10,7 +10,7 @@ use crate::error::{IoFault, IoOp};
 use crate::format::Place;
 use crate::format::frame::{FrameBuffer, FrameHeader, Start};
 use crate::lsn::{Epoch, Lsn};
-use crate::storage::prepare::PreparedSegment;
+use crate::storage::PreparedSegment;
 use crate::storage::{StorageFile, write_all_at};
 
 /// Where the log stands: what outlives a segment. It moves only when a sync has returned.
@@ -114,7 +114,10 @@ impl LogWriter {
             vouched_for: false,
             buffer: FrameBuffer::default(),
         };
-        let start = Start { cut: position.last_live, in_flight_limit: opening.in_flight_limit };
+        let start = Start {
+            cut: position.last_live,
+            in_flight_limit: opening.in_flight_limit,
+        };
         let header = FrameHeader {
             start: Some(start),
             epoch: opening.epoch,
@@ -138,7 +141,10 @@ impl LogWriter {
         fill: impl FnOnce(&mut FrameBuffer),
     ) -> Result<(), IoFault> {
         let next_lsn = position.next_lsn.plus(count);
-        let header = FrameHeader { next_lsn, ..self.header(position, stamp) };
+        let header = FrameHeader {
+            next_lsn,
+            ..self.header(position, stamp)
+        };
         self.write_frame(position, header, fill)
     }
 
@@ -174,7 +180,8 @@ impl LogWriter {
     pub fn room(&self) -> u64 {
         let block = u64::from(self.place.block_size);
         let reserved = WalConfig::RESERVED_BLOCKS * block;
-        self.size.saturating_sub(self.offset + reserved + WalConfig::FRAME_OVERHEAD)
+        self.size
+            .saturating_sub(self.offset + reserved + WalConfig::FRAME_OVERHEAD)
     }
 
     /// Whether there is a block left for an empty frame of this kind.

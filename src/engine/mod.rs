@@ -30,13 +30,12 @@ pub mod outcomes;
 pub mod records;
 pub mod recovery;
 pub mod restarts;
-pub mod segments;
 pub mod segment_reader;
+pub mod segments;
 pub mod shared;
 
 use crate::config::WalConfig;
 use crate::format::frame::{FRAME_HEADER_LEN, FRAME_TRAILER_LEN};
 
 // `config` may not know the format, so it has this number of its own.
-const _: () =
-    assert!(WalConfig::FRAME_OVERHEAD == (FRAME_HEADER_LEN + FRAME_TRAILER_LEN) as u64);
+const _: () = assert!(WalConfig::FRAME_OVERHEAD == (FRAME_HEADER_LEN + FRAME_TRAILER_LEN) as u64);

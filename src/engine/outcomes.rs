@@ -66,7 +66,10 @@ pub struct Waiters<W> {
 
 impl<W> Default for Waiters<W> {
     fn default() -> Self {
-        Waiters { in_order: VecDeque::new(), late: BTreeMap::new() }
+        Waiters {
+            in_order: VecDeque::new(),
+            late: BTreeMap::new(),
+        }
     }
 }
 
@@ -80,13 +83,33 @@ impl<W> Waiters<W> {
         }
     }
 
-    /// Takes out those who wait for an LSN up to `through`, lowest first, and hands them to `tell`.
-    pub fn take_through(&mut self, through: Lsn, mut tell: impl FnMut(Lsn, W)) {
-        let ready = self.in_order.partition_point(|(lsn, _)| *lsn <= through);
-        self.in_order.drain(..ready).for_each(|(lsn, waiter)| tell(lsn, waiter));
-        while let Some(first) = self.late.first_entry().filter(|first| *first.key() <= through) {
-            let (lsn, waiters) = first.remove_entry();
-            waiters.into_iter().for_each(|waiter| tell(lsn, waiter));
+    /// Takes out those who wait for an LSN up to `through`, and hands them to `tell`.
+    pub fn take_through(&mut self, through: Lsn, tell: impl FnMut(Lsn, W)) {
+        self.take(
+            LsnRange {
+                first: Lsn::NONE,
+                last: through,
+            },
+            tell,
+        );
+    }
+
+    /// Takes out those who wait for an LSN in `range`, and hands them to `tell`.
+    pub fn take(&mut self, range: LsnRange, mut tell: impl FnMut(Lsn, W)) {
+        let from = self.in_order.partition_point(|(lsn, _)| *lsn < range.first);
+        let to = self.in_order.partition_point(|(lsn, _)| *lsn <= range.last);
+        self.in_order
+            .drain(from..to)
+            .for_each(|(lsn, waiter)| tell(lsn, waiter));
+        while let Some(lsn) = self
+            .late
+            .range(range.first..=range.last)
+            .next()
+            .map(|late| *late.0)
+        {
+            for waiter in self.late.remove(&lsn).unwrap_or_default() {
+                tell(lsn, waiter);
+            }
         }
     }
 

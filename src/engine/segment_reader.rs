@@ -40,9 +40,19 @@ impl SegmentReader {
         until: Until,
     ) -> Result<Self, IoFault> {
         let name = name.into();
-        let len = file.size().map_err(|error| IoFault::new(IoOp::Read, &name, None, error))?;
+        let len = file
+            .size()
+            .map_err(|error| IoFault::new(IoOp::Read, &name, None, error))?;
         let scanner = Scanner::new(header, len, until);
-        Ok(SegmentReader { scanner, window: Window { file, name, bytes: Vec::new(), start: 0 } })
+        Ok(SegmentReader {
+            scanner,
+            window: Window {
+                file,
+                name,
+                bytes: Vec::new(),
+                start: 0,
+            },
+        })
     }
 
     /// The next frame, or how the segment ends.
@@ -51,7 +61,9 @@ impl SegmentReader {
     /// The file could not be read. That says nothing about the records in it.
     pub fn next(&mut self) -> Result<Next<'_>, IoFault> {
         let (header, offset, checksum) = loop {
-            let Some(range) = self.scanner.wants() else { return Ok(Next::End(self.scanner.end_again())) };
+            let Some(range) = self.scanner.wants() else {
+                return Ok(Next::End(self.scanner.end_again()));
+            };
             self.window.load(&range)?;
             match self.scanner.see(self.window.get(&range)) {
                 Seen::More => {}
@@ -60,7 +72,14 @@ impl SegmentReader {
             }
         };
         let bytes = self.window.get(&(offset..self.scanner.offset()));
-        Ok(Next::Frame(Frame::from_checked(header, offset, checksum, bytes)))
+        Ok(Next::Frame(Frame::from_checked(
+            header, offset, checksum, bytes,
+        )))
+    }
+
+    /// Forgets what was read ahead: the file may have been written since.
+    pub fn forget(&mut self) {
+        self.window.bytes.clear();
     }
 
     /// The offset behind the last frame that was given out.
@@ -95,8 +114,12 @@ impl Window {
         self.start = range.start;
         let wanted = ((range.end - range.start) as usize).max(READ_AHEAD);
         self.bytes.resize(wanted, 0);
-        let read = read_up_to(&*self.file, &mut self.bytes[kept..], range.start + kept as u64)
-            .map_err(|error| IoFault::new(IoOp::Read, &self.name, Some(range.start), error))?;
+        let read = read_up_to(
+            &*self.file,
+            &mut self.bytes[kept..],
+            range.start + kept as u64,
+        )
+        .map_err(|error| IoFault::new(IoOp::Read, &self.name, Some(range.start), error))?;
         self.bytes.truncate(kept + read);
         Ok(())
     }

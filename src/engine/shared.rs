@@ -19,7 +19,7 @@ use super::outcomes::{Exceptions, Fate};
 use crate::config::WalConfig;
 use crate::error::{Cause, IoFault};
 use crate::lsn::{Epoch, Lsn, LsnRange};
-use crate::storage::metered::IoCounts;
+use crate::storage::{IoCounts, PrepareStatus};
 
 /// Slots of the queue beyond the in-flight limit, so that a nudge finds room beside the appends.
 const NUDGE_SLOTS: usize = 8;
@@ -99,7 +99,7 @@ pub struct Shared {
     durable: AtomicU64,
     epoch: AtomicU64,
     accepting: AtomicBool,
-    low_space: AtomicBool,
+    prepare_status: OnceLock<PrepareStatus>,
     stalled: AtomicBool,
     /// Nanoseconds at which the sync that runs now began, plus one; zero if none runs.
     io_since: AtomicU64,
@@ -131,7 +131,7 @@ impl Shared {
             durable: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             accepting: AtomicBool::new(false),
-            low_space: AtomicBool::new(false),
+            prepare_status: OnceLock::new(),
             stalled: AtomicBool::new(false),
             io_since: AtomicU64::new(0),
             has_exceptions: AtomicBool::new(false),
@@ -220,7 +220,9 @@ impl Shared {
 
     /// Puts an entry into the queue; gives it back if the queue is full, which a permit rules out.
     pub fn enqueue(&self, item: QueueItem) -> Result<(), QueueItem> {
-        self.queue.try_send(item).map_err(|error| error.into_inner())
+        self.queue
+            .try_send(item)
+            .map_err(|error| error.into_inner())
     }
 
     /// Makes the flush thread look at [`Control`]. A full queue means that it is awake anyway.
@@ -236,7 +238,10 @@ impl Shared {
 
     /// Notes LSNs that the watermark does not cover.
     pub fn note_exception(&self, range: LsnRange, fate: Fate) {
-        let mut table = self.exceptions.write().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self
+            .exceptions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         match fate {
             Fate::NotDurable(_) => self.counters.not_durable.add(range.count()),
             Fate::Unknown(_) => self.counters.unknown.add(range.count()),
@@ -248,9 +253,13 @@ impl Shared {
 
     /// Forgets exceptions at or below `lsn`, which a checkpoint has released.
     pub fn forget_exceptions(&self, lsn: Lsn) {
-        let mut table = self.exceptions.write().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self
+            .exceptions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         table.forget_through(lsn);
-        self.has_exceptions.store(!table.is_empty(), Ordering::Release);
+        self.has_exceptions
+            .store(!table.is_empty(), Ordering::Release);
     }
 
     /// What became of `lsn`, or `None` while it is open.
@@ -258,7 +267,10 @@ impl Shared {
         // The watermark first: an exception below it was noted before it was published.
         let durable = lsn <= self.durable();
         if self.has_exceptions.load(Ordering::Acquire) {
-            let table = self.exceptions.read().unwrap_or_else(PoisonError::into_inner);
+            let table = self
+                .exceptions
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
             if let Some(fate) = table.fate(lsn) {
                 return Some(fate.clone());
             }
@@ -268,7 +280,8 @@ impl Shared {
 
     /// A write or a sync begins.
     pub fn io_begins(&self, now: Tick) {
-        self.io_since.store(now.as_nanos() as u64 + 1, Ordering::Release);
+        self.io_since
+            .store(now.as_nanos() as u64 + 1, Ordering::Release);
     }
 
     /// It returned.
@@ -292,14 +305,16 @@ impl Shared {
         self.stalled.swap(stalled, Ordering::AcqRel) != stalled
     }
 
-    /// Whether the next segment could not be prepared for want of space.
+    /// Whether the next segment can not be prepared for want of space: a warning, nothing fails yet.
     pub fn is_low_on_space(&self) -> bool {
-        self.low_space.load(Ordering::Relaxed)
+        self.prepare_status
+            .get()
+            .is_some_and(PrepareStatus::is_no_space)
     }
 
-    /// Notes whether the next segment could be prepared.
-    pub fn set_low_on_space(&self, low: bool) {
-        self.low_space.store(low, Ordering::Relaxed);
+    /// Attaches the status of the preparer, for [`Status`].
+    pub fn watch_space(&self, status: PrepareStatus) {
+        let _ = self.prepare_status.set(status);
     }
 
     /// Attaches the counters of the storage, for [`Stats`].
@@ -324,7 +339,7 @@ impl Shared {
             restarts: counters.restarts.get(),
             io_errors: counters.io_errors.get(),
             flush_nanos: counters.flush_nanos.get(),
-            fsyncs: io.map_or(0, |io| io.syncs() + io.dir_syncs()),
+            fsyncs: io.map_or(0, |io| io.file_syncs() + io.dir_syncs()),
             bytes_written: io.map_or(0, |io| io.bytes_written()),
         }
     }

@@ -326,7 +326,12 @@ impl<'a> Frame<'a> {
         bytes: &'a [u8],
     ) -> Self {
         let payload = &bytes[FRAME_HEADER_LEN..FRAME_HEADER_LEN + header.payload_len as usize];
-        Frame { header, offset, checksum, payload }
+        Frame {
+            header,
+            offset,
+            checksum,
+            payload,
+        }
     }
 
     /// The records with their LSNs, in order.

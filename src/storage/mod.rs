@@ -18,7 +18,7 @@ use std::{fmt, io};
 pub use directory::Directory;
 pub use filesystem::filesystem_name;
 pub use metered::{IoCounts, Metered};
-pub use prepare::{PrepareFault, PrepareJob, is_no_space, prepare};
+pub use prepare::{PrepareFault, PrepareJob, prepare};
 pub use preparer::{
     Attempt, PrepareRequest, PrepareStatus, PreparedSegment, Preparer, PreparerConfig,
     PreparerCore, SegmentPlan, SegmentPlanner,

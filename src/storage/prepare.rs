@@ -5,6 +5,8 @@
 
 use std::{io, sync::Arc};
 
+use crate::error::is_no_space;
+
 use super::{Storage, StorageFile, write_all_at};
 
 /// How many zeros go into one write.
@@ -60,14 +62,6 @@ impl PrepareFault {
             source: Arc::new(source),
         }
     }
-}
-
-/// Whether `error` says that no space (`ENOSPC`) or no quota (`EDQUOT`) is left.
-pub fn is_no_space(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }
 
 /// Prepares one segment and gives it back open, durable under its final name.

@@ -46,8 +46,9 @@ pub struct SegmentPlan {
     pub header: Vec<u8>,
 }
 
-/// Plans the segment with the given sequence number and size.
-pub type SegmentPlanner = Box<dyn Fn(u64, u64) -> SegmentPlan + Send>;
+/// Plans the segment with the given sequence number and size; the flag says whether an old file is used
+/// again for it.
+pub type SegmentPlanner = Box<dyn Fn(u64, u64, bool) -> SegmentPlan + Send>;
 
 /// What a preparer can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,12 +201,12 @@ impl PreparerCore {
     }
 
     fn next_job(&mut self, size: u64) -> PrepareJob {
-        let plan = (self.plan)(self.next_sequence, size);
         let recycle = if size == self.config.segment_size {
             self.spares.pop_front()
         } else {
             None
         };
+        let plan = (self.plan)(self.next_sequence, size, recycle.is_some());
         PrepareJob {
             name: plan.name,
             temp_name: plan.temp_name,

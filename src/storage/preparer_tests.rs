@@ -20,7 +20,7 @@ fn config() -> PreparerConfig {
 }
 
 fn planner() -> SegmentPlanner {
-    Box::new(|sequence, size| SegmentPlan {
+    Box::new(|sequence, size, _| SegmentPlan {
         name: format!("{sequence}.wal"),
         temp_name: format!("{sequence}.tmp"),
         header: format!("{sequence} of {size}").into_bytes(),
@@ -196,7 +196,7 @@ fn a_sequence_number_whose_name_may_be_on_disk_is_not_used_again() {
 #[test]
 fn the_thread_is_named_and_hands_over_what_was_asked_for() {
     let disk = SimDisk::new();
-    let named = |sequence, size| {
+    let named = |sequence, size, _| {
         assert_eq!(thread::current().name(), Some("wal-prepare"));
         planner()(sequence, size)
     };
