@@ -1,10 +1,13 @@
 //! A group-commit write-ahead log for Rust database servers, built from actix actors.
 
+pub mod actors;
+pub mod codec;
 pub mod config;
 pub mod engine;
 pub mod error;
 pub mod format;
 pub mod lsn;
+pub mod messages;
 pub mod storage;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

@@ -646,6 +646,11 @@ impl FlushLoop {
         self.source.wait(at_most);
     }
 
+    /// Shuts the supply of segments down; may wait for a file that is being prepared.
+    pub fn stop_source(&mut self) {
+        self.source.stop();
+    }
+
     /// What others have to hear of, in order.
     pub fn take_events(&mut self) -> Vec<LoopEvent> {
         std::mem::take(&mut self.events)

@@ -45,6 +45,9 @@ pub trait SegmentSource: Send + fmt::Debug {
 
     /// Takes back a segment that nobody needs any more, to be used again or removed.
     fn recycle(&mut self, name: String);
+
+    /// Prepares nothing any more; when this returns, nothing of the supply touches the directory.
+    fn stop(&mut self);
 }
 
 /// How the segments of one log are named and headed.
@@ -93,7 +96,9 @@ const POOL: usize = 2;
 /// The supply of a real log: the preparer thread, and what an earlier life had prepared.
 #[derive(Debug)]
 pub struct Pool {
-    preparer: Preparer,
+    /// `None` once it was stopped.
+    preparer: Option<Preparer>,
+    status: PrepareStatus,
     ready: VecDeque<PreparedSegment>,
     segment_size: u64,
 }
@@ -117,8 +122,11 @@ impl Pool {
         };
         let plan = move |sequence, size, recycled| style.plan(sequence, size, recycled);
         let preparer = Preparer::spawn(storage, config, Box::new(plan))?;
+        let status = preparer.status().clone();
+        let preparer = Some(preparer);
         let pool = Pool {
             preparer,
+            status,
             ready: ready.into(),
             segment_size: style.segment_size,
         };
@@ -128,60 +136,77 @@ impl Pool {
 
     /// Whether, and why, segments can not be prepared.
     pub fn status(&self) -> PrepareStatus {
-        self.preparer.status().clone()
+        self.status.clone()
     }
 
     fn request(&self) {
-        // The thread ends only after this pool.
-        let _ = self.preparer.requests().send(PrepareRequest::Segment {
+        self.ask(PrepareRequest::Segment {
             size: self.segment_size,
         });
     }
 
-    fn why_not(&self) -> Supply {
-        match self.preparer.status().fault() {
-            None => Supply::NotYet,
-            Some(fault) if fault.is_no_space() => Supply::NoSpace(io_fault(fault)),
-            Some(fault) => Supply::Failed(io_fault(fault)),
+    fn ask(&self, request: PrepareRequest) {
+        if let Some(preparer) = &self.preparer {
+            // The thread ends only after this pool.
+            let _ = preparer.requests().send(request);
+        }
+    }
+
+    fn collect(&mut self) {
+        if let Some(preparer) = &self.preparer {
+            self.ready.extend(preparer.pool().try_iter());
         }
     }
 }
 
-fn io_fault(fault: PrepareFault) -> IoFault {
+fn io_fault(fault: &PrepareFault) -> IoFault {
     let source = io::Error::new(
         fault.source.kind(),
         format!("{}: {}", fault.op, fault.source),
     );
-    IoFault::new(IoOp::Prepare, fault.file, None, source)
+    IoFault::new(IoOp::Prepare, &fault.file, None, source)
 }
 
 impl SegmentSource for Pool {
     fn take(&mut self, need: Need) -> Supply {
-        self.ready.extend(self.preparer.pool().try_iter());
-        let keep = match need {
-            Need::Rotation => 1,
-            Need::Restart => 0,
+        self.collect();
+        let fault = self.status.fault();
+        // A full disk is the reason to hold the last one back; other errors pass, or end in a fault.
+        let keep = match (need, &fault) {
+            (Need::Rotation, None) => 1,
+            (Need::Rotation, Some(fault)) if fault.is_no_space() => 1,
+            _ => 0,
         };
-        // Only a full disk is a reason to hold the last one back for long: other errors pass.
-        let broken = matches!(self.why_not(), Supply::Failed(_));
-        if self.ready.len() > keep || broken {
-            if let Some(segment) = self.ready.pop_front() {
-                self.request();
-                return Supply::Ready(segment);
-            }
+        if self.ready.len() > keep
+            && let Some(segment) = self.ready.pop_front()
+        {
+            self.request();
+            return Supply::Ready(segment);
         }
-        self.why_not()
+        match fault {
+            None => Supply::NotYet,
+            Some(fault) if fault.is_no_space() => Supply::NoSpace(io_fault(&fault)),
+            Some(fault) => Supply::Failed(io_fault(&fault)),
+        }
     }
 
     fn wait(&mut self, at_most: Duration) {
-        self.ready
-            .extend(self.preparer.pool().recv_timeout(at_most));
+        match &self.preparer {
+            Some(preparer) => self.ready.extend(preparer.pool().recv_timeout(at_most)),
+            None => std::thread::sleep(at_most),
+        }
     }
 
     fn recycle(&mut self, name: String) {
-        let _ = self
-            .preparer
-            .requests()
-            .send(PrepareRequest::Recycle { name });
+        self.ask(PrepareRequest::Recycle { name });
+    }
+
+    fn stop(&mut self) {
+        self.ready.clear();
+        if let Some(preparer) = self.preparer.take()
+            && preparer.stop().is_err()
+        {
+            tracing::error!("the preparer thread panicked");
+        }
     }
 }

@@ -1,0 +1,426 @@
+//! Role: gives every record its LSN, and tells those who wait what became of it.
+//! Owns: the next LSN; the waiters; appends that wait for the log to come back.
+//! Receives: `Append`, `AppendAll`, `Commit`, `Submit`, `WaitForLsn`, `Flush`; `LogEvent`.
+//! Sends: answers; entries into the queue of the flush thread.
+//! Never: touches a file; waits; gives out an LSN between a fault and `Ready`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use actix::{Actor, Context, Handler, Response, Supervised};
+use tokio::sync::oneshot;
+
+use crate::config::{Durability, OverloadPolicy};
+use crate::engine::assigner::Assigner;
+use crate::engine::entry::Payload;
+use crate::engine::outcomes::{Fate, Waiters};
+use crate::engine::shared::{LogState, Shared};
+use crate::error::{AppendError, Cause, CommitError};
+use crate::lsn::{Lsn, LsnRange};
+use crate::messages::{Append, AppendAll, Commit, Flush, LogEvent, Reply, Submit, WaitForLsn};
+
+/// The actor that gives out LSNs.
+///
+/// It forgets nothing in a restart by a Supervisor. If it panics or its Arbiter stops, the log closes.
+#[derive(Debug)]
+pub struct Appender {
+    shared: Arc<Shared>,
+    assigner: Assigner,
+    overload: OverloadPolicy,
+    gate: Gate,
+    waiters: Waiters<Waiter>,
+    /// Appends that arrived during a fault. Their permits bound them.
+    parked: VecDeque<Submit>,
+}
+
+/// Whether appends are taken, as far as the Appender has heard.
+#[derive(Debug)]
+enum Gate {
+    /// Nothing is accepted before recovery has finished (promise P15).
+    Opening,
+    Open,
+    Shut(Cause),
+    Ended(AppendError),
+}
+
+/// Someone who waits for an LSN to become durable.
+#[derive(Debug)]
+enum Waiter {
+    /// For the outcome of a commit, whose LSNs these are.
+    Commit(LsnRange, oneshot::Sender<Result<LsnRange, CommitError>>),
+    /// For an LSN.
+    Lsn(oneshot::Sender<Result<(), CommitError>>),
+}
+
+impl Waiter {
+    /// Tells it the outcome. One that has gone away is not told.
+    fn tell(self, outcome: Result<(), CommitError>) {
+        match self {
+            Waiter::Commit(range, reply) => drop(reply.send(outcome.map(|()| range))),
+            Waiter::Lsn(reply) => drop(reply.send(outcome)),
+        }
+    }
+}
+
+impl Appender {
+    /// An Appender for a log. It accepts nothing before the Flusher says `Ready`.
+    pub fn new(shared: Arc<Shared>, overload: OverloadPolicy) -> Self {
+        Appender {
+            assigner: Assigner::new(Arc::clone(&shared)),
+            shared,
+            overload,
+            gate: Gate::Opening,
+            waiters: Waiters::default(),
+            parked: VecDeque::new(),
+        }
+    }
+
+    /// Gives LSNs and answers, now or later; parks the append if the log is not there for the moment.
+    fn submit(&mut self, submit: Submit) {
+        let refusal = match &self.gate {
+            Gate::Open if self.shared.is_accepting() => return self.accept(submit),
+            Gate::Ended(error) => error.clone(),
+            Gate::Shut(Cause::NoSpace(fault)) => AppendError::NoSpace(fault.clone()),
+            Gate::Shut(cause) if self.overload == OverloadPolicy::Refuse => {
+                AppendError::Unavailable {
+                    cause: cause.clone(),
+                }
+            }
+            // `Open` but not accepting: a fault has happened, and the event is on its way.
+            Gate::Open | Gate::Shut(_) | Gate::Opening => {
+                self.parked.push_back(submit);
+                return;
+            }
+        };
+        self.refuse(submit, refusal);
+    }
+
+    fn accept(&mut self, submit: Submit) {
+        let Submit {
+            payload,
+            durability,
+            permit,
+            reply,
+        } = submit;
+        let fits = permit.entries() == payload.count() && permit.bytes() >= payload.encoded_len();
+        let assigned = if fits {
+            self.assigner.assign(payload, durability, permit)
+        } else {
+            let what = "the permit is not for this append".to_owned();
+            Err(Cause::Broken { what })
+        };
+        match (reply, assigned) {
+            (Reply::Accepted(reply), Ok(range)) => drop(reply.send(Ok(range))),
+            (Reply::Outcome(reply), Ok(range)) if durability == Durability::Async => {
+                drop(reply.send(Ok(range)));
+            }
+            (Reply::Outcome(reply), Ok(range)) => {
+                self.waiters.add(range.last, Waiter::Commit(range, reply));
+            }
+            (reply, Err(cause)) => answer_refused(reply, AppendError::Unavailable { cause }),
+        }
+    }
+
+    fn refuse(&mut self, submit: Submit, error: AppendError) {
+        self.shared
+            .counters
+            .refused
+            .add(submit.payload.count() as u64);
+        answer_refused(submit.reply, error);
+    }
+
+    fn wait_for(
+        &mut self,
+        lsn: Lsn,
+    ) -> impl Future<Output = Result<(), CommitError>> + 'static + use<> {
+        let (reply, answer) = oneshot::channel();
+        self.add_waiter(lsn, Waiter::Lsn(reply));
+        async move {
+            let cause = Cause::Stopped { actor: "Appender" };
+            answer.await.unwrap_or(Err(CommitError::Unknown { lsn, cause }))
+        }
+    }
+
+    fn add_waiter(&mut self, lsn: Lsn, waiter: Waiter) {
+        let next = self.assigner.next_lsn();
+        match self.shared.fate(lsn) {
+            Some(fate) => waiter.tell(outcome(lsn, fate)),
+            None if lsn >= next => waiter.tell(Err(CommitError::NeverAssigned { lsn, next })),
+            None => match &self.gate {
+                Gate::Ended(error) => waiter.tell(Err(never_written(lsn, error))),
+                _ => self.waiters.add(lsn, waiter),
+            },
+        }
+    }
+
+    /// Tells those whose LSN has an outcome now.
+    fn tell(&mut self, range: LsnRange) {
+        let shared = &self.shared;
+        let mut open = Vec::new();
+        self.waiters
+            .take(range, |lsn, waiter| match shared.fate(lsn) {
+                Some(fate) => waiter.tell(outcome(lsn, fate)),
+                None => open.push((lsn, waiter)),
+            });
+        // A range that was reported has outcomes in the table, so there are none; but never drop one.
+        open.into_iter()
+            .for_each(|(lsn, waiter)| self.waiters.add(lsn, waiter));
+    }
+
+    fn tell_through(&mut self, through: Lsn, failed: &[LsnRange]) {
+        failed.iter().for_each(|range| self.tell(*range));
+        self.tell(LsnRange {
+            first: Lsn::NONE,
+            last: through,
+        });
+    }
+
+    /// Tells everyone who still waits, each by its LSN.
+    fn tell_all(&mut self, mut error: impl FnMut(Lsn) -> CommitError) {
+        self.tell_through(self.shared.durable(), &[]);
+        let shared = &self.shared;
+        self.waiters
+            .take_through(Lsn::MAX, |lsn, waiter| match shared.fate(lsn) {
+                Some(fate) => waiter.tell(outcome(lsn, fate)),
+                None => waiter.tell(Err(error(lsn))),
+            });
+    }
+
+    fn reopen(&mut self, next_lsn: Lsn) {
+        self.assigner.resume(next_lsn);
+        self.gate = Gate::Open;
+        for submit in std::mem::take(&mut self.parked) {
+            self.submit(submit);
+        }
+    }
+
+    fn shut(&mut self, cause: Cause) {
+        if !matches!(self.gate, Gate::Ended(_)) {
+            self.gate = Gate::Shut(cause);
+            for submit in std::mem::take(&mut self.parked) {
+                self.submit(submit);
+            }
+        }
+    }
+
+    fn end(&mut self, error: AppendError) {
+        self.gate = Gate::Ended(error.clone());
+        for submit in std::mem::take(&mut self.parked) {
+            self.refuse(submit, error.clone());
+        }
+    }
+
+    /// Everything that arrived before has its LSN; what comes now is refused.
+    fn begin_close(&mut self) {
+        self.end(AppendError::Closed {
+            cause: Cause::Closed,
+        });
+        self.shared.stop_accepting();
+        self.shared.request_close();
+    }
+}
+
+fn answer_refused(reply: Reply, error: AppendError) {
+    match reply {
+        Reply::Accepted(reply) => drop(reply.send(Err(error))),
+        Reply::Outcome(reply) => drop(reply.send(Err(error.into()))),
+    }
+}
+
+fn outcome(lsn: Lsn, fate: Fate) -> Result<(), CommitError> {
+    match fate {
+        Fate::Durable => Ok(()),
+        Fate::NotDurable(cause) => Err(CommitError::NotDurable { lsn, cause }),
+        Fate::Unknown(cause) => Err(CommitError::Unknown { lsn, cause }),
+    }
+}
+
+/// An LSN without an outcome after the log has ended: nobody will ever write it if the log was poisoned;
+/// if the log ended in another way, nobody knows how far the flush thread came.
+fn never_written(lsn: Lsn, error: &AppendError) -> CommitError {
+    match error {
+        AppendError::Poisoned { cause } => CommitError::NotDurable {
+            lsn,
+            cause: cause.clone(),
+        },
+        AppendError::Closed { cause } => CommitError::Unknown {
+            lsn,
+            cause: cause.clone(),
+        },
+        _ => CommitError::Unknown {
+            lsn,
+            cause: Cause::Closed,
+        },
+    }
+}
+
+impl Actor for Appender {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Appender {}
+
+impl Handler<Submit> for Appender {
+    type Result = ();
+
+    fn handle(&mut self, submit: Submit, _: &mut Self::Context) {
+        self.submit(submit);
+    }
+}
+
+/// Submits and hands on the answer, whenever it comes. The receiver fails only if the Appender is gone.
+macro_rules! submit_and_answer {
+    ($this:expr, $message:expr, $payload:expr, $reply:path, $gone:expr, $map:expr) => {{
+        let (reply, answer) = oneshot::channel();
+        let (durability, permit) = ($message.durability, $message.permit);
+        $this.submit(Submit {
+            payload: $payload,
+            durability,
+            permit,
+            reply: $reply(reply),
+        });
+        Response::fut(async move { answer.await.unwrap_or_else(|_| Err($gone)).map($map) })
+    }};
+}
+
+fn appender_gone() -> AppendError {
+    AppendError::Unknown {
+        cause: Cause::Stopped { actor: "Appender" },
+    }
+}
+
+impl Handler<Append> for Appender {
+    type Result = Response<Result<Lsn, AppendError>>;
+
+    fn handle(&mut self, append: Append, _: &mut Self::Context) -> Self::Result {
+        let payload = Payload::One(append.payload);
+        submit_and_answer!(
+            self,
+            append,
+            payload,
+            Reply::Accepted,
+            appender_gone(),
+            |range| range.first
+        )
+    }
+}
+
+impl Handler<AppendAll> for Appender {
+    type Result = Response<Result<LsnRange, AppendError>>;
+
+    fn handle(&mut self, append: AppendAll, _: &mut Self::Context) -> Self::Result {
+        if append.payloads.is_empty() {
+            return Response::reply(Err(AppendError::EmptyGroup));
+        }
+        let payload = Payload::Group(append.payloads);
+        submit_and_answer!(
+            self,
+            append,
+            payload,
+            Reply::Accepted,
+            appender_gone(),
+            |range| range
+        )
+    }
+}
+
+impl Handler<Commit> for Appender {
+    type Result = Response<Result<Lsn, CommitError>>;
+
+    fn handle(&mut self, commit: Commit, _: &mut Self::Context) -> Self::Result {
+        let payload = Payload::One(commit.payload);
+        let gone = CommitError::from(appender_gone());
+        submit_and_answer!(self, commit, payload, Reply::Outcome, gone, |range| range
+            .first)
+    }
+}
+
+impl Handler<WaitForLsn> for Appender {
+    type Result = Response<Result<(), CommitError>>;
+
+    fn handle(&mut self, WaitForLsn(lsn): WaitForLsn, _: &mut Self::Context) -> Self::Result {
+        Response::fut(self.wait_for(lsn))
+    }
+}
+
+impl Handler<Flush> for Appender {
+    type Result = Response<Result<Lsn, CommitError>>;
+
+    fn handle(&mut self, _: Flush, _: &mut Self::Context) -> Self::Result {
+        let last = self.shared.accepted();
+        if last <= self.shared.durable() {
+            return Response::reply(Ok(self.shared.durable()));
+        }
+        self.shared
+            .control
+            .flush_through
+            .fetch_max(last.get(), Ordering::AcqRel);
+        self.shared.nudge();
+        let durable = self.wait_for(last);
+        let shared = Arc::clone(&self.shared);
+        Response::fut(async move { durable.await.map(|()| shared.durable()) })
+    }
+}
+
+impl Handler<LogEvent> for Appender {
+    type Result = ();
+
+    fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {
+        match event {
+            LogEvent::Durable {
+                through, failed, ..
+            } => self.tell_through(through, &failed),
+            LogEvent::Ready { next_lsn, .. } => self.reopen(next_lsn),
+            LogEvent::Unavailable { cause } => self.shut(cause),
+            LogEvent::GivenUp { cause } => {
+                self.tell_all(|lsn| CommitError::Unknown {
+                    lsn,
+                    cause: cause.clone(),
+                });
+            }
+            LogEvent::Poisoned { cause, .. } => {
+                self.end(AppendError::Poisoned {
+                    cause: cause.clone(),
+                });
+                self.tell_all(|lsn| CommitError::NotDurable {
+                    lsn,
+                    cause: cause.clone(),
+                });
+            }
+            LogEvent::Closing => self.begin_close(),
+            LogEvent::Closed { cause } => {
+                self.end(AppendError::Closed {
+                    cause: cause.clone(),
+                });
+                self.tell_all(|lsn| CommitError::Unknown {
+                    lsn,
+                    cause: cause.clone(),
+                });
+            }
+            LogEvent::Stalled { .. } | LogEvent::SegmentComplete { .. } => {}
+        }
+    }
+}
+
+/// Not replaced in place: without it there is nobody to give out LSNs, so the log closes. The flush
+/// thread writes what it has, and everyone who waits is told.
+impl Drop for Appender {
+    fn drop(&mut self) {
+        let cause = Cause::Stopped { actor: "Appender" };
+        let shared = Arc::clone(&self.shared);
+        shared.stop_accepting();
+        shared.admission.close();
+        if !shared.state().is_final() {
+            shared.set_state(LogState::Closed(cause.clone()));
+        }
+        shared.request_close();
+        self.end(AppendError::Closed {
+            cause: cause.clone(),
+        });
+        self.tell_all(|lsn| CommitError::Unknown {
+            lsn,
+            cause: cause.clone(),
+        });
+    }
+}

@@ -1,0 +1,663 @@
+//! Role: owns the log through its flush thread; decides about faults; tells everyone what happens.
+//! Owns: the flush thread, or while there is none the flush loop and the queue; the subscriptions; the
+//! restart budget.
+//! Receives: `Subscribe`, `Unsubscribe`, `Checkpoint`, `Read`, `GetStats`, `GetStatus`, `Close`; news
+//! from the flush thread.
+//! Sends: `LogEvent` to the Appender and the subscribers.
+//! Never: touches a file; begins an epoch before the old flush thread has been joined.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, Response, Supervised};
+use tokio::sync::oneshot;
+
+use super::flush_thread::{self, Board, News, ThreadEnded, Wiring};
+use super::subscribers::Subscribers;
+use crate::config::WalConfig;
+use crate::engine::clock::Tick;
+use crate::engine::cursor::Cursor;
+use crate::engine::flush_loop::{FlushLoop, LoopEvent};
+use crate::engine::recovery::RecoveredLog;
+use crate::engine::restarts::Restarts;
+use crate::engine::segments::{Pool, SegmentSource};
+use crate::engine::shared::{LogState, QueueReceiver, Shared};
+use crate::error::{Cause, CheckpointError, CloseError, ReadError};
+use crate::lsn::{Lsn, LsnRange};
+use crate::messages::{
+    Checkpoint, Close, GetStats, GetStatus, LogEvent, Read, Subscribe, Unsubscribe,
+};
+use crate::storage::Storage;
+
+/// How soon a subscriber whose mailbox was full is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(5);
+
+/// The actor that owns the log.
+///
+/// Start it under a `Supervisor`: after a fault it stops itself and counts on being restarted. It
+/// forgets nothing in that restart.
+#[derive(Debug)]
+pub struct Flusher {
+    shared: Arc<Shared>,
+    config: WalConfig,
+    /// `None` once the log is closed: the directory is free then.
+    storage: Option<Arc<dyn Storage>>,
+    phase: Phase,
+    thread: Option<JoinHandle<()>>,
+    board: Arc<Board>,
+    restarts: Restarts,
+    appender: Recipient<LogEvent>,
+    subscribers: Subscribers,
+    /// The watermark that was told last.
+    told: Lsn,
+    checkpoints: Vec<(Lsn, oneshot::Sender<Result<Lsn, CheckpointError>>)>,
+    closers: Vec<oneshot::Sender<Result<(), CloseError>>>,
+    unavailable_since: Option<Tick>,
+    warned: bool,
+    given_up: bool,
+    retrying: bool,
+    watching: bool,
+}
+
+/// What is not with the flush thread.
+#[derive(Debug)]
+struct Idle {
+    flush_loop: Box<FlushLoop>,
+    queue: QueueReceiver,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Recovered, and not started yet.
+    Recovered(Box<RecoveredLog>, QueueReceiver),
+    /// The flush thread has everything.
+    Running,
+    /// A fault; the Supervisor restarts this actor, which then waits that long.
+    Faulted(Idle, Duration),
+    /// Waits before it starts a new flush thread.
+    BackingOff(Idle),
+    /// Restarts did not help. The segment supply is being shut down, or has been.
+    Poisoned(Cause),
+    Closed,
+}
+
+/// The supply of segments of a poisoned log has been shut down.
+#[derive(Debug)]
+struct Retired;
+
+impl actix::Message for Retired {
+    type Result = ();
+}
+
+impl Flusher {
+    /// A Flusher for a log that was recovered. It tells `appender` everything, and never less.
+    pub fn new(
+        recovered: RecoveredLog,
+        shared: Arc<Shared>,
+        queue: QueueReceiver,
+        config: WalConfig,
+        appender: Recipient<LogEvent>,
+    ) -> Self {
+        Flusher {
+            storage: Some(Arc::clone(&recovered.storage)),
+            phase: Phase::Recovered(Box::new(recovered), queue),
+            restarts: Restarts::new(config.restart_budget),
+            shared,
+            config,
+            thread: None,
+            board: Arc::default(),
+            appender,
+            subscribers: Subscribers::default(),
+            told: Lsn::NONE,
+            checkpoints: Vec::new(),
+            closers: Vec::new(),
+            unavailable_since: None,
+            warned: false,
+            given_up: false,
+            retrying: false,
+            watching: false,
+        }
+    }
+
+    /// Starts the flush thread with everything that this actor holds.
+    fn start(&mut self, context: &mut Context<Self>) {
+        let idle = match std::mem::replace(&mut self.phase, Phase::Running) {
+            Phase::Recovered(recovered, queue) => self.build_loop(*recovered, queue),
+            Phase::Faulted(idle, _) | Phase::BackingOff(idle) => Ok(idle),
+            other => {
+                self.phase = other;
+                return;
+            }
+        };
+        match idle {
+            Ok(idle) => self.spawn(idle, context),
+            Err(cause) => self.end(Phase::Closed, LogEvent::Closed { cause }),
+        }
+    }
+
+    fn build_loop(&self, recovered: RecoveredLog, queue: QueueReceiver) -> Result<Idle, Cause> {
+        let RecoveredLog {
+            storage,
+            style,
+            writer,
+            position,
+            prepared,
+            next_sequence,
+            removable,
+            ..
+        } = recovered;
+        let pool = Pool::start(storage, style, next_sequence, prepared);
+        let mut pool = pool.map_err(|error| Cause::Broken {
+            what: format!("the preparer thread could not be started: {error}"),
+        })?;
+        self.shared.watch_space(pool.status());
+        removable.into_iter().for_each(|name| pool.recycle(name));
+        let shared = Arc::clone(&self.shared);
+        let flush_loop = FlushLoop::new(
+            &self.config,
+            shared,
+            style,
+            Box::new(pool),
+            position,
+            writer,
+        );
+        Ok(Idle {
+            flush_loop: Box::new(flush_loop),
+            queue,
+        })
+    }
+
+    fn spawn(&mut self, idle: Idle, context: &mut Context<Self>) {
+        let wiring = Wiring {
+            shared: Arc::clone(&self.shared),
+            board: Arc::clone(&self.board),
+            news: context.address().recipient(),
+            ended: context.address().recipient(),
+        };
+        match flush_thread::spawn(idle.flush_loop, idle.queue, wiring) {
+            Ok(thread) => self.thread = Some(thread),
+            Err((flush_loop, queue, cause)) => {
+                self.poison(Idle { flush_loop, queue }, cause, context)
+            }
+        }
+    }
+
+    /// Passes on what the flush thread has left on the board.
+    fn pass_on(&mut self, events: Vec<LoopEvent>) {
+        let (mut failed, mut unknown) = (Vec::new(), Vec::new());
+        for event in events {
+            match event {
+                LoopEvent::NotDurable(range, cause) => {
+                    tracing::warn!(%range, %cause, "records are not durable");
+                    failed.push(range);
+                }
+                LoopEvent::Unknown(range, cause) => {
+                    tracing::error!(%range, %cause, "nobody knows whether records are durable");
+                    unknown.push(range);
+                }
+                LoopEvent::EpochStarted(epoch, next_lsn) => {
+                    self.unavailable_since = None;
+                    self.given_up = false;
+                    if !self.closing() {
+                        self.shared.set_state(LogState::Running);
+                    }
+                    self.tell(&LogEvent::Ready { epoch, next_lsn });
+                }
+                LoopEvent::NoSpace(fault) => {
+                    tracing::warn!(%fault, "the disk is full; appends are refused until there is space");
+                    self.shared.set_state(LogState::NoSpace(fault.clone()));
+                    self.tell(&LogEvent::Unavailable {
+                        cause: Cause::NoSpace(fault),
+                    });
+                }
+                LoopEvent::SegmentComplete(segment) => {
+                    self.tell(&LogEvent::SegmentComplete { segment });
+                }
+                LoopEvent::Checkpointed(low_water) => self.answer_checkpoints(low_water),
+            }
+        }
+        self.tell_durable(failed);
+        if let Phase::Poisoned(cause) = &self.phase {
+            let cause = cause.clone();
+            self.tell(&LogEvent::Poisoned {
+                cause,
+                failed: Vec::new(),
+                unknown,
+            });
+        }
+    }
+
+    fn tell_durable(&mut self, failed: Vec<LsnRange>) {
+        let through = self.shared.durable();
+        if through > self.told || !failed.is_empty() {
+            self.told = through;
+            let epoch = self.shared.epoch();
+            self.tell(&LogEvent::Durable {
+                epoch,
+                through,
+                failed,
+            });
+            self.shared.tail.notify_waiters();
+        }
+    }
+
+    /// Tells the Appender, whose mailbox is never too full for this, and the subscribers.
+    fn tell(&mut self, event: &LogEvent) {
+        self.appender.do_send(event.clone());
+        self.subscribers.tell(event);
+    }
+
+    fn answer_checkpoints(&mut self, low_water: Lsn) {
+        let checkpoints = std::mem::take(&mut self.checkpoints);
+        for (lsn, reply) in checkpoints {
+            if lsn <= low_water {
+                let _ = reply.send(Ok(low_water));
+            } else {
+                self.checkpoints.push((lsn, reply));
+            }
+        }
+    }
+
+    /// The flush thread has ended with a fault: a restart, or the end.
+    fn fault(&mut self, mut idle: Idle, cause: Cause, context: &mut Context<Self>) {
+        tracing::error!(%cause, "the flush thread failed");
+        let queued = flush_thread::take_queued(&mut idle.flush_loop, &idle.queue);
+        let cause = queued.err().unwrap_or(cause);
+        idle.flush_loop.fault(&cause);
+        let events = idle.flush_loop.take_events();
+        self.pass_on(events);
+        let now = self.shared.clock.now();
+        let Some(wait) = self.restarts.after_fault(now, !cause.is_no_space()) else {
+            return self.poison(idle, cause, context);
+        };
+        self.shared.counters.restarts.add(1);
+        self.unavailable_since.get_or_insert(now);
+        if !self.closing() {
+            self.shared.set_state(LogState::Unavailable(cause.clone()));
+        }
+        self.tell(&LogEvent::Unavailable { cause });
+        let wait = if self.closing() { Duration::ZERO } else { wait };
+        self.phase = Phase::Faulted(idle, wait);
+        // The Supervisor starts this actor again, with everything it holds and its mailbox in order.
+        context.stop();
+    }
+
+    fn poison(&mut self, mut idle: Idle, cause: Cause, context: &mut Context<Self>) {
+        tracing::error!(%cause, "the log is poisoned: open it again once the cause is mended");
+        let _ = flush_thread::take_queued(&mut idle.flush_loop, &idle.queue);
+        idle.flush_loop.abandon(&cause);
+        self.shared.set_state(LogState::Poisoned(cause.clone()));
+        self.shared.admission.close();
+        self.phase = Phase::Poisoned(cause.clone());
+        let events = idle.flush_loop.take_events();
+        self.pass_on(events);
+        self.refuse_checkpoints(&cause);
+        // The supply of segments may be busy with a disk that is ill: not on this thread.
+        let retired = context.address().recipient();
+        let retire = move || {
+            idle.flush_loop.stop_source();
+            drop(idle);
+            retired.do_send(Retired);
+        };
+        let spawned = std::thread::Builder::new()
+            .name("wal-flush".into())
+            .spawn(retire);
+        self.thread = spawned.ok();
+        if self.thread.is_none() {
+            context.notify(Retired);
+        }
+    }
+
+    fn refuse_checkpoints(&mut self, cause: &Cause) {
+        for (_, reply) in self.checkpoints.drain(..) {
+            let _ = reply.send(Err(CheckpointError::Closed {
+                cause: cause.clone(),
+            }));
+        }
+    }
+
+    fn closing(&self) -> bool {
+        !self.closers.is_empty() || self.shared.control.close.load(Ordering::Acquire)
+    }
+
+    /// The last word: nothing is written any more, and the directory is free.
+    fn end(&mut self, phase: Phase, event: LogEvent) {
+        let cause = match &event {
+            LogEvent::Closed { cause } => cause.clone(),
+            _ => Cause::Closed,
+        };
+        self.phase = phase;
+        self.storage = None;
+        self.shared.stop_accepting();
+        self.shared.admission.close();
+        self.shared.set_state(LogState::Closed(cause.clone()));
+        self.refuse_checkpoints(&cause);
+        self.tell(&event);
+        self.shared.tail.notify_waiters();
+        if !self.subscribers.any_behind() {
+            self.subscribers.clear();
+        }
+    }
+
+    fn answer_closers(&mut self, result: &Result<(), CloseError>) {
+        for reply in self.closers.drain(..) {
+            let _ = reply.send(result.clone());
+        }
+    }
+
+    /// Records whose outcome is open.
+    fn unresolved(&self) -> Option<LsnRange> {
+        LsnRange::new(self.shared.durable().next(), self.shared.accepted())
+    }
+
+    fn retry_subscribers(&mut self, context: &mut Context<Self>) {
+        if !self.retrying && self.subscribers.any_behind() {
+            self.retrying = true;
+            context.run_later(RETRY_INTERVAL, |this, context| {
+                this.retrying = false;
+                let behind = this.subscribers.retry();
+                if !behind && matches!(this.phase, Phase::Closed) {
+                    this.subscribers.clear();
+                }
+                this.retry_subscribers(context);
+            });
+        }
+    }
+
+    /// Looks, while anything is in flight, whether a sync is stuck. An idle log is not watched.
+    fn watch(&mut self, context: &mut Context<Self>) {
+        self.watching = false;
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        let now = self.shared.clock.now();
+        self.look_at_sync(now);
+        let unavailable = self
+            .unavailable_since
+            .map(|since| now.saturating_sub(since));
+        if unavailable.is_some_and(|time| time >= self.config.give_up_after)
+            && let LogState::Unavailable(cause) = self.shared.state()
+        {
+            self.give_up(cause);
+        }
+        let busy = self.shared.io_running_for(now).is_some()
+            || self.shared.admission.entries_in_flight() > 0
+            || self.unavailable_since.is_some();
+        if busy {
+            return self.watch_later(context);
+        }
+        self.shared.watched.store(false, Ordering::SeqCst);
+        // A write may have begun in between, and have seen that somebody watches.
+        if self.shared.io_running_for(now).is_some()
+            && !self.shared.watched.swap(true, Ordering::SeqCst)
+        {
+            self.watch_later(context);
+        }
+    }
+
+    fn watch_later(&mut self, context: &mut Context<Self>) {
+        let shortest = self.config.slow_sync.min(self.config.give_up_after) / 2;
+        let interval = shortest.clamp(Duration::from_millis(5), Duration::from_secs(1));
+        self.watching = true;
+        context.run_later(interval, Self::watch);
+    }
+
+    fn look_at_sync(&mut self, now: Tick) {
+        let running = self.shared.io_running_for(now).unwrap_or_default();
+        if running < self.config.slow_sync {
+            self.warned = false;
+            if self.shared.set_stalled(false) {
+                tracing::info!("the sync has returned");
+                self.given_up = false;
+            }
+            return;
+        }
+        let seconds = running.as_secs();
+        if !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!(seconds, "a sync is slow");
+        }
+        if running >= self.config.stalled_after && self.shared.set_stalled(true) {
+            tracing::error!(seconds, "a sync is stuck");
+            self.tell(&LogEvent::Stalled { seconds });
+        }
+        if running >= self.config.stalled_after + self.config.give_up_after {
+            self.give_up(Cause::Stalled { seconds });
+        }
+    }
+
+    /// Nobody should wait on: waiters are answered `Unknown`, and so is a close. What is in hand stays
+    /// there, and may still become durable.
+    fn give_up(&mut self, cause: Cause) {
+        if !std::mem::replace(&mut self.given_up, true) {
+            self.tell(&LogEvent::GivenUp {
+                cause: cause.clone(),
+            });
+            let unresolved = self.unresolved();
+            self.answer_closers(&Err(CloseError { cause, unresolved }));
+        }
+    }
+}
+
+impl Actor for Flusher {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        // A restart has cancelled the timers.
+        (self.retrying, self.watching) = (false, false);
+        self.retry_subscribers(context);
+        if self.shared.watched.load(Ordering::SeqCst) || self.unavailable_since.is_some() {
+            self.shared.watched.store(true, Ordering::SeqCst);
+            self.watch_later(context);
+        }
+        match std::mem::replace(&mut self.phase, Phase::Running) {
+            Phase::Faulted(idle, wait) => {
+                // A state with a timer, not a `ctx.wait`: messages are answered meanwhile.
+                self.phase = Phase::BackingOff(idle);
+                context.run_later(wait, Self::start);
+            }
+            other => {
+                self.phase = other;
+                self.start(context);
+            }
+        }
+    }
+}
+
+impl Supervised for Flusher {}
+
+impl Handler<News> for Flusher {
+    type Result = ();
+
+    fn handle(&mut self, _: News, context: &mut Self::Context) {
+        let events = self.board.take();
+        self.pass_on(events);
+        self.retry_subscribers(context);
+        if self.shared.watched.load(Ordering::SeqCst) && !self.watching {
+            self.watch_later(context);
+        }
+    }
+}
+
+impl Handler<ThreadEnded> for Flusher {
+    type Result = ();
+
+    fn handle(&mut self, ended: ThreadEnded, context: &mut Self::Context) {
+        // It was the last thing that the thread did: this returns at once.
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let events = self.board.take();
+        self.pass_on(events);
+        let ThreadEnded {
+            flush_loop,
+            queue,
+            fault,
+        } = ended;
+        match fault {
+            Some(cause) => self.fault(Idle { flush_loop, queue }, cause, context),
+            None => {
+                drop(flush_loop);
+                self.end(
+                    Phase::Closed,
+                    LogEvent::Closed {
+                        cause: Cause::Closed,
+                    },
+                );
+                self.answer_closers(&Ok(()));
+            }
+        }
+        self.retry_subscribers(context);
+    }
+}
+
+impl Handler<Retired> for Flusher {
+    type Result = ();
+
+    fn handle(&mut self, _: Retired, _: &mut Self::Context) {
+        self.thread = None;
+        if let Phase::Poisoned(cause) = &self.phase
+            && !self.closers.is_empty()
+        {
+            let cause = cause.clone();
+            self.end(
+                Phase::Closed,
+                LogEvent::Closed {
+                    cause: cause.clone(),
+                },
+            );
+            let unresolved = self.unresolved();
+            self.answer_closers(&Err(CloseError { cause, unresolved }));
+        }
+    }
+}
+
+impl Handler<Subscribe> for Flusher {
+    type Result = actix::MessageResult<Subscribe>;
+
+    fn handle(&mut self, Subscribe(recipient): Subscribe, _: &mut Self::Context) -> Self::Result {
+        self.subscribers.add(recipient);
+        // What the subscriber is told now is covered by what it will be told next.
+        actix::MessageResult(self.shared.durable())
+    }
+}
+
+impl Handler<Unsubscribe> for Flusher {
+    type Result = bool;
+
+    fn handle(&mut self, Unsubscribe(recipient): Unsubscribe, _: &mut Self::Context) -> bool {
+        self.subscribers.remove(&recipient)
+    }
+}
+
+impl Handler<Checkpoint> for Flusher {
+    type Result = Response<Result<Lsn, CheckpointError>>;
+
+    fn handle(&mut self, Checkpoint(lsn): Checkpoint, _: &mut Self::Context) -> Self::Result {
+        let durable = self.shared.durable();
+        if lsn > durable {
+            return Response::reply(Err(CheckpointError::NotDurable { lsn, durable }));
+        }
+        if let LogState::Poisoned(cause) | LogState::Closed(cause) = self.shared.state() {
+            return Response::reply(Err(CheckpointError::Closed { cause }));
+        }
+        let low_water = self.shared.catalog.low_water();
+        if lsn <= low_water {
+            return Response::reply(Ok(low_water));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.checkpoints.push((lsn, reply));
+        self.shared
+            .control
+            .checkpoint
+            .fetch_max(lsn.get(), Ordering::AcqRel);
+        self.shared.nudge();
+        Response::fut(async move {
+            let cause = Cause::Stopped { actor: "Flusher" };
+            answer
+                .await
+                .unwrap_or(Err(CheckpointError::Closed { cause }))
+        })
+    }
+}
+
+impl Handler<Read> for Flusher {
+    type Result = Result<Cursor, ReadError>;
+
+    fn handle(&mut self, Read { from }: Read, _: &mut Self::Context) -> Self::Result {
+        let Some(storage) = &self.storage else {
+            return Err(ReadError::Closed {
+                cause: Cause::Closed,
+            });
+        };
+        let lease = self.config.reader_lease;
+        Cursor::new(Arc::clone(&self.shared), Arc::clone(storage), from, lease)
+    }
+}
+
+impl Handler<GetStats> for Flusher {
+    type Result = actix::MessageResult<GetStats>;
+
+    fn handle(&mut self, _: GetStats, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(self.shared.stats())
+    }
+}
+
+impl Handler<GetStatus> for Flusher {
+    type Result = actix::MessageResult<GetStatus>;
+
+    fn handle(&mut self, _: GetStatus, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(self.shared.status())
+    }
+}
+
+impl Handler<Close> for Flusher {
+    type Result = Response<Result<(), CloseError>>;
+
+    fn handle(&mut self, _: Close, context: &mut Self::Context) -> Self::Result {
+        let (reply, answer) = oneshot::channel();
+        match &self.phase {
+            Phase::Closed => return Response::reply(Ok(())),
+            Phase::Poisoned(_) => {
+                self.closers.push(reply);
+                if self.thread.is_none() {
+                    context.notify(Retired);
+                }
+            }
+            _ => {
+                self.closers.push(reply);
+                self.shared.set_state(LogState::Closing);
+                self.shared.admission.close();
+                if self.appender.connected() {
+                    // It closes the log after the appends that are in its mailbox already.
+                    self.tell(&LogEvent::Closing);
+                } else {
+                    self.shared.request_close();
+                }
+                if matches!(self.phase, Phase::BackingOff(_)) {
+                    self.start(context);
+                }
+            }
+        }
+        Response::fut(async move {
+            let cause = Cause::Stopped { actor: "Flusher" };
+            answer.await.unwrap_or(Err(CloseError {
+                cause,
+                unresolved: None,
+            }))
+        })
+    }
+}
+
+/// Not replaced in place: the flush thread writes what it has, closes the log and ends; everyone is told.
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        let cause = Cause::Stopped { actor: "Flusher" };
+        self.shared.request_close();
+        self.end(Phase::Closed, LogEvent::Closed { cause });
+    }
+}

@@ -1,0 +1,14 @@
+//! The actors: thin shells over the [engine](crate::engine).
+//!
+//! Actors know messages, not each other: each holds `Recipient`s, and only `wal.rs`, or a host that
+//! composes its own server, starts and wires them.
+
+mod appender;
+mod flush_thread;
+mod flusher;
+mod recovery;
+mod subscribers;
+
+pub use appender::Appender;
+pub use flusher::Flusher;
+pub use recovery::Recovery;

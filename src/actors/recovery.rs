@@ -1,0 +1,137 @@
+//! Role: makes a log out of a directory, before anything is accepted.
+//! Owns: nothing that outlives a recovery; the work is done on a thread of its own, `wal-recover`.
+//! Receives: `Recover`.
+//! Sends: `Replay` to the host, one at a time.
+//! Never: blocks its Arbiter; lets anyone append.
+
+use std::future::Future;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use actix::{Actor, Context, Handler, Recipient, ResponseFuture, Supervised};
+use tokio::sync::oneshot;
+
+use super::flush_thread::panic_message;
+use crate::config::WalConfig;
+use crate::engine::records::RecordBatch;
+use crate::engine::recovery::{Progress, RecoveredLog, recover};
+use crate::engine::shared::Shared;
+use crate::error::{Cause, IoFault, IoOp, OpenError};
+use crate::messages::{Recover, Replay};
+use crate::storage::{Directory, Metered, Storage};
+
+/// The actor that recovers a log. It is needed once, and stops when its last address is dropped.
+#[derive(Debug)]
+pub struct Recovery {
+    shared: Arc<Shared>,
+    config: WalConfig,
+}
+
+impl Recovery {
+    /// A Recovery for the log with these settings.
+    pub fn new(shared: Arc<Shared>, config: WalConfig) -> Self {
+        Recovery { shared, config }
+    }
+}
+
+impl Actor for Recovery {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Recovery {}
+
+impl Handler<Recover> for Recovery {
+    type Result = ResponseFuture<Result<RecoveredLog, OpenError>>;
+
+    fn handle(&mut self, request: Recover, _: &mut Self::Context) -> Self::Result {
+        let (reply, answer) = oneshot::channel();
+        let (shared, config) = (Arc::clone(&self.shared), self.config.clone());
+        let work = move || {
+            let recovered = catch_unwind(AssertUnwindSafe(|| run(&request, &config, &shared)));
+            let _ = reply.send(recovered.unwrap_or_else(|panic| {
+                let message = panic_message(&*panic);
+                Err(OpenError::Start(Cause::Panic {
+                    place: "recovery thread",
+                    message,
+                }))
+            }));
+        };
+        let spawned = thread::Builder::new()
+            .name("wal-recover".into())
+            .spawn(work);
+        Box::pin(async move {
+            if let Err(error) = spawned {
+                let what = format!("the recovery thread could not be started: {error}");
+                return Err(OpenError::Start(Cause::Broken { what }));
+            }
+            let gone = OpenError::Start(Cause::Stopped { actor: "Recovery" });
+            answer.await.unwrap_or(Err(gone))
+        })
+    }
+}
+
+fn run(request: &Recover, config: &WalConfig, shared: &Shared) -> Result<RecoveredLog, OpenError> {
+    config.validate()?;
+    let storage = match &request.storage {
+        Some(storage) => Arc::clone(storage),
+        None => open_directory(config)?,
+    };
+    let metered = Metered::new(storage);
+    shared.count_io(metered.counts());
+    let mut sink = |records: RecordBatch, progress: Progress| match &request.replay_to {
+        Some(host) => replay(host, records, progress),
+        None => Ok(()),
+    };
+    recover(Arc::new(metered), config, shared, request.from, &mut sink)
+}
+
+fn open_directory(config: &WalConfig) -> Result<Arc<dyn Storage>, OpenError> {
+    match Directory::open(&config.directory) {
+        Ok(directory) => Ok(Arc::new(directory)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(OpenError::Locked {
+            directory: config.directory.display().to_string(),
+        }),
+        Err(error) => {
+            let place = config.directory.display().to_string();
+            Err(IoFault::new(IoOp::OpenDirectory, place, None, error).into())
+        }
+    }
+}
+
+/// Hands one batch to the host and waits for its answer.
+fn replay(
+    host: &Recipient<Replay>,
+    records: RecordBatch,
+    progress: Progress,
+) -> Result<(), String> {
+    match block_on(host.send(Replay { records, progress })) {
+        Ok(answer) => answer.map_err(|refused| refused.0),
+        Err(gone) => Err(format!(
+            "the actor that records are replayed to is gone: {gone}"
+        )),
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for a future on a plain thread.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = TaskContext::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Fans events out. A slow subscriber skips, but never misses what is newest, and nobody waits for it.
+
+use std::collections::VecDeque;
+
+use actix::Recipient;
+use actix::dev::SendError;
+
+use crate::lsn::{Epoch, Lsn, LsnRange};
+use crate::messages::LogEvent;
+
+/// Those who want to hear of the log.
+#[derive(Debug, Default)]
+pub(super) struct Subscribers {
+    all: Vec<Subscriber>,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    /// Kept, and not made anew for each event: a mailbox is full only for a sender that is known to it.
+    recipient: Recipient<LogEvent>,
+    /// The newest watermark that it has not been sent.
+    durable: Option<(Epoch, Lsn)>,
+    /// Failed ranges that it has not been sent.
+    failed: Vec<LsnRange>,
+    /// Other events that it has not been sent; of the states only the newest is kept.
+    others: VecDeque<LogEvent>,
+}
+
+impl Subscriber {
+    fn add(&mut self, event: LogEvent) {
+        match event {
+            LogEvent::Durable {
+                epoch,
+                through,
+                failed,
+            } => {
+                self.durable = Some((epoch, through));
+                self.failed.extend(failed);
+            }
+            LogEvent::SegmentComplete { .. } => self.others.push_back(event),
+            state => {
+                self.others
+                    .retain(|other| matches!(other, LogEvent::SegmentComplete { .. }));
+                self.others.push_back(state);
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<LogEvent> {
+        if let Some((epoch, through)) = self.durable.take() {
+            let failed = std::mem::take(&mut self.failed);
+            return Some(LogEvent::Durable {
+                epoch,
+                through,
+                failed,
+            });
+        }
+        self.others.pop_front()
+    }
+
+    fn put_back(&mut self, event: LogEvent) {
+        match event {
+            LogEvent::Durable {
+                epoch,
+                through,
+                failed,
+            } => {
+                self.durable = Some((epoch, through));
+                self.failed = failed;
+            }
+            other => self.others.push_front(other),
+        }
+    }
+
+    /// Sends what its mailbox takes. `false` if it has stopped.
+    fn deliver(&mut self) -> bool {
+        while let Some(event) = self.next() {
+            match self.recipient.try_send(event) {
+                Ok(()) => {}
+                Err(SendError::Full(event)) => {
+                    self.put_back(event);
+                    return true;
+                }
+                Err(SendError::Closed(_)) => return false,
+            }
+        }
+        true
+    }
+
+    fn is_behind(&self) -> bool {
+        self.durable.is_some() || !self.others.is_empty()
+    }
+}
+
+impl Subscribers {
+    /// Adds one; it hears of everything from now on.
+    pub(super) fn add(&mut self, recipient: Recipient<LogEvent>) {
+        let (durable, failed, others) = (None, Vec::new(), VecDeque::new());
+        self.all.push(Subscriber {
+            recipient,
+            durable,
+            failed,
+            others,
+        });
+    }
+
+    /// Removes one. Whether there was such a one.
+    pub(super) fn remove(&mut self, recipient: &Recipient<LogEvent>) -> bool {
+        let before = self.all.len();
+        self.all
+            .retain(|subscriber| subscriber.recipient != *recipient);
+        self.all.len() < before
+    }
+
+    /// Tells all of them, as far as their mailboxes take it.
+    pub(super) fn tell(&mut self, event: &LogEvent) {
+        self.all.retain_mut(|subscriber| {
+            subscriber.add(event.clone());
+            subscriber.deliver()
+        });
+    }
+
+    /// Tries again with those whose mailboxes were full. Whether some still are.
+    pub(super) fn retry(&mut self) -> bool {
+        self.all.retain_mut(Subscriber::deliver);
+        self.any_behind()
+    }
+
+    /// Whether someone has not been sent everything.
+    pub(super) fn any_behind(&self) -> bool {
+        self.all.iter().any(Subscriber::is_behind)
+    }
+
+    /// Forgets them all.
+    pub(super) fn clear(&mut self) {
+        self.all.clear();
+    }
+}
