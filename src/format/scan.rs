@@ -152,7 +152,7 @@ enum State {
     Body(FrameHeader),
     /// Looks for a later sound frame behind the place where the sound ones end.
     Hunt(Hunt),
-    Done,
+    Done(Ending),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -212,7 +212,7 @@ impl Scanner {
                 Some(self.offset..self.offset + header.frame_len(&self.segment.place))
             }
             State::Hunt(hunt) => Some(hunt.at..hunt.at.saturating_add(HUNT_WINDOW).min(self.len)),
-            State::Done => None,
+            State::Done(_) => None,
         }
     }
 
@@ -222,7 +222,7 @@ impl Scanner {
             State::Header => self.see_header(bytes),
             State::Body(header) => self.see_body(header, bytes),
             State::Hunt(hunt) => self.see_window(hunt, bytes),
-            State::Done => Seen::End(self.ending(Verdict::Clean)),
+            State::Done(ending) => Seen::End(ending),
         }
     }
 
@@ -389,19 +389,16 @@ impl Scanner {
     }
 
     fn end<'a>(&mut self, verdict: Verdict) -> Seen<'a> {
-        self.state = State::Done;
-        Seen::End(self.ending(verdict))
-    }
-
-    fn ending(&self, verdict: Verdict) -> Ending {
         let next_lsn = self
             .expected
             .map_or(Lsn::NONE, |expected| expected.next_lsn);
-        Ending {
+        let ending = Ending {
             offset: self.offset,
             next_lsn,
             verdict,
-        }
+        };
+        self.state = State::Done(ending);
+        Seen::End(ending)
     }
 }
 
@@ -564,6 +561,23 @@ mod tests {
         let (lsns, ending) = scan(recycled, &bytes, Until::Tail);
         assert!(lsns.is_empty());
         assert_eq!(ending.verdict, Verdict::Clean);
+    }
+
+    #[test]
+    fn a_scanner_that_found_the_end_says_the_same_when_it_is_asked_again() {
+        let mut bytes = sample();
+        bytes[1024 + 110] ^= 1;
+        let mut scanner = Scanner::new(SEGMENT, bytes.len() as u64, Until::Tail);
+        let ending = loop {
+            let wanted = scanner.wants().expect("not done yet");
+            let end = (wanted.end as usize).min(bytes.len());
+            if let Seen::End(ending) = scanner.see(&bytes[wanted.start as usize..end]) {
+                break ending;
+            }
+        };
+        assert!(matches!(ending.verdict, Verdict::Damage { .. }));
+        assert_eq!(scanner.wants(), None);
+        assert!(matches!(scanner.see(&[]), Seen::End(again) if again == ending));
     }
 
     #[test]
