@@ -345,7 +345,8 @@ impl Scanner {
             .step_by(place.block_size as usize)
             .zip(bytes.chunks(place.block_size as usize))
         {
-            if FrameHeader::decode(block, &place, offset, self.len).is_ok() {
+            let later = FrameHeader::decode(block, &place, offset, self.len);
+            if later.is_ok_and(|header| self.is_of_this_life(&header)) {
                 return self.judge(hunt, Some(offset));
             }
             // What is not blank in a file that was filled with zeros was written in this life.
@@ -362,6 +363,13 @@ impl Scanner {
             hunt.at + bytes.len() as u64
         };
         self.go_on_hunting(hunt)
+    }
+
+    /// Whether it carries the salt of this life of the segment, which only the start frame tells.
+    /// Without one, any frame of this sequence number is taken for ours: damage is the safe answer.
+    fn is_of_this_life(&self, header: &FrameHeader) -> bool {
+        self.expected
+            .is_none_or(|expected| expected.salt == header.salt)
     }
 
     fn go_on_hunting<'a>(&mut self, hunt: Hunt) -> Seen<'a> {
@@ -561,6 +569,27 @@ mod tests {
         let (lsns, ending) = scan(recycled, &bytes, Until::Tail);
         assert!(lsns.is_empty());
         assert_eq!(ending.verdict, Verdict::Clean);
+    }
+
+    #[test]
+    fn p13_a_sound_frame_with_another_salt_proves_nothing_about_this_life() {
+        let whole = sample();
+        let mut buffer = FrameBuffer::default();
+        buffer.begin();
+        buffer.push(b"what the bytes of a record may look like");
+        let head = super::FrameHeader {
+            salt: 78,
+            ..header(5, 6)
+        };
+        let mut bytes = whole.clone();
+        bytes[1536 + 110] ^= 1;
+        bytes[2560..3072].copy_from_slice(buffer.finish(head, &PLACE, 2560).bytes);
+        let (lsns, ending) = scan(SEGMENT, &bytes, Until::Tail);
+        assert_eq!(lsns, [1, 2]);
+        assert!(
+            matches!(ending.verdict, Verdict::TornTail(torn) if torn.bytes == 1536),
+            "{ending:?}"
+        );
     }
 
     #[test]
