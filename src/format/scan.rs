@@ -233,6 +233,7 @@ impl Scanner {
             return self.end(Verdict::Clean);
         }
         match FrameHeader::decode(bytes, &self.segment.place, self.offset, self.len) {
+            Ok(header) if self.is_beyond_live_end(&header) => self.end(Verdict::Clean),
             Ok(header) => {
                 self.state = State::Body(header);
                 Seen::More
@@ -242,6 +243,16 @@ impl Scanner {
                 self.stop(fault, stands, None)
             }
         }
+    }
+
+    /// Whether the segment begins with records beyond its live end: then nothing in it is live. It is
+    /// the rule after a fault or a crash in the first frame of a segment, whose records the next
+    /// segment's start frame carries again.
+    fn is_beyond_live_end(&self, header: &FrameHeader) -> bool {
+        matches!(self.until, Until::LiveEnd(end) if header.first_lsn > end)
+            && self.expected.is_none()
+            && header.start.is_some()
+            && header.count > 0
     }
 
     fn see_body<'a>(&mut self, header: FrameHeader, bytes: &'a [u8]) -> Seen<'a> {
@@ -569,6 +580,32 @@ mod tests {
         let (lsns, ending) = scan(recycled, &bytes, Until::Tail);
         assert!(lsns.is_empty());
         assert_eq!(ending.verdict, Verdict::Clean);
+    }
+
+    #[test]
+    fn p8_a_middle_segment_that_begins_beyond_its_live_end_holds_nothing_and_is_no_damage() {
+        // A start frame with records that was never promised: the next segment's cut lies before it.
+        let mut buffer = FrameBuffer::default();
+        buffer.begin();
+        buffer.push(b"never promised");
+        let head = super::FrameHeader {
+            start: Some(Start {
+                cut: Lsn::new(5),
+                in_flight_limit: 8,
+            }),
+            ..header(6, 7)
+        };
+        let frame = buffer.finish(head, &PLACE, 512);
+        let mut bytes = [SEGMENT.encode().as_slice(), frame.bytes].concat();
+        let clean = (vec![], Verdict::Clean);
+        let (lsns, ending) = scan(SEGMENT, &bytes, Until::LiveEnd(Lsn::new(5)));
+        assert_eq!((lsns, ending.verdict), clean);
+        // Nor are its records read, so that they may be torn.
+        bytes[512 + 104 + 5] ^= 1;
+        let (lsns, ending) = scan(SEGMENT, &bytes, Until::LiveEnd(Lsn::new(5)));
+        assert_eq!((lsns, ending.verdict), clean);
+        let (_, ending) = scan(SEGMENT, &bytes, Until::LiveEnd(Lsn::new(6)));
+        assert!(matches!(ending.verdict, Verdict::Damage { .. }));
     }
 
     #[test]
