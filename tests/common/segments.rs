@@ -11,13 +11,13 @@ use actix_wal::format::{LogId, Place};
 use actix_wal::lsn::{Epoch, Lsn};
 
 /// The block size of every segment here: the smallest.
-pub const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 
 /// How many LSNs may be in flight, as the start frames say.
-pub const IN_FLIGHT: u64 = 16;
+pub(crate) const IN_FLIGHT: u64 = 16;
 
 /// The header of a segment of a few KiB.
-pub fn segment_header(log_id: LogId, sequence: u64, blocks: usize) -> SegmentHeader {
+pub(crate) fn segment_header(log_id: LogId, sequence: u64, blocks: usize) -> SegmentHeader {
     SegmentHeader {
         place: Place {
             log_id,
@@ -32,24 +32,25 @@ pub fn segment_header(log_id: LogId, sequence: u64, blocks: usize) -> SegmentHea
 
 /// Writes one segment as the log would: a start frame first, and each frame synced before the next.
 #[derive(Clone)]
-pub struct Writer {
-    pub header: SegmentHeader,
-    pub bytes: Vec<u8>,
+pub(crate) struct Writer {
+    pub(crate) header: SegmentHeader,
+    pub(crate) bytes: Vec<u8>,
     /// Where the frames lie, from the magic to the end of the checksum.
-    pub frames: Vec<Range<usize>>,
+    pub(crate) frames: Vec<Range<usize>>,
     /// The records of this segment.
-    pub records: Vec<(u64, Vec<u8>)>,
-    pub epoch: u64,
-    pub salt: u64,
-    pub next: u64,
-    pub watermark: u64,
-    pub chain: u32,
+    pub(crate) records: Vec<(u64, Vec<u8>)>,
+    pub(crate) epoch: u64,
+    pub(crate) salt: u64,
+    pub(crate) next: u64,
+    pub(crate) watermark: u64,
+    pub(crate) low_water: u64,
+    pub(crate) chain: u32,
     start: Option<Start>,
 }
 
 impl Writer {
     /// A segment whose start frame is the next to be written, with this cut and this first LSN.
-    pub fn new(header: SegmentHeader, epoch: u64, cut: u64, first: u64, chain: u32) -> Self {
+    pub(crate) fn new(header: SegmentHeader, epoch: u64, cut: u64, first: u64, chain: u32) -> Self {
         let salt = (header.place.sequence << 32 | epoch).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let start = Start {
             cut: Lsn::new(cut),
@@ -64,30 +65,31 @@ impl Writer {
             salt,
             next: first,
             watermark: cut,
+            low_water: 0,
             chain,
             start: Some(start),
         }
     }
 
     /// The next segment of the same epoch: nothing of this one is cut off.
-    pub fn rotate(&self, blocks: usize) -> Self {
+    pub(crate) fn rotate(&self, blocks: usize) -> Self {
         let place = self.header.place;
         let header = segment_header(place.log_id, place.sequence + 1, blocks);
         Self::new(header, self.epoch, self.next - 1, self.next, self.chain)
     }
 
     /// Writes and syncs one frame; an empty one is a seal.
-    pub fn frame(&mut self, records: &[&[u8]]) -> &mut Self {
+    pub(crate) fn frame(&mut self, records: &[&[u8]]) -> &mut Self {
         self.write(records, 0, false)
     }
 
     /// The same, with a declared gap of so many LSNs behind it.
-    pub fn frame_and_gap(&mut self, records: &[&[u8]], gap: u64) -> &mut Self {
+    pub(crate) fn frame_and_gap(&mut self, records: &[&[u8]], gap: u64) -> &mut Self {
         self.write(records, gap, false)
     }
 
     /// Writes the close frame.
-    pub fn close(&mut self) -> &mut Self {
+    pub(crate) fn close(&mut self) -> &mut Self {
         self.write(&[], 0, true)
     }
 
@@ -106,7 +108,7 @@ impl Writer {
             payload_len: 0,
             wall_clock_us: 1_767_225_600_000_000 + after,
             watermark: Lsn::new(self.watermark),
-            low_water: Lsn::NONE,
+            low_water: Lsn::new(self.low_water),
             chain: self.chain,
         };
         let mut buffer = FrameBuffer::default();
@@ -127,15 +129,14 @@ impl Writer {
     }
 
     /// The file in its full size: behind what was written come the bytes of an earlier life, or zeros.
-    pub fn file(&self, earlier: &[u8]) -> Vec<u8> {
+    pub(crate) fn file(&self, earlier: &[u8]) -> Vec<u8> {
         let size = self.header.size as usize;
         assert!(
             self.bytes.len() <= size,
             "the segment is too small for its frames"
         );
         let mut file = self.bytes.clone();
-        if let Some(rest) = earlier.get(file.len()..) {
-            // The preparer leaves a blank block where the start frame will go.
+        if let Some(rest) = earlier.get(file.len()..size.min(earlier.len())) {
             file.extend_from_slice(rest);
         }
         file.resize(size, 0);
@@ -145,23 +146,23 @@ impl Writer {
 
 /// A frame that a scanner gave out.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Found {
-    pub offset: u64,
-    pub header: FrameHeader,
-    pub checksum: u32,
-    pub records: Vec<(u64, Vec<u8>)>,
+pub(crate) struct Found {
+    pub(crate) offset: u64,
+    pub(crate) header: FrameHeader,
+    pub(crate) checksum: u32,
+    pub(crate) records: Vec<(u64, Vec<u8>)>,
 }
 
 /// All that a scanner gave out.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Scan {
-    pub frames: Vec<Found>,
-    pub ending: Ending,
+pub(crate) struct Scan {
+    pub(crate) frames: Vec<Found>,
+    pub(crate) ending: Ending,
 }
 
 impl Scan {
     /// The records of all frames.
-    pub fn records(&self) -> Vec<(u64, Vec<u8>)> {
+    pub(crate) fn records(&self) -> Vec<(u64, Vec<u8>)> {
         self.frames
             .iter()
             .flat_map(|frame| frame.records.iter().cloned())
@@ -170,7 +171,7 @@ impl Scan {
 }
 
 /// Walks a segment that lies in memory. Panics if the scanner does not come to an end.
-pub fn scan(bytes: &[u8], header: SegmentHeader, until: Until) -> Scan {
+pub(crate) fn scan(bytes: &[u8], header: SegmentHeader, until: Until) -> Scan {
     let mut scanner = Scanner::new(header, bytes.len() as u64, until);
     let mut frames = Vec::new();
     // Two looks at every block (header, frame), and one at every window of the hunt.
