@@ -162,7 +162,7 @@ impl FrameHeader {
         offset: u64,
         segment_len: u64,
     ) -> Result<Self, FrameFault> {
-        if bytes.len() < FRAME_HEADER_LEN || offset % u64::from(place.block_size) != 0 {
+        if bytes.len() < FRAME_HEADER_LEN || !offset.is_multiple_of(u64::from(place.block_size)) {
             return Err(FrameFault::PastEnd);
         }
         if read_le!(bytes, 0, u32) != FRAME_MAGIC {

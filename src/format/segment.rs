@@ -86,7 +86,7 @@ impl SegmentHeader {
         let flags = read_le!(bytes, FLAGS_AT, u32);
         if !block_size_is_valid(block_size)
             || size < u64::from(block_size)
-            || size % u64::from(block_size) != 0
+            || !size.is_multiple_of(u64::from(block_size))
             || size > u64::from(u32::MAX)
             || flags & !(FLAG_RECYCLED | FLAG_GROWING) != 0
         {
