@@ -88,6 +88,14 @@ impl Writer {
         self.write(records, gap, false)
     }
 
+    /// Makes the next frame a start frame, though there is one already.
+    pub(crate) fn start_again(&mut self) {
+        self.start = Some(Start {
+            cut: Lsn::new(self.next - 1),
+            in_flight_limit: IN_FLIGHT,
+        });
+    }
+
     /// Writes the close frame.
     pub(crate) fn close(&mut self) -> &mut Self {
         self.write(&[], 0, true)
