@@ -428,7 +428,9 @@ fn forge(file: &mut [u8], writer: &Writer, random: &mut Random) {
         .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
     let end = frame.start + FRAME_HEADER_LEN + len;
     if end + FRAME_TRAILER_LEN <= file.len() {
-        let checksum = crc32fast::hash(&file[frame.start..end]).to_le_bytes();
+        let header = &file[frame.start..frame.start + 100];
+        let covered = [header, &file[frame.start + FRAME_HEADER_LEN..end]].concat();
+        let checksum = crc32fast::hash(&covered).to_le_bytes();
         file[end..end + FRAME_TRAILER_LEN].copy_from_slice(&checksum);
     }
 }

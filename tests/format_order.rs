@@ -70,3 +70,27 @@ fn v7_a_start_frame_comes_first_and_only_there() {
         Verdict::Damage { fault: FrameFault::Order { what }, .. } if what.contains("a start frame")
     ));
 }
+
+#[test]
+fn p13_a_new_header_before_records_of_an_earlier_life_does_not_make_a_frame() {
+    let record = |last: u8| [[b'='; 600], [last; 600]].concat();
+    let header = segment_header(LogId([4; 16]), 3, 8);
+    let mut earlier = Writer::new(header, 2, 6, 7, 0);
+    earlier.frame(&[]).frame(&[&record(b'a')]);
+    let mut place = header;
+    place.place.sequence = 9;
+    place.recycled = true;
+    let mut writer = Writer::new(place, 5, 70, 71, 0);
+    writer.frame(&[]).frame(&[&record(b'b')]);
+    // Of the new frame only the first block reached the disk: header, and records that begin alike.
+    let block = writer.frames[1].start + segments::BLOCK;
+    let mut file = writer.file(&[]);
+    file[block..].copy_from_slice(&earlier.file(&[])[block..]);
+    let found = scan(&file, writer.header, Until::Tail);
+    assert_eq!(
+        found.records(),
+        [],
+        "a record of an earlier life under a new LSN"
+    );
+    assert!(matches!(found.ending.verdict, Verdict::TornTail(_)));
+}
