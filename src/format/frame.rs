@@ -327,6 +327,22 @@ impl<'a> Frame<'a> {
         })
     }
 
+    /// A frame that was checked before, put together again from its parts.
+    pub(crate) fn from_checked(
+        header: FrameHeader,
+        offset: u64,
+        checksum: u32,
+        bytes: &'a [u8],
+    ) -> Self {
+        let payload = &bytes[FRAME_HEADER_LEN..FRAME_HEADER_LEN + header.payload_len as usize];
+        Frame {
+            header,
+            offset,
+            checksum,
+            payload,
+        }
+    }
+
     /// The records with their LSNs, in order.
     pub fn records(&self) -> impl Iterator<Item = (Lsn, &'a [u8])> + use<'a> {
         let first = self.header.first_lsn;

@@ -33,6 +33,11 @@ impl<'a> Records<'a> {
         Records { rest: payload }
     }
 
+    /// What has not been walked yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Whether these are exactly `count` records and nothing else.
     pub fn are_exactly(mut self, count: u32) -> bool {
         let found = self.by_ref().count();

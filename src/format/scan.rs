@@ -152,7 +152,7 @@ enum State {
     Body(FrameHeader),
     /// Looks for a later sound frame behind the place where the sound ones end.
     Hunt(Hunt),
-    Done(Ending),
+    Done(Verdict),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -202,6 +202,14 @@ impl Scanner {
         self.offset
     }
 
+    /// The end that was found, once more.
+    pub fn end_again(&self) -> Ending {
+        match self.state {
+            State::Done(verdict) => self.ending(verdict),
+            _ => self.ending(Verdict::Clean),
+        }
+    }
+
     /// The bytes to show it next, or `None` once the end was found. The range may reach beyond the end
     /// of the file; then it is to be shown what there is.
     pub fn wants(&self) -> Option<Range<u64>> {
@@ -222,7 +230,7 @@ impl Scanner {
             State::Header => self.see_header(bytes),
             State::Body(header) => self.see_body(header, bytes),
             State::Hunt(hunt) => self.see_window(hunt, bytes),
-            State::Done(ending) => Seen::End(ending),
+            State::Done(verdict) => Seen::End(self.ending(verdict)),
         }
     }
 
@@ -408,16 +416,19 @@ impl Scanner {
     }
 
     fn end<'a>(&mut self, verdict: Verdict) -> Seen<'a> {
+        self.state = State::Done(verdict);
+        Seen::End(self.ending(verdict))
+    }
+
+    fn ending(&self, verdict: Verdict) -> Ending {
         let next_lsn = self
             .expected
             .map_or(Lsn::NONE, |expected| expected.next_lsn);
-        let ending = Ending {
+        Ending {
             offset: self.offset,
             next_lsn,
             verdict,
-        };
-        self.state = State::Done(ending);
-        Seen::End(ending)
+        }
     }
 }
 

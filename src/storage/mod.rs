@@ -7,10 +7,26 @@
 //! * after a failed sync nothing is known about the bytes it should have covered, and a second sync that
 //!   succeeds proves nothing about them.
 
+mod directory;
+mod filesystem;
+mod metered;
+mod prepare;
+mod preparer;
+
 use std::{fmt, io};
 
+pub use directory::Directory;
+pub use filesystem::filesystem_name;
+pub use metered::{IoCounts, Metered};
+pub use prepare::{PrepareFault, PrepareJob, prepare};
+pub use preparer::{
+    Attempt, PrepareRequest, PrepareStatus, PreparedSegment, Preparer, PreparerConfig,
+    PreparerCore, SegmentPlan, SegmentPlanner,
+};
+
 /// One directory that holds one log. Whoever holds a value of this type owns the directory: real
-/// directories are locked when they are opened and unlocked when the value is dropped (promise P20).
+/// directories are locked when they are opened, and unlocked when the value and every file opened through
+/// it have been dropped (promise P20).
 pub trait Storage: Send + Sync + fmt::Debug {
     /// The regular files of the directory, in no particular order.
     fn list(&self) -> io::Result<Vec<FileEntry>>;

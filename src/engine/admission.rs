@@ -1,0 +1,252 @@
+//! Admission: the bound on everything that is in flight (promise P16).
+//!
+//! An append needs a [`Permit`] before it may become a message. actix bounds no mailbox (`do_send`
+//! ignores the capacity, and so in effect does `send`), so this is what bounds memory: mailboxes, the
+//! queue, and the batch in hand, all at once. A permit is given back with the outcome of its append.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{Semaphore, TryAcquireError};
+
+/// The bound on records and bytes in flight. Waiting is fair: first come, first served.
+#[derive(Debug)]
+pub struct Admission {
+    entries: Semaphore,
+    bytes: Semaphore,
+    max_entries: usize,
+    max_bytes: usize,
+    waiting: AtomicUsize,
+}
+
+/// The right to have this many records and bytes in flight. Dropping it gives the right back.
+#[derive(Debug)]
+pub struct Permit {
+    admission: Arc<Admission>,
+    entries: usize,
+    bytes: usize,
+}
+
+/// Why there is no permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// As much is in flight as is allowed.
+    Overloaded,
+    /// More than could ever be in flight.
+    TooManyEntries,
+    /// More than could ever be in flight.
+    TooManyBytes,
+    /// The log is closed.
+    Closed,
+}
+
+impl Admission {
+    /// A bound of this many records and bytes.
+    pub fn new(max_entries: usize, max_bytes: usize) -> Arc<Self> {
+        Arc::new(Admission {
+            entries: Semaphore::new(max_entries),
+            bytes: Semaphore::new(max_bytes),
+            max_entries,
+            max_bytes,
+            waiting: AtomicUsize::new(0),
+        })
+    }
+
+    /// A permit now, or the reason why not.
+    ///
+    /// # Errors
+    /// `Overloaded`, too large for ever, or closed.
+    pub fn try_acquire(self: &Arc<Self>, entries: usize, bytes: usize) -> Result<Permit, Refusal> {
+        let (want_entries, want_bytes) = self.check(entries, bytes)?;
+        let entry_permit = self
+            .entries
+            .try_acquire_many(want_entries)
+            .map_err(refusal)?;
+        let byte_permit = self.bytes.try_acquire_many(want_bytes).map_err(refusal)?;
+        entry_permit.forget();
+        byte_permit.forget();
+        Ok(self.permit(entries, bytes))
+    }
+
+    /// A permit as soon as there is room. A dropped future leaves nothing behind.
+    ///
+    /// # Errors
+    /// Too large for ever, or closed.
+    pub async fn acquire(
+        self: &Arc<Self>,
+        entries: usize,
+        bytes: usize,
+    ) -> Result<Permit, Refusal> {
+        let (want_entries, want_bytes) = self.check(entries, bytes)?;
+        let _waiting = Waiting::new(&self.waiting);
+        let closed = |_| Refusal::Closed;
+        let entry_permit = self
+            .entries
+            .acquire_many(want_entries)
+            .await
+            .map_err(closed)?;
+        let byte_permit = self.bytes.acquire_many(want_bytes).await.map_err(closed)?;
+        entry_permit.forget();
+        byte_permit.forget();
+        Ok(self.permit(entries, bytes))
+    }
+
+    fn permit(self: &Arc<Self>, entries: usize, bytes: usize) -> Permit {
+        Permit {
+            admission: Arc::clone(self),
+            entries,
+            bytes,
+        }
+    }
+
+    fn check(&self, entries: usize, bytes: usize) -> Result<(u32, u32), Refusal> {
+        if entries > self.max_entries {
+            return Err(Refusal::TooManyEntries);
+        }
+        if bytes > self.max_bytes {
+            return Err(Refusal::TooManyBytes);
+        }
+        let as_u32 = |number: usize, refusal| u32::try_from(number).map_err(|_| refusal);
+        Ok((
+            as_u32(entries, Refusal::TooManyEntries)?,
+            as_u32(bytes, Refusal::TooManyBytes)?,
+        ))
+    }
+
+    /// Gives back what permits that were [spent](Permit::spend) held.
+    pub fn release(&self, entries: usize, bytes: usize) {
+        self.entries.add_permits(entries);
+        self.bytes.add_permits(bytes);
+    }
+
+    /// No more permits: whoever waits for one is refused, now and from now on.
+    pub fn close(&self) {
+        self.entries.close();
+        self.bytes.close();
+    }
+
+    /// Records in flight.
+    pub fn entries_in_flight(&self) -> usize {
+        self.max_entries
+            .saturating_sub(self.entries.available_permits())
+    }
+
+    /// Bytes in flight.
+    pub fn bytes_in_flight(&self) -> usize {
+        self.max_bytes
+            .saturating_sub(self.bytes.available_permits())
+    }
+
+    /// How many appends wait for a permit.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// The most records that may be in flight.
+    pub fn max_entries(&self) -> usize {
+        self.max_entries
+    }
+
+    /// The most bytes that may be in flight; also the largest record or group.
+    pub fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+}
+
+fn refusal(error: TryAcquireError) -> Refusal {
+    match error {
+        TryAcquireError::Closed => Refusal::Closed,
+        TryAcquireError::NoPermits => Refusal::Overloaded,
+    }
+}
+
+/// Counts a waiter for as long as it waits, also when its future is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Permit {
+    /// The records it is for.
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// The bytes it is for.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Passes the right on to the append that is now in flight; whoever knows its outcome gives it back
+    /// with [`Admission::release`], once per batch and not once per record.
+    pub fn spend(mut self) {
+        self.entries = 0;
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.entries > 0 {
+            self.admission.release(self.entries, self.bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p16_past_the_bound_the_answer_is_overloaded_and_a_dropped_permit_makes_room() {
+        let admission = Admission::new(2, 100);
+        let first = admission.try_acquire(1, 60).expect("room");
+        assert_eq!(
+            admission.try_acquire(1, 60).err(),
+            Some(Refusal::Overloaded)
+        );
+        assert_eq!(
+            admission.entries_in_flight(),
+            1,
+            "a refusal must leave nothing behind"
+        );
+        drop(first);
+        let second = admission.try_acquire(2, 100).expect("room again");
+        assert_eq!(admission.try_acquire(1, 0).err(), Some(Refusal::Overloaded));
+        second.spend();
+        assert_eq!(
+            (admission.entries_in_flight(), admission.bytes_in_flight()),
+            (2, 100)
+        );
+        admission.release(2, 100);
+        assert_eq!(
+            (admission.entries_in_flight(), admission.bytes_in_flight()),
+            (0, 0)
+        );
+    }
+
+    #[test]
+    fn what_can_never_fit_is_told_from_what_does_not_fit_now() {
+        let admission = Admission::new(2, 100);
+        assert_eq!(
+            admission.try_acquire(3, 1).err(),
+            Some(Refusal::TooManyEntries)
+        );
+        assert_eq!(
+            admission.try_acquire(1, 101).err(),
+            Some(Refusal::TooManyBytes)
+        );
+        admission.close();
+        assert_eq!(admission.try_acquire(1, 1).err(), Some(Refusal::Closed));
+    }
+}

@@ -1,0 +1,691 @@
+//! What the flush thread does, one step at a time: what to take, how long to linger, what to write, what
+//! to say. No thread, no clock and no actor in it: the thread drives it in production, and a simulator
+//! or a test drives it step by step.
+//!
+//! The whole of group commit is this: whatever arrived while the last sync ran is the next batch.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::batcher::{Batcher, Decision, Pending};
+use super::catalog::SegmentInfo;
+use super::clock::Tick;
+use super::entry::Entry;
+use super::log_writer::{Empty, LogWriter, Opening, Position, Stamp};
+use super::outcomes::Fate;
+use super::segments::{Need, SegmentSource, SegmentStyle, Supply};
+use super::shared::Shared;
+use crate::config::{Durability, FaultPolicy, WalConfig};
+use crate::error::{Cause, IoFault};
+use crate::format::frame::FrameBuffer;
+use crate::lsn::{Epoch, Lsn, LsnRange};
+use crate::storage::PreparedSegment;
+
+/// What the driver has to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Call [`FlushLoop::work`].
+    Work,
+    /// Wait for the queue, at most until this time.
+    WaitUntil(Tick),
+    /// Wait for the queue.
+    Wait,
+    /// The log is closed: nothing will be written any more.
+    Ended,
+}
+
+/// What one step of work came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worked {
+    /// Something was done; ask what comes next.
+    Done,
+    /// It can not go on without a segment: [`FlushLoop::wait_for_segment`].
+    NeedsSegment,
+}
+
+/// What others have to hear of, beside the watermark.
+#[derive(Clone, Debug)]
+pub enum LoopEvent {
+    /// Records are certainly not in the log.
+    NotDurable(LsnRange, Cause),
+    /// It is not known whether records are in the log.
+    Unknown(LsnRange, Cause),
+    /// An epoch began: appends are taken from this LSN on.
+    EpochStarted(Epoch, Lsn),
+    /// The disk is full; appends are refused until space returns.
+    NoSpace(IoFault),
+    /// A segment is complete: this one, with the LSNs that are live in it.
+    SegmentComplete(SegmentInfo),
+    /// A checkpoint was carried out up to this LSN.
+    Checkpointed(Lsn),
+}
+
+#[derive(Debug)]
+enum Mode {
+    /// A new epoch has to begin in a new segment before anything is written.
+    Starting,
+    Running,
+    /// Like `Starting`, but no fault has happened: what arrives is refused until there is a segment.
+    NoSpace(IoFault),
+    Ended,
+}
+
+/// Entries of a failed batch that are `NotDurable` as soon as a cut is durable that excludes them.
+#[derive(Debug)]
+struct Doomed {
+    range: LsnRange,
+    entries: usize,
+    bytes: usize,
+    cause: Cause,
+}
+
+/// The flush loop. See the [module](self).
+#[derive(Debug)]
+pub struct FlushLoop {
+    shared: Arc<Shared>,
+    style: SegmentStyle,
+    source: Box<dyn SegmentSource>,
+    batcher: Batcher,
+    fault_policy: FaultPolicy,
+    seal_after: Duration,
+    mode: Mode,
+    position: Position,
+    /// `None` after a fault: that file is never touched again.
+    writer: Option<LogWriter>,
+    /// The LSN that the next entry from the queue must have.
+    expected: Lsn,
+    pending: VecDeque<Entry>,
+    tally: Pending,
+    /// The batch that is being written. It lives here, not on the stack of the thread, so that a panic
+    /// at any point loses nothing.
+    in_hand: Vec<Entry>,
+    /// The last LSN that was ever passed to a write.
+    touched: Lsn,
+    doomed: Vec<Doomed>,
+    /// Whether something vouches for the last batch, or there is no need to.
+    sealed: bool,
+    last_activity: Tick,
+    checkpointed: Lsn,
+    events: Vec<LoopEvent>,
+}
+
+impl FlushLoop {
+    /// A loop that goes on where recovery (or nobody) left the log.
+    pub fn new(
+        config: &WalConfig,
+        shared: Arc<Shared>,
+        style: SegmentStyle,
+        source: Box<dyn SegmentSource>,
+        position: Position,
+        writer: LogWriter,
+    ) -> Self {
+        let now = shared.clock.now();
+        shared.publish_durable(position.last_live);
+        shared.publish_written(position.last_live);
+        shared.begin_epoch(position.epoch);
+        FlushLoop {
+            batcher: Batcher::new(config.flush_policy, config.min_sync_interval),
+            fault_policy: config.fault_policy,
+            seal_after: config.seal_after,
+            mode: Mode::Running,
+            expected: position.next_lsn,
+            touched: position.last_live,
+            checkpointed: shared.catalog.low_water(),
+            events: vec![LoopEvent::EpochStarted(position.epoch, position.next_lsn)],
+            pending: VecDeque::new(),
+            tally: Pending::default(),
+            in_hand: Vec::new(),
+            doomed: Vec::new(),
+            sealed: writer.is_vouched_for(),
+            last_activity: now,
+            shared,
+            style,
+            source,
+            position,
+            writer: Some(writer),
+        }
+    }
+
+    /// What the driver has to do at `now`.
+    pub fn next(&self, now: Tick) -> Next {
+        match self.mode {
+            Mode::Ended => Next::Ended,
+            Mode::Starting | Mode::NoSpace(_) => Next::Work,
+            Mode::Running => self.next_running(now),
+        }
+    }
+
+    fn next_running(&self, now: Tick) -> Next {
+        if self.checkpoint_wish().is_some() {
+            return Next::Work;
+        }
+        match self.batcher.decide(&self.urgent_tally(), now) {
+            Decision::Flush => Next::Work,
+            Decision::WaitUntil(due) => Next::WaitUntil(due),
+            Decision::Idle if self.wants_close() => Next::Work,
+            Decision::Idle if self.sealed => Next::Wait,
+            Decision::Idle => {
+                let due = self.last_activity + self.seal_after;
+                if due <= now {
+                    Next::Work
+                } else {
+                    Next::WaitUntil(due)
+                }
+            }
+        }
+    }
+
+    fn wants_close(&self) -> bool {
+        self.shared.control.close.load(Ordering::Acquire)
+    }
+
+    fn checkpoint_wish(&self) -> Option<Lsn> {
+        let wish = Lsn::new(self.shared.control.checkpoint.load(Ordering::Acquire));
+        (wish > self.checkpointed).then_some(wish)
+    }
+
+    /// What is pending, with the wishes of others counted in.
+    fn urgent_tally(&self) -> Pending {
+        let flush_through = self.shared.control.flush_through.load(Ordering::Acquire);
+        let wanted = self
+            .pending
+            .front()
+            .is_some_and(|first| first.first_lsn.get() <= flush_through);
+        Pending {
+            urgent: self.tally.urgent || wanted || self.wants_close(),
+            ..self.tally
+        }
+    }
+
+    /// Takes an entry from the queue.
+    ///
+    /// # Errors
+    /// Its LSN is not the one that comes next: an invariant was broken, nothing more may be written.
+    pub fn offer(&mut self, entry: Entry) -> Result<(), Cause> {
+        if entry.first_lsn != self.expected {
+            let (expected, found) = (self.expected, entry.first_lsn);
+            let what = format!("the queue gave LSN {found} where {expected} comes next");
+            return Err(Cause::Broken { what });
+        }
+        self.expected = entry.next_lsn();
+        self.count(&entry);
+        self.pending.push_back(entry);
+        if let Mode::NoSpace(fault) = &self.mode {
+            let cause = Cause::NoSpace(fault.clone());
+            self.refuse_pending(&cause);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, entry: &Entry) {
+        let tally = &mut self.tally;
+        tally.entries += entry.payload.count();
+        tally.bytes += entry.payload.encoded_len();
+        tally.commits += usize::from(entry.durability != Durability::Async);
+        tally.urgent |= entry.durability == Durability::Synchronous;
+        tally.oldest = Some(
+            tally
+                .oldest
+                .map_or(entry.since, |oldest| oldest.min(entry.since)),
+        );
+    }
+
+    /// Does what [`next`](Self::next) said there is to do. At most one frame is written.
+    ///
+    /// # Errors
+    /// A write or a sync failed, or an invariant was broken. Call [`fault`](Self::fault).
+    pub fn work(&mut self) -> Result<Worked, Cause> {
+        match self.mode {
+            Mode::Ended => Ok(Worked::Done),
+            Mode::NoSpace(_) if self.wants_close() => self.close(),
+            Mode::NoSpace(_) if self.can_checkpoint() => self.checkpoint(),
+            Mode::Starting | Mode::NoSpace(_) => self.start_epoch(),
+            Mode::Running => self.work_running(),
+        }
+    }
+
+    fn work_running(&mut self) -> Result<Worked, Cause> {
+        if self.checkpoint_wish().is_some() {
+            return if self.can_checkpoint() {
+                self.checkpoint()
+            } else {
+                self.rotate()
+            };
+        }
+        if !self.pending.is_empty() {
+            return self.flush();
+        }
+        if self.wants_close() {
+            return self.close();
+        }
+        self.seal()
+    }
+
+    /// Writes everything that is pending, or as much as the segment takes.
+    fn flush(&mut self) -> Result<Worked, Cause> {
+        let room = self.writer.as_ref().map_or(0, LogWriter::room);
+        self.take_in_hand(room);
+        let Some(first) = self.in_hand.first() else {
+            return self.rotate();
+        };
+        if first.first_lsn != self.position.next_lsn {
+            let (expected, found) = (self.position.next_lsn, first.first_lsn);
+            return Err(Cause::Broken {
+                what: format!("LSN {found} does not follow {expected}"),
+            });
+        }
+        let count = self
+            .in_hand
+            .iter()
+            .map(|entry| entry.payload.count() as u64)
+            .sum();
+        self.write("flush", |this, stamp| {
+            let Some(writer) = &mut this.writer else {
+                return Ok(());
+            };
+            writer.append(&mut this.position, count, stamp, |frame| {
+                fill(&this.in_hand, frame)
+            })
+        })?;
+        Ok(Worked::Done)
+    }
+
+    /// Moves the longest prefix of what is pending that takes at most `room` bytes into the hand.
+    fn take_in_hand(&mut self, room: u64) {
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            bytes += entry.payload.encoded_len() as u64;
+            bytes <= room
+        };
+        let taken = self.pending.iter().take_while(fits).count();
+        self.in_hand.extend(self.pending.drain(..taken));
+        self.recount();
+    }
+
+    /// Counts anew what is pending. Usually that is nothing: a flush takes everything.
+    fn recount(&mut self) {
+        self.tally = Pending::default();
+        let pending = std::mem::take(&mut self.pending);
+        pending.iter().for_each(|entry| self.count(entry));
+        self.pending = pending;
+    }
+
+    /// One write and one sync, with what is in hand; then says so.
+    fn write(
+        &mut self,
+        what: &'static str,
+        write: impl FnOnce(&mut Self, Stamp) -> Result<(), IoFault>,
+    ) -> Result<(), Cause> {
+        let started = self.shared.clock.now();
+        let stamp = Stamp {
+            wall_us: self.shared.clock.wall_us(),
+            watermark: self.shared.durable(),
+            low_water: self.shared.catalog.low_water(),
+        };
+        if let Some(last) = self.in_hand.last() {
+            self.touched = self.touched.max(last.last_lsn());
+        }
+        let span = tracing::debug_span!("wal.flush", what, entries = self.in_hand.len());
+        let _entered = span.enter();
+        self.shared.io_begins(started);
+        let written = write(self, stamp);
+        self.shared.io_ended();
+        written.inspect_err(|_| self.shared.counters.io_errors.add(1))?;
+        self.complete(started);
+        Ok(())
+    }
+
+    /// The sync has returned. The watermark is raised before anyone is told, and what is in hand is
+    /// let go only after: a panic in between can neither lose nor repeat an entry.
+    fn complete(&mut self, started: Tick) {
+        let now = self.shared.clock.now();
+        self.last_activity = now;
+        self.sealed = self.in_hand.is_empty();
+        let Some(last) = self.in_hand.last() else {
+            return;
+        };
+        let last = last.last_lsn();
+        self.shared.publish_written(last);
+        self.shared.publish_durable(last);
+        let batch = Tally::of(&self.in_hand);
+        self.in_hand.clear();
+        self.shared.admission.release(batch.entries, batch.bytes);
+        self.batcher.flushed(started, now, batch.commits);
+        let counters = &self.shared.counters;
+        counters.batches.add(1);
+        counters.durable.add(batch.entries as u64);
+        counters.durable_bytes.add(batch.bytes as u64);
+        counters
+            .flush_nanos
+            .add(now.saturating_sub(started).as_nanos() as u64);
+    }
+
+    fn seal(&mut self) -> Result<Worked, Cause> {
+        if self.sealed {
+            return Ok(Worked::Done);
+        }
+        if self
+            .writer
+            .as_ref()
+            .is_some_and(|writer| writer.has_room_for(Empty::Seal))
+        {
+            self.write_empty(Empty::Seal)?;
+            self.shared.counters.seals.add(1);
+        }
+        self.sealed = true;
+        Ok(Worked::Done)
+    }
+
+    fn write_empty(&mut self, kind: Empty) -> Result<(), Cause> {
+        self.write("empty", |this, stamp| {
+            let Some(writer) = &mut this.writer else {
+                return Ok(());
+            };
+            writer.append_empty(&mut this.position, kind, stamp)
+        })
+    }
+
+    /// Whether the wish for a checkpoint can be met without another segment.
+    fn can_checkpoint(&self) -> bool {
+        let has_room = self
+            .writer
+            .as_ref()
+            .is_some_and(|writer| writer.has_room_for(Empty::LowWater));
+        self.checkpoint_wish()
+            .is_some_and(|wish| has_room || self.position.low_water >= wish)
+    }
+
+    /// Releases records. Segments are removed only after a synced frame says that they may be missing;
+    /// if none would be removed, that can wait for the next frame.
+    fn checkpoint(&mut self) -> Result<Worked, Cause> {
+        let Some(wish) = self.checkpoint_wish() else {
+            return Ok(Worked::Done);
+        };
+        self.shared.catalog.raise_low_water(wish);
+        let removable = self.shared.catalog.has_removable(self.shared.clock.now());
+        if removable && self.position.low_water < wish {
+            self.write_empty(Empty::LowWater)?;
+        }
+        self.checkpointed = wish;
+        self.shared.forget_exceptions(wish);
+        self.remove_segments();
+        self.events.push(LoopEvent::Checkpointed(wish));
+        Ok(Worked::Done)
+    }
+
+    /// Only when `position.low_water`, which is on disk, covers the low-water mark of the catalog.
+    fn remove_segments(&mut self) {
+        if self.position.low_water >= self.shared.catalog.low_water() {
+            for gone in self.shared.catalog.take_removable(self.shared.clock.now()) {
+                self.source.recycle(gone.name);
+            }
+        }
+    }
+
+    /// Goes on in the next segment, in the same epoch, with what is pending in its start frame.
+    fn rotate(&mut self) -> Result<Worked, Cause> {
+        match self.source.take(Need::Rotation) {
+            Supply::Ready(segment) => {
+                self.open_segment(segment, self.position.epoch)?;
+                self.shared.counters.rotations.add(1);
+                Ok(Worked::Done)
+            }
+            Supply::NotYet => Ok(Worked::NeedsSegment),
+            Supply::NoSpace(fault) => {
+                self.enter_no_space(fault);
+                Ok(Worked::NeedsSegment)
+            }
+            Supply::Failed(fault) => Err(fault.into()),
+        }
+    }
+
+    /// A full disk is no fault: what was accepted and never written is refused, everything else
+    /// stands, and the log goes on in a new epoch when there is space (promise P21).
+    fn enter_no_space(&mut self, fault: IoFault) {
+        self.shared.stop_accepting();
+        self.refuse_pending(&Cause::NoSpace(fault.clone()));
+        self.events.push(LoopEvent::NoSpace(fault.clone()));
+        self.mode = Mode::NoSpace(fault);
+    }
+
+    /// Begins a new epoch in a new segment.
+    fn start_epoch(&mut self) -> Result<Worked, Cause> {
+        let need = if matches!(self.mode, Mode::NoSpace(_)) {
+            Need::Rotation
+        } else {
+            Need::Restart
+        };
+        match self.source.take(need) {
+            Supply::Ready(segment) => {
+                self.open_segment(segment, self.position.epoch.next())?;
+                Ok(Worked::Done)
+            }
+            Supply::Failed(fault) if need == Need::Restart => Err(fault.into()),
+            Supply::NoSpace(_) | Supply::NotYet | Supply::Failed(_) => Ok(Worked::NeedsSegment),
+        }
+    }
+
+    /// Writes the start frame of `segment`. It is the durable cut: what older segments hold beyond the
+    /// watermark is dead from then on (promise P8).
+    fn open_segment(&mut self, segment: PreparedSegment, epoch: Epoch) -> Result<(), Cause> {
+        let place = self.style.place(segment.sequence);
+        let info = SegmentInfo {
+            sequence: segment.sequence,
+            name: segment.name.clone(),
+            cut: self.position.last_live,
+            live_end: None,
+        };
+        let overhead = (1 + WalConfig::RESERVED_BLOCKS) * u64::from(place.block_size);
+        self.take_in_hand(
+            segment
+                .size
+                .saturating_sub(overhead + WalConfig::FRAME_OVERHEAD),
+        );
+        let coming = self
+            .pending
+            .front()
+            .map_or(self.expected, |entry| entry.first_lsn);
+        let opening = Opening {
+            epoch,
+            first_lsn: self.in_hand.first().map_or(coming, |entry| entry.first_lsn),
+            next_lsn: coming,
+            in_flight_limit: self.shared.admission.max_entries() as u64,
+            salt: self.shared.clock.random(),
+        };
+        let new_epoch = epoch != self.position.epoch;
+        let complete = self.shared.catalog.segments().pop();
+        self.write("start", |this, stamp| {
+            this.writer = None;
+            let fill = |frame: &mut FrameBuffer| fill(&this.in_hand, frame);
+            let position = &mut this.position;
+            let writer = LogWriter::start(segment, place, position, opening, stamp, fill)?;
+            // The cut is on disk: readers must follow it before the watermark passes it.
+            this.shared.catalog.begin(info.clone());
+            this.writer = Some(writer);
+            Ok(())
+        })?;
+        tracing::debug!(segment = %info.name, %epoch, cut = %info.cut, "wal.rotate");
+        if let Some(complete) = complete {
+            let live_end = Some(complete.live_end.map_or(info.cut, |end| end.min(info.cut)));
+            self.events.push(LoopEvent::SegmentComplete(SegmentInfo {
+                live_end,
+                ..complete
+            }));
+        }
+        if new_epoch {
+            self.epoch_begun();
+        }
+        self.remove_segments();
+        Ok(())
+    }
+
+    fn epoch_begun(&mut self) {
+        for doomed in std::mem::take(&mut self.doomed) {
+            self.not_durable(doomed.range, doomed.entries, doomed.bytes, doomed.cause);
+        }
+        self.mode = Mode::Running;
+        self.shared.begin_epoch(self.position.epoch);
+        self.events
+            .push(LoopEvent::EpochStarted(self.position.epoch, self.expected));
+    }
+
+    /// The clean end: what was accepted is durable, and the next open finds nothing to repair (P22).
+    fn close(&mut self) -> Result<Worked, Cause> {
+        self.shared.stop_accepting();
+        let close = Empty::Close(self.expected);
+        if self
+            .writer
+            .as_ref()
+            .is_some_and(|writer| writer.has_room_for(close))
+        {
+            self.write_empty(close)?;
+        }
+        if let Some(writer) = self.writer.take()
+            && let Err(fault) = writer.trim()
+        {
+            tracing::warn!(%fault, "the closed log keeps its unused space");
+        }
+        self.mode = Mode::Ended;
+        Ok(Worked::Done)
+    }
+
+    /// A write or a sync failed, or something panicked: the epoch is over. The driver has offered
+    /// everything that was in the queue before. What follows is a new epoch, or [`abandon`](Self::abandon).
+    pub fn fault(&mut self, cause: &Cause) {
+        self.shared.stop_accepting();
+        self.shared.io_ended();
+        self.writer = None;
+        self.hand_back();
+        if matches!(self.mode, Mode::Ended) {
+            return;
+        }
+        self.mode = Mode::Starting;
+        if self.fault_policy == FaultPolicy::FailFast {
+            self.doom_touched(cause);
+            self.refuse_pending(cause);
+        }
+    }
+
+    /// Puts the batch in hand back in front of what is pending, but for what is durable already.
+    fn hand_back(&mut self) {
+        // A panic between the sync and the watermark: what the position covers is durable.
+        if self.position.last_live > self.shared.durable() {
+            self.shared.publish_durable(self.position.last_live);
+        }
+        let durable = self.shared.durable();
+        let (done, open): (Vec<_>, Vec<_>) = self
+            .in_hand
+            .drain(..)
+            .partition(|entry| entry.last_lsn() <= durable);
+        let done = Tally::of(&done);
+        self.shared.admission.release(done.entries, done.bytes);
+        open.into_iter()
+            .rev()
+            .for_each(|entry| self.pending.push_front(entry));
+        self.recount();
+    }
+
+    /// What was passed to a write may be on disk: it is `NotDurable` only once a cut excludes it.
+    fn doom_touched(&mut self, cause: &Cause) {
+        let touched = self
+            .pending
+            .iter()
+            .take_while(|entry| entry.last_lsn() <= self.touched)
+            .count();
+        let failed: Vec<_> = self.pending.drain(..touched).collect();
+        if let Some(range) = range_of(&failed) {
+            let tally = Tally::of(&failed);
+            let (entries, bytes) = (tally.entries, tally.bytes);
+            self.doomed.push(Doomed {
+                range,
+                entries,
+                bytes,
+                cause: cause.clone(),
+            });
+        }
+        self.recount();
+    }
+
+    /// What was never passed to a write is certainly not in the log.
+    fn refuse_pending(&mut self, cause: &Cause) {
+        let failed: Vec<_> = self.pending.drain(..).collect();
+        self.recount();
+        if let Some(range) = range_of(&failed) {
+            let tally = Tally::of(&failed);
+            self.not_durable(range, tally.entries, tally.bytes, cause.clone());
+        }
+    }
+
+    fn not_durable(&mut self, range: LsnRange, entries: usize, bytes: usize, cause: Cause) {
+        self.shared
+            .note_exception(range, Fate::NotDurable(cause.clone()));
+        self.shared.admission.release(entries, bytes);
+        self.events.push(LoopEvent::NotDurable(range, cause));
+    }
+
+    /// Restarts did not help. Everything that is open is answered: `NotDurable` if it was never passed
+    /// to a write, `Unknown` if it was, since no cut could be made durable.
+    pub fn abandon(&mut self, cause: &Cause) {
+        self.fault(cause);
+        self.mode = Mode::Ended;
+        self.doom_touched(cause);
+        for doomed in std::mem::take(&mut self.doomed) {
+            self.shared
+                .note_exception(doomed.range, Fate::Unknown(doomed.cause.clone()));
+            self.shared.admission.release(doomed.entries, doomed.bytes);
+            self.events
+                .push(LoopEvent::Unknown(doomed.range, doomed.cause));
+        }
+        self.refuse_pending(cause);
+    }
+
+    /// Waits until there may be a segment, or for this long.
+    pub fn wait_for_segment(&mut self, at_most: Duration) {
+        self.source.wait(at_most);
+    }
+
+    /// What others have to hear of, in order.
+    pub fn take_events(&mut self) -> Vec<LoopEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Where the log stands.
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// The LSNs whose outcome is open.
+    pub fn open_range(&self) -> Option<LsnRange> {
+        LsnRange::new(self.shared.durable().next(), self.expected.previous())
+    }
+}
+
+fn fill(entries: &[Entry], frame: &mut FrameBuffer) {
+    for record in entries.iter().flat_map(|entry| entry.payload.records()) {
+        frame.push(record);
+    }
+}
+
+fn range_of(entries: &[Entry]) -> Option<LsnRange> {
+    LsnRange::new(entries.first()?.first_lsn, entries.last()?.last_lsn())
+}
+
+/// What a batch adds up to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    entries: usize,
+    bytes: usize,
+    commits: usize,
+}
+
+impl Tally {
+    fn of(entries: &[Entry]) -> Self {
+        entries.iter().fold(Tally::default(), |sum, entry| Tally {
+            entries: sum.entries + entry.payload.count(),
+            bytes: sum.bytes + entry.payload.encoded_len(),
+            commits: sum.commits + usize::from(entry.durability != Durability::Async),
+        })
+    }
+}

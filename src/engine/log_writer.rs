@@ -1,0 +1,257 @@
+//! Writes the log: one flush = one frame = one write + one sync.
+//!
+//! A writer belongs to one segment. Whatever error it returns is final for that segment: it is never
+//! written or synced again (promise P7), because after a failed sync nobody knows what is on disk, and a
+//! second sync that succeeds proves nothing (Rebello et al., "Can Applications Recover from fsync
+//! Failures?", ATC'20).
+
+use crate::config::WalConfig;
+use crate::error::{IoFault, IoOp};
+use crate::format::Place;
+use crate::format::frame::{FrameBuffer, FrameHeader, Start};
+use crate::lsn::{Epoch, Lsn};
+use crate::storage::PreparedSegment;
+use crate::storage::{StorageFile, write_all_at};
+
+/// Where the log stands: what outlives a segment. It moves only when a sync has returned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The epoch of the last start frame.
+    pub epoch: Epoch,
+    /// The LSN of the last live record; everything up to it is durable.
+    pub last_live: Lsn,
+    /// The LSN that the next frame begins with.
+    pub next_lsn: Lsn,
+    /// The checksum of the last live frame with records.
+    pub chain: u32,
+    /// The highest LSN that a checkpoint has released, as far as it is on disk.
+    pub low_water: Lsn,
+}
+
+/// What a new segment begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// The epoch: the same for a rotation, a new one after a fault or an open.
+    pub epoch: Epoch,
+    /// The LSN of the first record in the start frame, or of the next one if it holds none.
+    pub first_lsn: Lsn,
+    /// The LSN of the first record after the start frame.
+    pub next_lsn: Lsn,
+    /// How many LSNs may be handed out beyond the watermark.
+    pub in_flight_limit: u64,
+    /// The random number of this life of the file.
+    pub salt: u64,
+}
+
+/// What every frame says beside its records.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// Microseconds since 1970.
+    pub wall_us: u64,
+    /// The highest LSN promised so far.
+    pub watermark: Lsn,
+    /// The highest LSN that a checkpoint has released.
+    pub low_water: Lsn,
+}
+
+/// What an empty frame is for, and so how much of the reserved space it may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Empty {
+    /// Vouches for the last batch after a quiet moment.
+    Seal,
+    /// Makes a low-water mark durable, so that segments can be removed.
+    LowWater,
+    /// Ends a life; the next one begins with this LSN.
+    Close(Lsn),
+}
+
+impl Empty {
+    /// The blocks that must stay free behind it.
+    fn leaves(self) -> u64 {
+        match self {
+            Empty::Seal => 2,
+            Empty::LowWater => 1,
+            Empty::Close(_) => 0,
+        }
+    }
+}
+
+/// Writes one segment.
+#[derive(Debug)]
+pub struct LogWriter {
+    file: Box<dyn StorageFile>,
+    name: String,
+    place: Place,
+    size: u64,
+    salt: u64,
+    offset: u64,
+    /// Whether the last frame is empty: it vouches for the one before.
+    vouched_for: bool,
+    buffer: FrameBuffer,
+}
+
+impl LogWriter {
+    /// Writes and syncs the start frame of a segment. When this returns, everything that older segments
+    /// hold beyond `position.last_live` is dead, and the records that `fill` gives are durable.
+    ///
+    /// # Errors
+    /// The write or the sync failed. The segment is then not to be used again; `position` is unchanged.
+    pub fn start(
+        segment: PreparedSegment,
+        place: Place,
+        position: &mut Position,
+        opening: Opening,
+        stamp: Stamp,
+        fill: impl FnOnce(&mut FrameBuffer),
+    ) -> Result<Self, IoFault> {
+        let mut writer = LogWriter {
+            file: segment.file,
+            name: segment.name,
+            place,
+            size: segment.size,
+            salt: opening.salt,
+            offset: u64::from(place.block_size),
+            vouched_for: false,
+            buffer: FrameBuffer::default(),
+        };
+        let start = Start {
+            cut: position.last_live,
+            in_flight_limit: opening.in_flight_limit,
+        };
+        let header = FrameHeader {
+            start: Some(start),
+            epoch: opening.epoch,
+            first_lsn: opening.first_lsn,
+            next_lsn: opening.next_lsn,
+            ..writer.header(position, stamp)
+        };
+        writer.write_frame(position, header, fill)?;
+        Ok(writer)
+    }
+
+    /// Writes and syncs one frame of records. When this returns they are durable.
+    ///
+    /// # Errors
+    /// The write or the sync failed; `position` is unchanged.
+    pub fn append(
+        &mut self,
+        position: &mut Position,
+        count: u64,
+        stamp: Stamp,
+        fill: impl FnOnce(&mut FrameBuffer),
+    ) -> Result<(), IoFault> {
+        let next_lsn = position.next_lsn.plus(count);
+        let header = FrameHeader {
+            next_lsn,
+            ..self.header(position, stamp)
+        };
+        self.write_frame(position, header, fill)
+    }
+
+    /// Writes and syncs an empty frame. It vouches for everything before it.
+    ///
+    /// # Errors
+    /// The write or the sync failed; `position` is unchanged.
+    pub fn append_empty(
+        &mut self,
+        position: &mut Position,
+        kind: Empty,
+        stamp: Stamp,
+    ) -> Result<(), IoFault> {
+        let mut header = self.header(position, stamp);
+        if let Empty::Close(next_lsn) = kind {
+            header.close = true;
+            header.next_lsn = next_lsn;
+        }
+        self.write_frame(position, header, |_| {})
+    }
+
+    /// Cuts the file behind the last frame: a short life costs its bytes, not a segment.
+    ///
+    /// # Errors
+    /// The file could not be cut or synced. Nothing is lost by that.
+    pub fn trim(&self) -> Result<(), IoFault> {
+        let fault = |error| IoFault::new(IoOp::Truncate, &self.name, Some(self.offset), error);
+        self.file.set_size(self.offset).map_err(fault)?;
+        self.file.sync().map_err(fault)
+    }
+
+    /// How many bytes of records fit into one more frame; the reserved blocks are left alone.
+    pub fn room(&self) -> u64 {
+        let block = u64::from(self.place.block_size);
+        let reserved = WalConfig::RESERVED_BLOCKS * block;
+        self.size
+            .saturating_sub(self.offset + reserved + WalConfig::FRAME_OVERHEAD)
+    }
+
+    /// Whether there is a block left for an empty frame of this kind.
+    pub fn has_room_for(&self, kind: Empty) -> bool {
+        let block = u64::from(self.place.block_size);
+        self.offset + (1 + kind.leaves()) * block <= self.size
+    }
+
+    /// Whether a frame behind the last records proves that they were durable.
+    pub fn is_vouched_for(&self) -> bool {
+        self.vouched_for
+    }
+
+    /// The sequence number of the segment.
+    pub fn sequence(&self) -> u64 {
+        self.place.sequence
+    }
+
+    /// The name of the file.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The offset of the next frame.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The header of a plain frame without records.
+    fn header(&self, position: &Position, stamp: Stamp) -> FrameHeader {
+        FrameHeader {
+            start: None,
+            close: false,
+            sequence: self.place.sequence,
+            salt: self.salt,
+            epoch: position.epoch,
+            first_lsn: position.next_lsn,
+            next_lsn: position.next_lsn,
+            count: 0,
+            payload_len: 0,
+            wall_clock_us: stamp.wall_us,
+            watermark: stamp.watermark,
+            low_water: stamp.low_water,
+            chain: position.chain,
+        }
+    }
+
+    fn write_frame(
+        &mut self,
+        position: &mut Position,
+        header: FrameHeader,
+        fill: impl FnOnce(&mut FrameBuffer),
+    ) -> Result<(), IoFault> {
+        self.buffer.begin();
+        fill(&mut self.buffer);
+        let frame = self.buffer.finish(header, &self.place, self.offset);
+        let fault = |op, error| IoFault::new(op, &self.name, Some(self.offset), error);
+        write_all_at(&*self.file, frame.bytes, self.offset)
+            .map_err(|error| fault(IoOp::Write, error))?;
+        self.file.sync().map_err(|error| fault(IoOp::Sync, error))?;
+
+        self.offset += frame.bytes.len() as u64;
+        self.vouched_for = frame.header.count == 0;
+        position.epoch = frame.header.epoch;
+        position.next_lsn = frame.header.next_lsn;
+        position.low_water = frame.header.low_water;
+        if frame.header.count > 0 {
+            position.last_live = frame.header.last_lsn();
+            position.chain = frame.checksum;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! Who waits for which LSN, and which LSNs the watermark does not cover.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::error::Cause;
+use crate::lsn::{Lsn, LsnRange};
+
+/// What became of an LSN at or below the watermark, or of one that will never get there.
+#[derive(Clone, Debug)]
+pub enum Fate {
+    /// It is durable.
+    Durable,
+    /// It is certainly not in the log.
+    NotDurable(Cause),
+    /// It may or may not be in the log.
+    Unknown(Cause),
+}
+
+/// The LSNs that are not durable although the watermark may pass them, and those of which nobody knows.
+///
+/// Neighbouring ranges with the same kind of fate are joined, so the table grows with faults, not with
+/// records; a checkpoint forgets what lies below it.
+#[derive(Debug, Default)]
+pub struct Exceptions {
+    ranges: BTreeMap<Lsn, (Lsn, Fate)>,
+}
+
+impl Exceptions {
+    /// Notes the fate of a range that is not in the table yet.
+    pub fn note(&mut self, range: LsnRange, fate: Fate) {
+        if let Some((_, (last, before))) = self.ranges.range_mut(..range.first).next_back()
+            && last.next() == range.first
+            && std::mem::discriminant(before) == std::mem::discriminant(&fate)
+        {
+            *last = range.last;
+            return;
+        }
+        self.ranges.insert(range.first, (range.last, fate));
+    }
+
+    /// The fate of `lsn` if it is an exception.
+    pub fn fate(&self, lsn: Lsn) -> Option<&Fate> {
+        let (_, (last, fate)) = self.ranges.range(..=lsn).next_back()?;
+        (lsn <= *last).then_some(fate)
+    }
+
+    /// Forgets what lies wholly at or below `lsn`.
+    pub fn forget_through(&mut self, lsn: Lsn) {
+        self.ranges.retain(|_, (last, _)| *last > lsn);
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+}
+
+/// Those who wait for an LSN, in LSN order. `W` is how one of them is told.
+#[derive(Debug)]
+pub struct Waiters<W> {
+    /// Commits arrive in LSN order, so this is all there is in the usual case.
+    in_order: VecDeque<(Lsn, W)>,
+    /// `wait_for_lsn` may come late.
+    late: BTreeMap<Lsn, Vec<W>>,
+}
+
+impl<W> Default for Waiters<W> {
+    fn default() -> Self {
+        Waiters {
+            in_order: VecDeque::new(),
+            late: BTreeMap::new(),
+        }
+    }
+}
+
+impl<W> Waiters<W> {
+    /// Adds one who waits for `lsn`.
+    pub fn add(&mut self, lsn: Lsn, waiter: W) {
+        if self.in_order.back().is_none_or(|(last, _)| *last <= lsn) {
+            self.in_order.push_back((lsn, waiter));
+        } else {
+            self.late.entry(lsn).or_default().push(waiter);
+        }
+    }
+
+    /// Takes out those who wait for an LSN up to `through`, and hands them to `tell`.
+    pub fn take_through(&mut self, through: Lsn, tell: impl FnMut(Lsn, W)) {
+        self.take(
+            LsnRange {
+                first: Lsn::NONE,
+                last: through,
+            },
+            tell,
+        );
+    }
+
+    /// Takes out those who wait for an LSN in `range`, and hands them to `tell`.
+    pub fn take(&mut self, range: LsnRange, mut tell: impl FnMut(Lsn, W)) {
+        let from = self.in_order.partition_point(|(lsn, _)| *lsn < range.first);
+        let to = self.in_order.partition_point(|(lsn, _)| *lsn <= range.last);
+        self.in_order
+            .drain(from..to)
+            .for_each(|(lsn, waiter)| tell(lsn, waiter));
+        while let Some(lsn) = self
+            .late
+            .range(range.first..=range.last)
+            .next()
+            .map(|late| *late.0)
+        {
+            for waiter in self.late.remove(&lsn).unwrap_or_default() {
+                tell(lsn, waiter);
+            }
+        }
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.in_order.len() + self.late.values().map(Vec::len).sum::<usize>()
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.in_order.is_empty() && self.late.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(first: u64, last: u64) -> LsnRange {
+        LsnRange::new(Lsn::new(first), Lsn::new(last)).expect("not empty")
+    }
+
+    #[test]
+    fn neighbouring_exceptions_are_joined_and_a_checkpoint_forgets_them() {
+        let mut table = Exceptions::default();
+        table.note(range(5, 6), Fate::NotDurable(Cause::Closed));
+        table.note(range(7, 9), Fate::NotDurable(Cause::Closed));
+        table.note(range(10, 10), Fate::Unknown(Cause::Closed));
+        assert_eq!(table.ranges.len(), 2);
+        assert!(table.fate(Lsn::new(4)).is_none() && table.fate(Lsn::new(11)).is_none());
+        assert!(matches!(table.fate(Lsn::new(9)), Some(Fate::NotDurable(_))));
+        assert!(matches!(table.fate(Lsn::new(10)), Some(Fate::Unknown(_))));
+        table.forget_through(Lsn::new(9));
+        assert!(table.fate(Lsn::new(9)).is_none() && table.fate(Lsn::new(10)).is_some());
+    }
+
+    #[test]
+    fn waiters_are_woken_up_to_the_watermark_and_not_beyond_also_those_who_came_late() {
+        let mut waiters = Waiters::default();
+        for lsn in [3, 5, 4, 5, 1, 9] {
+            waiters.add(Lsn::new(lsn), lsn);
+        }
+        let mut told = Vec::new();
+        waiters.take_through(Lsn::new(5), |lsn, waiter| {
+            assert_eq!(lsn.get(), waiter);
+            told.push(waiter);
+        });
+        told.sort_unstable();
+        assert_eq!((told, waiters.len()), (vec![1, 3, 4, 5, 5], 1));
+    }
+}

@@ -1,0 +1,146 @@
+//! Reads the frames of one segment from its file, with a window that holds a frame or a mebibyte.
+
+use std::io;
+use std::ops::Range;
+
+use crate::error::{IoFault, IoOp};
+use crate::format::frame::Frame;
+use crate::format::scan::{Ending, Scanner, Seen, Until};
+use crate::format::segment::SegmentHeader;
+use crate::storage::StorageFile;
+
+/// How much is read at once.
+const READ_AHEAD: usize = 1 << 20;
+
+/// What comes next in a segment.
+#[derive(Debug)]
+pub enum Next<'a> {
+    /// A sound frame.
+    Frame(Frame<'a>),
+    /// The end.
+    End(Ending),
+}
+
+/// Reads the frames of one segment.
+#[derive(Debug)]
+pub struct SegmentReader {
+    scanner: Scanner,
+    window: Window,
+}
+
+impl SegmentReader {
+    /// A reader for the segment with this header.
+    ///
+    /// # Errors
+    /// The size of the file could not be read.
+    pub fn new(
+        file: Box<dyn StorageFile>,
+        name: impl Into<String>,
+        header: SegmentHeader,
+        until: Until,
+    ) -> Result<Self, IoFault> {
+        let name = name.into();
+        let len = file
+            .size()
+            .map_err(|error| IoFault::new(IoOp::Read, &name, None, error))?;
+        let scanner = Scanner::new(header, len, until);
+        Ok(SegmentReader {
+            scanner,
+            window: Window {
+                file,
+                name,
+                bytes: Vec::new(),
+                start: 0,
+            },
+        })
+    }
+
+    /// The next frame, or how the segment ends.
+    ///
+    /// # Errors
+    /// The file could not be read. That says nothing about the records in it.
+    pub fn next(&mut self) -> Result<Next<'_>, IoFault> {
+        let (header, offset, checksum) = loop {
+            let Some(range) = self.scanner.wants() else {
+                return Ok(Next::End(self.scanner.end_again()));
+            };
+            self.window.load(&range)?;
+            match self.scanner.see(self.window.get(&range)) {
+                Seen::More => {}
+                Seen::Frame(frame) => break (frame.header, frame.offset, frame.checksum),
+                Seen::End(ending) => return Ok(Next::End(ending)),
+            }
+        };
+        let bytes = self.window.get(&(offset..self.scanner.offset()));
+        Ok(Next::Frame(Frame::from_checked(
+            header, offset, checksum, bytes,
+        )))
+    }
+
+    /// Forgets what was read ahead: the file may have been written since.
+    pub fn forget(&mut self) {
+        self.window.bytes.clear();
+    }
+
+    /// The offset behind the last frame that was given out.
+    pub fn offset(&self) -> u64 {
+        self.scanner.offset()
+    }
+}
+
+/// A piece of a file in memory.
+#[derive(Debug)]
+struct Window {
+    file: Box<dyn StorageFile>,
+    name: String,
+    bytes: Vec<u8>,
+    start: u64,
+}
+
+impl Window {
+    /// Sees to it that the window holds `range`, as far as the file reaches.
+    fn load(&mut self, range: &Range<u64>) -> Result<(), IoFault> {
+        let end = self.start + self.bytes.len() as u64;
+        if range.start >= self.start && range.end <= end {
+            return Ok(());
+        }
+        let keep = if range.start >= self.start && range.start < end {
+            (range.start - self.start) as usize..self.bytes.len()
+        } else {
+            0..0
+        };
+        let kept = keep.len();
+        self.bytes.copy_within(keep, 0);
+        self.start = range.start;
+        let wanted = ((range.end - range.start) as usize).max(READ_AHEAD);
+        self.bytes.resize(wanted, 0);
+        let read = read_up_to(
+            &*self.file,
+            &mut self.bytes[kept..],
+            range.start + kept as u64,
+        )
+        .map_err(|error| IoFault::new(IoOp::Read, &self.name, Some(range.start), error))?;
+        self.bytes.truncate(kept + read);
+        Ok(())
+    }
+
+    fn get(&self, range: &Range<u64>) -> &[u8] {
+        let from = (range.start.saturating_sub(self.start) as usize).min(self.bytes.len());
+        let to = (range.end.saturating_sub(self.start) as usize).min(self.bytes.len());
+        &self.bytes[from..to]
+    }
+}
+
+/// Reads until the buffer is full or the file ends.
+fn read_up_to(file: &dyn StorageFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.read_at(&mut buffer[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}

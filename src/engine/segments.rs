@@ -1,0 +1,187 @@
+//! Where the writer gets fresh segments from.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, io};
+
+use crate::error::{IoFault, IoOp};
+use crate::format::segment::{SegmentHeader, scratch_name, segment_name};
+use crate::format::{LogId, Place};
+use crate::storage::{
+    Medium, PrepareFault, PrepareRequest, PrepareStatus, PreparedSegment, Preparer, PreparerConfig,
+    SegmentPlan, Storage,
+};
+
+/// What a segment is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The current one is full. One prepared segment is left for a restart or the next open.
+    Rotation,
+    /// A new epoch after a fault: the last one may be taken.
+    Restart,
+}
+
+/// The answer to the wish for a segment.
+#[derive(Debug)]
+pub enum Supply {
+    /// Here it is.
+    Ready(PreparedSegment),
+    /// It is being prepared.
+    NotYet,
+    /// The disk is full.
+    NoSpace(IoFault),
+    /// It could not be prepared for another reason; it is tried again.
+    Failed(IoFault),
+}
+
+/// Hands out prepared segments in the order of their sequence numbers, and takes old ones back.
+pub trait SegmentSource: Send + fmt::Debug {
+    /// A segment, if there is one.
+    fn take(&mut self, need: Need) -> Supply;
+
+    /// Waits until there may be one, or for this long.
+    fn wait(&mut self, at_most: Duration);
+
+    /// Takes back a segment that nobody needs any more, to be used again or removed.
+    fn recycle(&mut self, name: String);
+}
+
+/// How the segments of one log are named and headed.
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentStyle {
+    /// The id of the log.
+    pub log_id: LogId,
+    /// The block size, in bytes.
+    pub block_size: u32,
+    /// The size of a full segment, in bytes.
+    pub segment_size: u64,
+    /// What kind of file system it is for.
+    pub medium: Medium,
+}
+
+impl SegmentStyle {
+    /// The place of the segment with this sequence number.
+    pub fn place(&self, sequence: u64) -> Place {
+        Place {
+            log_id: self.log_id,
+            sequence,
+            block_size: self.block_size,
+        }
+    }
+
+    /// What the preparer has to know to make the segment with this sequence number.
+    pub fn plan(&self, sequence: u64, size: u64, recycled: bool) -> SegmentPlan {
+        let growing = self.medium == Medium::CopyOnWrite;
+        let header = SegmentHeader {
+            place: self.place(sequence),
+            size,
+            recycled,
+            growing,
+        };
+        SegmentPlan {
+            name: segment_name(sequence),
+            temp_name: scratch_name(sequence),
+            header: header.encode(),
+        }
+    }
+}
+
+/// One segment to rotate into, and one that is kept back for a restart or the next open.
+const POOL: usize = 2;
+
+/// The supply of a real log: the preparer thread, and what an earlier life had prepared.
+#[derive(Debug)]
+pub struct Pool {
+    preparer: Preparer,
+    ready: VecDeque<PreparedSegment>,
+    segment_size: u64,
+}
+
+impl Pool {
+    /// Starts the preparer thread and has it prepare what is missing.
+    ///
+    /// # Errors
+    /// The thread could not be started.
+    pub fn start(
+        storage: Arc<dyn Storage>,
+        style: SegmentStyle,
+        next_sequence: u64,
+        ready: Vec<PreparedSegment>,
+    ) -> io::Result<Self> {
+        let config = PreparerConfig {
+            first_sequence: next_sequence,
+            segment_size: style.segment_size,
+            block_size: style.block_size as usize,
+            max_spares: 1,
+        };
+        let plan = move |sequence, size, recycled| style.plan(sequence, size, recycled);
+        let preparer = Preparer::spawn(storage, config, Box::new(plan))?;
+        let pool = Pool {
+            preparer,
+            ready: ready.into(),
+            segment_size: style.segment_size,
+        };
+        (pool.ready.len()..POOL).for_each(|_| pool.request());
+        Ok(pool)
+    }
+
+    /// Whether, and why, segments can not be prepared.
+    pub fn status(&self) -> PrepareStatus {
+        self.preparer.status().clone()
+    }
+
+    fn request(&self) {
+        // The thread ends only after this pool.
+        let _ = self.preparer.requests().send(PrepareRequest::Segment {
+            size: self.segment_size,
+        });
+    }
+
+    fn why_not(&self) -> Supply {
+        match self.preparer.status().fault() {
+            None => Supply::NotYet,
+            Some(fault) if fault.is_no_space() => Supply::NoSpace(io_fault(fault)),
+            Some(fault) => Supply::Failed(io_fault(fault)),
+        }
+    }
+}
+
+fn io_fault(fault: PrepareFault) -> IoFault {
+    let source = io::Error::new(
+        fault.source.kind(),
+        format!("{}: {}", fault.op, fault.source),
+    );
+    IoFault::new(IoOp::Prepare, fault.file, None, source)
+}
+
+impl SegmentSource for Pool {
+    fn take(&mut self, need: Need) -> Supply {
+        self.ready.extend(self.preparer.pool().try_iter());
+        let keep = match need {
+            Need::Rotation => 1,
+            Need::Restart => 0,
+        };
+        // Only a full disk is a reason to hold the last one back for long: other errors pass.
+        let broken = matches!(self.why_not(), Supply::Failed(_));
+        if self.ready.len() > keep || broken {
+            if let Some(segment) = self.ready.pop_front() {
+                self.request();
+                return Supply::Ready(segment);
+            }
+        }
+        self.why_not()
+    }
+
+    fn wait(&mut self, at_most: Duration) {
+        self.ready
+            .extend(self.preparer.pool().recv_timeout(at_most));
+    }
+
+    fn recycle(&mut self, name: String) {
+        let _ = self
+            .preparer
+            .requests()
+            .send(PrepareRequest::Recycle { name });
+    }
+}

@@ -1,0 +1,106 @@
+//! Appending and waiting.
+
+use actix::Message;
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::config::Durability;
+use crate::engine::admission::Permit;
+use crate::engine::entry::Payload;
+use crate::error::{AppendError, CommitError};
+use crate::lsn::{Lsn, LsnRange};
+
+/// Phase one: give the record an LSN. The answer says nothing about durability.
+///
+/// Sent by clients, answered by the Appender with the LSN. If the future of `send` is dropped before the
+/// Appender takes the message, nothing is appended; after that, the record goes its way.
+#[derive(Debug)]
+pub struct Append {
+    /// The record.
+    pub payload: Bytes,
+    /// Who waits for it.
+    pub durability: Durability,
+    /// The right to have it in flight: for one record and its
+    /// [`encoded_len`](Payload::encoded_len).
+    pub permit: Permit,
+}
+
+impl Message for Append {
+    type Result = Result<Lsn, AppendError>;
+}
+
+/// Phase one for an atomic group: all of its records survive a crash, or none.
+///
+/// Sent by clients, answered by the Appender with the LSNs of the group, in the order of the records.
+#[derive(Debug)]
+pub struct AppendAll {
+    /// The records; at least one.
+    pub payloads: Vec<Bytes>,
+    /// Who waits for them.
+    pub durability: Durability,
+    /// The right to have them in flight.
+    pub permit: Permit,
+}
+
+impl Message for AppendAll {
+    type Result = Result<LsnRange, AppendError>;
+}
+
+/// Both phases in one round trip.
+///
+/// Sent by clients. The Appender answers when the record is durable, or when its outcome is known to be
+/// another one. A dropped answer means that the outcome is unknown.
+#[derive(Debug)]
+pub struct Commit {
+    /// The record.
+    pub payload: Bytes,
+    /// `Synchronous` or `GroupCommit`; `Async` is answered like phase one, without durability.
+    pub durability: Durability,
+    /// The right to have it in flight.
+    pub permit: Permit,
+}
+
+impl Message for Commit {
+    type Result = Result<Lsn, CommitError>;
+}
+
+/// Phase two: wait until a record is durable.
+///
+/// Sent by clients, answered by the Appender as soon as the outcome is known, or with
+/// `NeverAssigned` at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitForLsn(
+    /// The LSN that phase one gave.
+    pub Lsn,
+);
+
+impl Message for WaitForLsn {
+    type Result = Result<(), CommitError>;
+}
+
+/// What every append comes down to. The handle of the log sends it with `do_send`, which keeps the order
+/// and can not be cancelled, and has its answer in a channel of its own.
+#[derive(Debug)]
+pub struct Submit {
+    /// The records.
+    pub payload: Payload,
+    /// Who waits for them.
+    pub durability: Durability,
+    /// The right to have them in flight.
+    pub permit: Permit,
+    /// Where the answer goes.
+    pub reply: Reply,
+}
+
+impl Message for Submit {
+    type Result = ();
+}
+
+/// Where, and when, the answer to a [`Submit`] goes. A dropped sender means that the Appender is gone.
+#[derive(Debug)]
+pub enum Reply {
+    /// When the LSNs are given.
+    Accepted(oneshot::Sender<Result<LsnRange, AppendError>>),
+    /// When the outcome is known.
+    Outcome(oneshot::Sender<Result<LsnRange, CommitError>>),
+}

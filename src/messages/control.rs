@@ -1,0 +1,65 @@
+//! Everything else that a host asks of a log.
+
+use actix::Message;
+
+use crate::engine::cursor::Cursor;
+use crate::engine::shared::{Stats, Status};
+use crate::error::{CheckpointError, CloseError, ReadError};
+use crate::lsn::Lsn;
+
+/// The host needs nothing up to this LSN any more: it has it elsewhere, durably.
+///
+/// Sent by hosts, answered by the Flusher with the low-water mark once segments that hold nothing else
+/// have been given up for reuse. A dropped answer means that it may or may not have happened; both are
+/// safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint(
+    /// The last LSN that is not needed, inclusive; it must be durable.
+    pub Lsn,
+);
+
+impl Message for Checkpoint {
+    type Result = Result<Lsn, CheckpointError>;
+}
+
+/// Read durable records from this LSN on.
+///
+/// Sent by readers, answered by the Flusher with a cursor. The cursor blocks on file reads: use it on a
+/// thread that may, or use the stream of the handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The first LSN to read.
+    pub from: Lsn,
+}
+
+impl Message for Read {
+    type Result = Result<Cursor, ReadError>;
+}
+
+/// What has been counted. Answered by the Flusher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GetStats;
+
+impl Message for GetStats {
+    type Result = Stats;
+}
+
+/// The state at a glance. Answered by the Flusher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GetStatus;
+
+impl Message for GetStatus {
+    type Result = Status;
+}
+
+/// Close the log: take no more, make durable what was accepted, write the close frame, give the
+/// directory back.
+///
+/// Sent by hosts, answered by the Flusher when the directory can be opened again. A dropped answer means
+/// that the Flusher went away; acknowledged records are safe, and the next open repairs what is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Close;
+
+impl Message for Close {
+    type Result = Result<(), CloseError>;
+}

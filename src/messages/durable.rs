@@ -1,0 +1,102 @@
+//! What subscribers hear.
+
+use actix::{Message, Recipient};
+
+use crate::engine::catalog::SegmentInfo;
+use crate::error::Cause;
+use crate::lsn::{Epoch, Lsn, LsnRange};
+
+/// What happens to the log. Sent by the Flusher to the Appender and to every subscriber.
+///
+/// A subscriber that is slow is sent less, never something wrong: it gets the newest watermark and the
+/// newest state as soon as its mailbox has room, also when no batch follows. Nothing waits for it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum LogEvent {
+    /// The watermark: every LSN up to `through` is durable, except for those in `failed` of this event
+    /// and of earlier ones. Sent once per batch at most, after the sync that covers it has returned.
+    Durable {
+        /// The epoch that is writing.
+        epoch: Epoch,
+        /// The highest durable LSN.
+        through: Lsn,
+        /// LSNs that are certainly not in the log, now or after any restart; also above `through`.
+        failed: Vec<LsnRange>,
+    },
+    /// An epoch has begun: appends are taken, from this LSN on.
+    Ready {
+        /// The epoch.
+        epoch: Epoch,
+        /// The LSN of the next append.
+        next_lsn: Lsn,
+    },
+    /// A fault: no LSN is given out until the next `Ready`. What is in flight is kept or answered, as
+    /// the fault policy says.
+    Unavailable {
+        /// The fault; `Cause::NoSpace` passes when space is freed.
+        cause: Cause,
+    },
+    /// A sync does not return. Nothing can be said about what it covers until it does.
+    Stalled {
+        /// How long it has been running, in seconds.
+        seconds: u64,
+    },
+    /// The log has been stalled or unavailable for so long that nobody should wait on: waiters are
+    /// answered `Unknown`. The watermark may still resolve it.
+    GivenUp {
+        /// Why.
+        cause: Cause,
+    },
+    /// Restarts did not help; nothing will be appended until the log is opened again. What is durable
+    /// can still be read.
+    Poisoned {
+        /// The last fault.
+        cause: Cause,
+        /// LSNs that are certainly not in the log.
+        failed: Vec<LsnRange>,
+        /// LSNs of which nobody knows until the next open.
+        unknown: Vec<LsnRange>,
+    },
+    /// A segment is complete: its records will not change any more, and it can be copied away.
+    SegmentComplete {
+        /// The segment, and the LSNs that are live in it.
+        segment: SegmentInfo,
+    },
+    /// The log is about to close: nothing more is accepted, what was accepted is flushed.
+    Closing,
+    /// The log is closed. This is the last event.
+    Closed {
+        /// Why.
+        cause: Cause,
+    },
+}
+
+impl Message for LogEvent {
+    type Result = ();
+}
+
+/// Hear of everything that happens to the log.
+///
+/// Sent by coordinators, answered by the Flusher with the current watermark, from which the events go
+/// on. A subscription keeps the subscriber alive until it unsubscribes or the log closes. An actor that
+/// has stopped is forgotten by itself.
+#[derive(Debug)]
+pub struct Subscribe(
+    /// Who wants to hear.
+    pub Recipient<LogEvent>,
+);
+
+impl Message for Subscribe {
+    type Result = Lsn;
+}
+
+/// Hear no more. Answered by the Flusher with whether there was such a subscription.
+#[derive(Debug)]
+pub struct Unsubscribe(
+    /// Who has heard enough.
+    pub Recipient<LogEvent>,
+);
+
+impl Message for Unsubscribe {
+    type Result = bool;
+}

@@ -1,0 +1,28 @@
+//! What the actors say to each other, and what a host's actors say to them. Data only.
+//!
+//! | message | sent by | to | answer |
+//! |---|---|---|---|
+//! | [`Append`], [`AppendAll`] | client | Appender | LSN: phase one |
+//! | [`Commit`] | client | Appender | LSN, once it is durable: both phases |
+//! | [`WaitForLsn`] | client | Appender | once the LSN is durable: phase two |
+//! | [`Flush`] | client | Appender | the watermark, once everything appended is durable |
+//! | [`Recover`] | whoever opens the log | Recovery | the recovered log |
+//! | [`Replay`] | Recovery | host | when it is ready for more |
+//! | [`LogEvent`] | Flusher | Appender, subscribers | none |
+//! | [`Subscribe`], [`Unsubscribe`] | coordinator | Flusher | the current state |
+//! | [`Checkpoint`], [`Read`], [`GetStats`], [`GetStatus`], [`Close`] | host | Flusher | see there |
+//!
+//! A dropped answer (`MailboxError::Closed`) means that the actor went away: the message may or may not
+//! have been handled, so the outcome of an append is unknown.
+
+mod append;
+mod control;
+mod durable;
+mod flush;
+mod recover;
+
+pub use append::{Append, AppendAll, Commit, Reply, Submit, WaitForLsn};
+pub use control::{Checkpoint, Close, GetStats, GetStatus, Read};
+pub use durable::{LogEvent, Subscribe, Unsubscribe};
+pub use flush::Flush;
+pub use recover::{Recover, Replay, ReplayRefused};

@@ -1,0 +1,196 @@
+//! Making one segment ready: all the space it will need, its header durable, its name durable.
+//!
+//! A segment gets its final name only once its content is durable, and counts as prepared only once the
+//! name is durable too. So a file that bears a segment's name is complete, whenever the power failed.
+
+use std::{io, sync::Arc};
+
+use crate::error::is_no_space;
+
+use super::{Storage, StorageFile, write_all_at};
+
+/// How many zeros go into one write.
+const ZEROS: usize = 1 << 20;
+
+/// What to prepare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrepareJob {
+    /// The name the segment gets once it is durable.
+    pub name: String,
+    /// The name it has until then. What bears it already is a leftover, and removed.
+    pub temp_name: String,
+    /// How large the segment is to be.
+    pub size: u64,
+    /// What stands at its beginning.
+    pub header: Vec<u8>,
+    /// Whether to write zeros up to `size`; without them the file ends after its header and grows.
+    pub zero_fill: bool,
+    /// An old segment of the same size that nobody needs, to be overwritten instead of a new file.
+    pub recycle: Option<String>,
+    /// The block size of the log: the first write into the segment begins at a multiple of it.
+    pub block_size: usize,
+}
+
+/// Why a segment could not be prepared.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("can not {op} {file} while preparing a segment")]
+pub struct PrepareFault {
+    /// What failed: a verb.
+    pub op: &'static str,
+    /// The name of the file it failed on.
+    pub file: String,
+    /// Whether the segment's name is taken, or may be after power loss, so that nothing else should be
+    /// prepared under it.
+    pub name_taken: bool,
+    /// The cause.
+    #[source]
+    pub source: Arc<io::Error>,
+}
+
+impl PrepareFault {
+    /// Whether there is just no space (`ENOSPC`) or no quota (`EDQUOT`) left.
+    pub fn is_no_space(&self) -> bool {
+        is_no_space(&self.source)
+    }
+
+    fn at(op: &'static str, file: &str) -> impl FnOnce(io::Error) -> PrepareFault {
+        let file = file.to_owned();
+        move |source| PrepareFault {
+            op,
+            file,
+            name_taken: false,
+            source: Arc::new(source),
+        }
+    }
+}
+
+/// Prepares one segment and gives it back open, durable under its final name.
+///
+/// # Errors
+/// What failed, and on which file. Nothing of the attempt is kept: the unfinished file and the one that
+/// was to be recycled are removed, as far as the storage still lets us.
+pub fn prepare(
+    storage: &dyn Storage,
+    job: &PrepareJob,
+) -> Result<Box<dyn StorageFile>, PrepareFault> {
+    let prepared = fill(storage, job).and_then(|file| {
+        publish(storage, job)?;
+        Ok(file)
+    });
+    if prepared.is_err() {
+        discard(storage, job);
+    }
+    prepared
+}
+
+/// Makes the content durable under the temporary name.
+fn fill(storage: &dyn Storage, job: &PrepareJob) -> Result<Box<dyn StorageFile>, PrepareFault> {
+    let temp = &job.temp_name;
+    match storage.remove(temp) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(PrepareFault::at("remove", temp)(error));
+        }
+        _ => {}
+    }
+    let file = match &job.recycle {
+        Some(old_name) => take_over(storage, job, old_name)?,
+        None => create(storage, job)?,
+    };
+    file.sync().map_err(PrepareFault::at("sync", temp))?;
+    Ok(file)
+}
+
+fn create(storage: &dyn Storage, job: &PrepareJob) -> Result<Box<dyn StorageFile>, PrepareFault> {
+    let temp = &job.temp_name;
+    let file = storage
+        .create(temp)
+        .map_err(PrepareFault::at("create", temp))?;
+    if job.zero_fill {
+        fill_with_zeros(&*file, job.size).map_err(PrepareFault::at("zero-fill", temp))?;
+    }
+    write_all_at(&*file, &job.header, 0).map_err(PrepareFault::at("write", temp))?;
+    Ok(file)
+}
+
+fn fill_with_zeros(file: &dyn StorageFile, size: u64) -> io::Result<()> {
+    let zeros = vec![0; ZEROS.min(usize::try_from(size).unwrap_or(ZEROS))];
+    let mut offset = 0;
+    while offset < size {
+        let rest = usize::try_from(size - offset).unwrap_or(ZEROS);
+        let chunk = &zeros[..rest.min(ZEROS)];
+        write_all_at(file, chunk, offset)?;
+        offset += chunk.len() as u64;
+    }
+    Ok(())
+}
+
+/// Turns an old segment into the temporary file.
+fn take_over(
+    storage: &dyn Storage,
+    job: &PrepareJob,
+    old_name: &str,
+) -> Result<Box<dyn StorageFile>, PrepareFault> {
+    let temp = &job.temp_name;
+    storage
+        .rename(old_name, temp)
+        .map_err(PrepareFault::at("rename", old_name))?;
+    // Before a byte changes: power loss must not bring the old name back over the new content.
+    storage
+        .sync_dir()
+        .map_err(PrepareFault::at("sync the directory of", temp))?;
+    let file = storage.open(temp).map_err(PrepareFault::at("open", temp))?;
+    let size = file.size().map_err(PrepareFault::at("measure", temp))?;
+    if size != job.size {
+        let message = format!("it has {size} bytes instead of {}", job.size);
+        return Err(PrepareFault::at("recycle", temp)(io::Error::new(
+            io::ErrorKind::InvalidData,
+            message,
+        )));
+    }
+    // The header's blocks and the block after them, where the first frame of the old life lies.
+    let blank = (job.header.len().next_multiple_of(job.block_size) + job.block_size) as u64;
+    let mut front = vec![0; usize::try_from(blank.min(size)).unwrap_or(job.header.len())];
+    front[..job.header.len()].copy_from_slice(&job.header);
+    write_all_at(&*file, &front, 0).map_err(PrepareFault::at("write", temp))?;
+    Ok(file)
+}
+
+/// Gives the durable content its final name, durably.
+fn publish(storage: &dyn Storage, job: &PrepareJob) -> Result<(), PrepareFault> {
+    let name = &job.name;
+    if let Err(error) = storage.rename(&job.temp_name, name) {
+        return Err(PrepareFault {
+            name_taken: is_taken(storage, name),
+            ..PrepareFault::at("rename to", name)(error)
+        });
+    }
+    if let Err(error) = storage.sync_dir() {
+        // Ours, and of no use: nobody knows whether the name is durable.
+        let _ = storage.remove(name);
+        return Err(PrepareFault {
+            name_taken: true,
+            ..PrepareFault::at("sync the directory of", name)(error)
+        });
+    }
+    Ok(())
+}
+
+/// Whether a file bears the name, or might: if the storage does not say, the answer is yes.
+fn is_taken(storage: &dyn Storage, name: &str) -> bool {
+    storage
+        .list()
+        .map_or(true, |files| files.iter().any(|file| file.name == name))
+}
+
+/// Removes what a failed attempt may have left. It is best effort: the fault at hand is the one to
+/// report, the next attempt removes the temporary file again, and so does the next open.
+fn discard(storage: &dyn Storage, job: &PrepareJob) {
+    let _ = storage.remove(&job.temp_name);
+    if let Some(old_name) = &job.recycle {
+        let _ = storage.remove(old_name);
+    }
+}
+
+#[cfg(test)]
+#[path = "prepare_tests.rs"]
+mod tests;

@@ -1,0 +1,377 @@
+//! Keeping prepared segments at hand: what to prepare next, what to recycle, when to try again.
+//!
+//! [`PreparerCore`] takes these decisions and knows no thread and no clock; [`Preparer`] drives it from a
+//! thread of its own, so that whoever writes the log finds its next segment ready.
+
+use std::{
+    collections::VecDeque,
+    error::Error,
+    fmt, io,
+    ops::ControlFlow,
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use tracing::{info, warn};
+
+use super::{Medium, PrepareFault, PrepareJob, Storage, StorageFile, prepare};
+
+/// How long to wait after the first failure; each further one in a row doubles it.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(1);
+
+/// What the preparer needs to know once.
+#[derive(Clone, Debug)]
+pub struct PreparerConfig {
+    /// The sequence number of the first segment to prepare.
+    pub first_sequence: u64,
+    /// The size of a full segment: only such segments are recycled.
+    pub segment_size: u64,
+    /// The block size of the log.
+    pub block_size: usize,
+    /// How many old segments to keep for later requests.
+    pub max_spares: usize,
+}
+
+/// What differs from one segment to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentPlan {
+    /// Its name.
+    pub name: String,
+    /// Its name while it is being prepared.
+    pub temp_name: String,
+    /// What stands at its beginning.
+    pub header: Vec<u8>,
+}
+
+/// Plans the segment with the given sequence number and size; the flag says whether an old file is used
+/// again for it.
+pub type SegmentPlanner = Box<dyn Fn(u64, u64, bool) -> SegmentPlan + Send>;
+
+/// What a preparer can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrepareRequest {
+    /// Prepare one more segment.
+    Segment {
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// Do what is best with an old segment that nobody needs any more: reuse or remove it.
+    Recycle {
+        /// Its name.
+        name: String,
+    },
+    /// End, whatever else was asked.
+    Stop,
+}
+
+/// A segment that is ready to be written.
+#[derive(Debug)]
+pub struct PreparedSegment {
+    /// Its sequence number. Segments are handed over in ascending order; a number is left out where a
+    /// failed attempt may have left a file of that name.
+    pub sequence: u64,
+    /// Its name.
+    pub name: String,
+    /// The size it was asked for in bytes, which its file may still have to grow to.
+    pub size: u64,
+    /// The open file.
+    pub file: Box<dyn StorageFile>,
+}
+
+/// The fault that a preparer is trying to get over, if any, for everyone to see.
+#[derive(Clone, Debug, Default)]
+pub struct PrepareStatus(Arc<Mutex<Option<PrepareFault>>>);
+
+impl PrepareStatus {
+    /// Why the latest attempt failed; `None` if it succeeded.
+    pub fn fault(&self) -> Option<PrepareFault> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Whether the latest attempt failed because no space (`ENOSPC`) or no quota (`EDQUOT`) is left.
+    pub fn is_no_space(&self) -> bool {
+        self.fault().is_some_and(|fault| fault.is_no_space())
+    }
+
+    fn replace(&self, fault: Option<PrepareFault>) -> Option<PrepareFault> {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut current, fault)
+    }
+}
+
+/// What came of [`PreparerCore::try_prepare`].
+#[derive(Debug)]
+pub enum Attempt {
+    /// There was nothing to prepare.
+    Idle,
+    /// The oldest request is done.
+    Ready(PreparedSegment),
+    /// The oldest request failed and stands. [`PrepareStatus`] says why.
+    Failed {
+        /// How long to wait for something to change.
+        retry_after: Duration,
+    },
+}
+
+/// The decisions of a preparer, one step at a time.
+pub struct PreparerCore {
+    storage: Arc<dyn Storage>,
+    config: PreparerConfig,
+    plan: SegmentPlanner,
+    status: PrepareStatus,
+    next_sequence: u64,
+    /// The sizes asked for, oldest first.
+    pending: VecDeque<u64>,
+    /// The names of full-size segments that nobody needs.
+    spares: VecDeque<String>,
+    retry_after: Duration,
+}
+
+impl fmt::Debug for PreparerCore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PreparerCore")
+            .field("next_sequence", &self.next_sequence)
+            .field("pending", &self.pending)
+            .field("spares", &self.spares)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PreparerCore {
+    /// A preparer in `storage` that was asked for nothing yet.
+    pub fn new(storage: Arc<dyn Storage>, config: PreparerConfig, plan: SegmentPlanner) -> Self {
+        PreparerCore {
+            storage,
+            plan,
+            status: PrepareStatus::default(),
+            next_sequence: config.first_sequence,
+            pending: VecDeque::new(),
+            spares: VecDeque::new(),
+            retry_after: FIRST_RETRY,
+            config,
+        }
+    }
+
+    /// Where this preparer publishes its fault.
+    pub fn status(&self) -> PrepareStatus {
+        self.status.clone()
+    }
+
+    /// Takes in one request; breaks when it is [`PrepareRequest::Stop`].
+    pub fn handle(&mut self, request: PrepareRequest) -> ControlFlow<()> {
+        match request {
+            PrepareRequest::Segment { size } => self.pending.push_back(size),
+            PrepareRequest::Recycle { name } => self.recycle(name),
+            PrepareRequest::Stop => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Tries the oldest request.
+    pub fn try_prepare(&mut self) -> Attempt {
+        let Some(&size) = self.pending.front() else {
+            return Attempt::Idle;
+        };
+        let job = self.next_job(size);
+        match prepare(&*self.storage, &job) {
+            Ok(file) => {
+                self.pending.pop_front();
+                self.succeeded();
+                let sequence = self.next_sequence;
+                self.next_sequence += 1;
+                Attempt::Ready(PreparedSegment {
+                    sequence,
+                    name: job.name,
+                    size,
+                    file,
+                })
+            }
+            Err(fault) => {
+                // Two files must never have borne one sequence number.
+                self.next_sequence += u64::from(fault.name_taken);
+                self.failed(fault)
+            }
+        }
+    }
+
+    fn next_job(&mut self, size: u64) -> PrepareJob {
+        let recycle = if size == self.config.segment_size {
+            self.spares.pop_front()
+        } else {
+            None
+        };
+        let plan = (self.plan)(self.next_sequence, size, recycle.is_some());
+        PrepareJob {
+            name: plan.name,
+            temp_name: plan.temp_name,
+            size,
+            header: plan.header,
+            zero_fill: self.writes_in_place(),
+            recycle,
+            block_size: self.config.block_size,
+        }
+    }
+
+    fn succeeded(&mut self) {
+        self.retry_after = FIRST_RETRY;
+        if self.status.replace(None).is_some() {
+            info!(location = %self.storage.location(), "segments can be prepared again");
+        }
+    }
+
+    fn failed(&mut self, fault: PrepareFault) -> Attempt {
+        let previous = self.status.replace(Some(fault.clone()));
+        if previous.is_none_or(|previous| !is_same(&previous, &fault)) {
+            let location = self.storage.location();
+            warn!(%location, error = &fault as &dyn Error, "no segment can be prepared");
+        }
+        let retry_after = self.retry_after;
+        self.retry_after = (retry_after * 2).min(LONGEST_RETRY);
+        Attempt::Failed { retry_after }
+    }
+
+    /// Keeps an old segment for a later request, or removes it.
+    fn recycle(&mut self, name: String) {
+        let awaited = self.pending.iter();
+        let awaited = awaited.filter(|size| **size == self.config.segment_size);
+        let wanted = self.config.max_spares.max(awaited.count());
+        if self.spares.len() < wanted && self.writes_in_place() && self.is_full_size(&name) {
+            self.spares.push_back(name);
+            return;
+        }
+        let removed = match self.storage.remove(&name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            removed => removed.and_then(|()| self.storage.sync_dir()),
+        };
+        if let Err(error) = removed {
+            // The next open finds it below the low-water mark and removes it then.
+            warn!(%name, error = &error as &dyn Error, "can not remove an old segment");
+        }
+    }
+
+    fn is_full_size(&self, name: &str) -> bool {
+        let size = self.storage.open(name).and_then(|file| file.size());
+        size.is_ok_and(|size| size == self.config.segment_size)
+    }
+
+    /// Whether space taken today is the space that a later write goes to. It is so in memory too.
+    fn writes_in_place(&self) -> bool {
+        self.storage.medium() != Medium::CopyOnWrite
+    }
+}
+
+/// Whether a second fault of this kind is no news.
+fn is_same(one: &PrepareFault, other: &PrepareFault) -> bool {
+    one.op == other.op && one.source.kind() == other.source.kind()
+}
+
+/// A thread named `wal-prepare` that prepares segments.
+///
+/// It sleeps when nothing is asked of it. It ends upon [`PrepareRequest::Stop`], or when nobody can ask
+/// anything any more, or nobody could take what it prepares; dropping the `Preparer` therefore ends it,
+/// without waiting. It keeps the storage, and with it the lock of the directory, until it has ended.
+#[derive(Debug)]
+pub struct Preparer {
+    requests: Sender<PrepareRequest>,
+    pool: Receiver<PreparedSegment>,
+    status: PrepareStatus,
+    thread: JoinHandle<()>,
+}
+
+impl Preparer {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system refuses another thread.
+    pub fn spawn(
+        storage: Arc<dyn Storage>,
+        config: PreparerConfig,
+        plan: SegmentPlanner,
+    ) -> io::Result<Preparer> {
+        let core = PreparerCore::new(storage, config, plan);
+        let status = core.status();
+        let (requests, requested) = unbounded();
+        // Holds no more segments than were asked for, so it needs no limit of its own.
+        let (prepared, pool) = unbounded();
+        let thread = thread::Builder::new()
+            .name("wal-prepare".to_owned())
+            .spawn(move || run(core, &requested, &prepared))?;
+        Ok(Preparer {
+            requests,
+            pool,
+            status,
+            thread,
+        })
+    }
+
+    /// Where to send requests. The thread lives on while a clone of the sender does.
+    pub fn requests(&self) -> &Sender<PrepareRequest> {
+        &self.requests
+    }
+
+    /// Where the prepared segments come out, in ascending sequence order. Once it is disconnected, the
+    /// thread has ended.
+    pub fn pool(&self) -> &Receiver<PreparedSegment> {
+        &self.pool
+    }
+
+    /// The fault that the thread is trying to get over, if any.
+    pub fn status(&self) -> &PrepareStatus {
+        &self.status
+    }
+
+    /// Whether the thread has ended.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Ends the thread and waits until it has ended.
+    ///
+    /// # Errors
+    /// What the thread panicked with, if it did.
+    pub fn stop(self) -> thread::Result<()> {
+        // Refused only if the thread has ended already.
+        let _ = self.requests.send(PrepareRequest::Stop);
+        self.thread.join()
+    }
+}
+
+fn run(
+    mut core: PreparerCore,
+    requests: &Receiver<PrepareRequest>,
+    pool: &Sender<PreparedSegment>,
+) {
+    loop {
+        let received = match core.try_prepare() {
+            Attempt::Idle => requests.recv().map_err(RecvTimeoutError::from),
+            Attempt::Failed { retry_after } => requests.recv_timeout(retry_after),
+            Attempt::Ready(segment) => {
+                if pool.send(segment).is_err() {
+                    return;
+                }
+                requests.recv_timeout(Duration::ZERO)
+            }
+        };
+        let first = match received {
+            Ok(request) => Some(request),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        // All of them, before the next attempt: a Stop must not wait behind segments to fill.
+        for request in first.into_iter().chain(requests.try_iter()) {
+            if core.handle(request).is_break() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "preparer_tests.rs"]
+mod tests;

@@ -1,0 +1,259 @@
+//! Guards P20 (the lock outlives the last thread) and P21 (preparing resumes when space returns).
+
+use std::time::Instant;
+
+use super::*;
+use crate::testkit::{
+    FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Recorder, SimDisk, errno,
+};
+
+const SIZE: u64 = 8 * 1024;
+const SOON: Duration = Duration::from_secs(20);
+
+fn config() -> PreparerConfig {
+    PreparerConfig {
+        first_sequence: 5,
+        segment_size: SIZE,
+        block_size: 512,
+        max_spares: 1,
+    }
+}
+
+fn planner() -> SegmentPlanner {
+    Box::new(|sequence, size, _| SegmentPlan {
+        name: format!("{sequence}.wal"),
+        temp_name: format!("{sequence}.tmp"),
+        header: format!("{sequence} of {size}").into_bytes(),
+    })
+}
+
+fn core_in(storage: Arc<dyn Storage>) -> PreparerCore {
+    PreparerCore::new(storage, config(), planner())
+}
+
+fn segment() -> PrepareRequest {
+    PrepareRequest::Segment { size: SIZE }
+}
+
+fn recycle(name: &str) -> PrepareRequest {
+    PrepareRequest::Recycle {
+        name: name.to_owned(),
+    }
+}
+
+fn put_segment(disk: &SimDisk, name: &str) {
+    disk.write_file(name, vec![7; SIZE as usize]);
+}
+
+fn ask(core: &mut PreparerCore, request: PrepareRequest) {
+    assert!(core.handle(request).is_continue());
+}
+
+#[track_caller]
+fn ready(core: &mut PreparerCore) -> PreparedSegment {
+    match core.try_prepare() {
+        Attempt::Ready(segment) => segment,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn failed(core: &mut PreparerCore) -> Duration {
+    match core.try_prepare() {
+        Attempt::Failed { retry_after } => retry_after,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn segments_are_prepared_in_the_order_of_their_sequence_numbers() {
+    let disk = SimDisk::new();
+    let mut core = core_in(disk.mount().unwrap());
+    ask(&mut core, PrepareRequest::Segment { size: 1024 });
+    ask(&mut core, segment());
+    let first = ready(&mut core);
+    assert_eq!((first.sequence, first.name.as_str()), (5, "5.wal"));
+    assert_eq!((first.size, first.file.size().unwrap()), (1024, 1024));
+    assert_eq!(ready(&mut core).sequence, 6);
+    assert!(matches!(core.try_prepare(), Attempt::Idle));
+    assert_eq!(disk.read_file("6.wal").unwrap()[..9], *b"6 of 8192");
+}
+
+#[test]
+fn an_old_segment_becomes_the_next_one() {
+    let disk = SimDisk::new();
+    put_segment(&disk, "1.wal");
+    let recorder = Arc::new(Recorder::new(disk.mount().unwrap()).unwrap());
+    let mut core = core_in(Arc::<Recorder>::clone(&recorder));
+    ask(&mut core, recycle("1.wal"));
+    ask(&mut core, segment());
+    ready(&mut core);
+    assert_eq!(disk.names(), ["5.wal"]);
+    assert!(
+        recorder
+            .log()
+            .lines()
+            .contains(&"rename 1.wal to 5.tmp".to_owned())
+    );
+}
+
+#[test]
+fn a_spare_waits_for_a_request_of_its_size() {
+    let disk = SimDisk::new();
+    put_segment(&disk, "1.wal");
+    let mut core = core_in(disk.mount().unwrap());
+    ask(&mut core, recycle("1.wal"));
+    ask(&mut core, PrepareRequest::Segment { size: 1024 });
+    ready(&mut core);
+    assert_eq!(disk.names(), ["1.wal", "5.wal"]);
+    ask(&mut core, segment());
+    ready(&mut core);
+    assert_eq!(disk.names(), ["5.wal", "6.wal"]);
+}
+
+#[test]
+fn what_is_not_full_size_or_one_spare_too_many_is_removed_durably() {
+    let disk = SimDisk::new();
+    put_segment(&disk, "1.wal");
+    put_segment(&disk, "2.wal");
+    disk.write_file("3.wal", "trimmed");
+    let mut core = core_in(disk.mount().unwrap());
+    for name in ["1.wal", "2.wal", "3.wal", "never was.wal"] {
+        ask(&mut core, recycle(name));
+    }
+    assert_eq!(
+        disk.crash(crate::testkit::Persist::Dropped).names(),
+        ["1.wal"]
+    );
+}
+
+#[test]
+fn copy_on_write_disks_get_neither_zeros_nor_recycled_segments() {
+    let disk = SimDisk::with_medium(Medium::CopyOnWrite);
+    put_segment(&disk, "1.wal");
+    let mut core = core_in(disk.mount().unwrap());
+    ask(&mut core, recycle("1.wal"));
+    ask(&mut core, segment());
+    let segment = ready(&mut core);
+    assert_eq!(segment.size, SIZE);
+    assert_eq!(disk.read_file("5.wal").unwrap(), b"5 of 8192");
+    assert_eq!(disk.names(), ["5.wal"]);
+}
+
+#[test]
+fn a_full_disk_is_published_retried_ever_less_often_and_over_when_space_returns() {
+    let disk = SimDisk::new();
+    disk.set_capacity(SIZE - 1);
+    let mut core = core_in(disk.mount().unwrap());
+    let status = core.status();
+    ask(&mut core, segment());
+    let delays: Vec<_> = (0..5).map(|_| failed(&mut core).as_millis()).collect();
+    assert_eq!(delays, [100, 200, 400, 800, 1000]);
+    assert!(status.is_no_space());
+    assert!(disk.names().is_empty());
+
+    disk.set_capacity(SIZE);
+    assert_eq!(
+        ready(&mut core).sequence,
+        5,
+        "no name was taken by the failures"
+    );
+    assert!(status.fault().is_none());
+    disk.set_capacity(0);
+    ask(&mut core, segment());
+    assert_eq!(
+        failed(&mut core).as_millis(),
+        100,
+        "a success starts the delays anew"
+    );
+}
+
+#[test]
+fn a_recycled_segment_gets_over_a_full_disk() {
+    let disk = SimDisk::new();
+    put_segment(&disk, "1.wal");
+    disk.set_capacity(SIZE);
+    let mut core = core_in(disk.mount().unwrap());
+    ask(&mut core, segment());
+    failed(&mut core);
+    ask(&mut core, recycle("1.wal"));
+    assert_eq!(ready(&mut core).sequence, 5);
+}
+
+#[test]
+fn a_sequence_number_whose_name_may_be_on_disk_is_not_used_again() {
+    let disk = SimDisk::new();
+    let plan = FaultPlan::new();
+    plan.add(FaultRule::on(FaultOp::SyncDir, FaultEffect::Fail(errno::EIO)).times(1));
+    let mut core = core_in(Arc::new(FaultyStorage::mount(&disk, plan).unwrap()));
+    ask(&mut core, segment());
+    failed(&mut core);
+    assert!(!core.status().is_no_space());
+    assert_eq!(ready(&mut core).sequence, 6);
+    assert_eq!(disk.names(), ["6.wal"]);
+}
+
+#[test]
+fn the_thread_is_named_and_hands_over_what_was_asked_for() {
+    let disk = SimDisk::new();
+    let named = |sequence, size, _| {
+        assert_eq!(thread::current().name(), Some("wal-prepare"));
+        planner()(sequence, size)
+    };
+    let preparer = Preparer::spawn(disk.mount().unwrap(), config(), Box::new(named)).unwrap();
+    for _ in 0..3 {
+        preparer.requests().send(segment()).unwrap();
+    }
+    let sequences = (0..3).map(|_| preparer.pool().recv_timeout(SOON).unwrap().sequence);
+    assert_eq!(sequences.collect::<Vec<_>>(), [5, 6, 7]);
+    preparer.stop().unwrap();
+}
+
+#[test]
+fn stop_is_obeyed_at_once_while_retrying() {
+    let disk = SimDisk::new();
+    disk.set_capacity(0);
+    let preparer = Preparer::spawn(disk.mount().unwrap(), config(), planner()).unwrap();
+    preparer.requests().send(segment()).unwrap();
+    let started = Instant::now();
+    while preparer.status().fault().is_none() {
+        assert!(started.elapsed() < SOON);
+        thread::yield_now();
+    }
+    preparer.stop().unwrap();
+    disk.mount().unwrap();
+}
+
+#[test]
+fn an_old_segment_wakes_a_preparer_that_waits_for_space() {
+    let disk = SimDisk::new();
+    put_segment(&disk, "1.wal");
+    disk.set_capacity(SIZE);
+    let preparer = Preparer::spawn(disk.mount().unwrap(), config(), planner()).unwrap();
+    preparer.requests().send(segment()).unwrap();
+    preparer.requests().send(recycle("1.wal")).unwrap();
+    assert_eq!(preparer.pool().recv_timeout(SOON).unwrap().sequence, 5);
+    assert!(preparer.status().fault().is_none());
+}
+
+#[test]
+fn the_thread_ends_when_nobody_can_ask_and_holds_the_storage_until_then() {
+    let disk = SimDisk::new();
+    let plan = FaultPlan::new();
+    plan.add(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck));
+    let storage = Arc::new(FaultyStorage::mount(&disk, plan.clone()).unwrap());
+    let preparer = Preparer::spawn(storage, config(), planner()).unwrap();
+    preparer.requests().send(segment()).unwrap();
+    assert!(plan.wait_until_stuck(SOON));
+    drop(preparer);
+    let refused = disk.mount().unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+
+    plan.clear();
+    plan.release();
+    let started = Instant::now();
+    while disk.mount().is_err() {
+        assert!(started.elapsed() < SOON);
+        thread::yield_now();
+    }
+}

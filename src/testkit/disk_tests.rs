@@ -1,0 +1,217 @@
+//! Guards the guard: every crash test believes this disk.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::storage::{read_exact_at, write_all_at};
+
+const TORN: std::ops::Range<u64> = 0..200;
+
+fn synced_file(storage: &dyn Storage, name: &str, content: &[u8]) -> Box<dyn StorageFile> {
+    let file = storage.create(name).unwrap();
+    write_all_at(&*file, content, 0).unwrap();
+    file.sync().unwrap();
+    storage.sync_dir().unwrap();
+    file
+}
+
+fn outcomes(disk: &SimDisk, name: &str) -> BTreeSet<Option<Vec<u8>>> {
+    let torn = TORN.map(|seed| disk.crash(Persist::Torn { seed }));
+    torn.map(|found| found.read_file(name)).collect()
+}
+
+#[test]
+fn unsynced_bytes_are_lost_unless_kept_and_synced_bytes_never() {
+    let disk = SimDisk::new();
+    let file = synced_file(&*disk.mount().unwrap(), "a", b"old");
+    write_all_at(&*file, b"new and longer", 0).unwrap();
+    let after = |persist| disk.crash(persist).read_file("a").unwrap();
+    assert_eq!(after(Persist::Dropped), b"old");
+    assert_eq!(after(Persist::Kept), b"new and longer");
+    file.sync().unwrap();
+    assert_eq!(after(Persist::Dropped), b"new and longer");
+}
+
+#[test]
+fn each_unsynced_sector_is_torn_from_the_others() {
+    let disk = SimDisk::new();
+    let file = synced_file(&*disk.mount().unwrap(), "a", &[1; 2 * SECTOR]);
+    write_all_at(&*file, &[2; 2 * SECTOR], 0).unwrap();
+    let both = |first, second| Some([[first; SECTOR], [second; SECTOR]].concat());
+    let expected = [both(1, 1), both(1, 2), both(2, 1), both(2, 2)];
+    assert_eq!(outcomes(&disk, "a"), BTreeSet::from(expected));
+}
+
+#[test]
+fn the_size_of_a_growing_file_is_torn_from_its_content() {
+    let disk = SimDisk::new();
+    let file = synced_file(&*disk.mount().unwrap(), "a", b"");
+    write_all_at(&*file, b"x", 0).unwrap();
+    let expected = [&b""[..], b"\0", b"x"].map(|content| Some(content.to_vec()));
+    assert_eq!(outcomes(&disk, "a"), BTreeSet::from(expected));
+}
+
+#[test]
+fn a_file_cut_and_extended_again_may_show_its_old_bytes_until_it_is_synced() {
+    let disk = SimDisk::new();
+    let file = synced_file(&*disk.mount().unwrap(), "a", b"abcd");
+    file.set_size(1).unwrap();
+    file.set_size(4).unwrap();
+    assert_eq!(disk.read_file("a").unwrap(), b"a\0\0\0");
+    let expected = [&b"abcd"[..], b"a\0\0\0"].map(|content| Some(content.to_vec()));
+    assert_eq!(outcomes(&disk, "a"), BTreeSet::from(expected));
+    file.sync().unwrap();
+    let found = disk.crash(Persist::Dropped).read_file("a").unwrap();
+    assert_eq!(found, b"a\0\0\0");
+}
+
+#[test]
+fn a_name_is_durable_only_after_a_directory_sync_however_often_the_file_is_synced() {
+    let disk = SimDisk::new();
+    let storage = disk.mount().unwrap();
+    let file = storage.create("a").unwrap();
+    file.sync().unwrap();
+    assert!(disk.crash(Persist::Dropped).names().is_empty());
+    assert_eq!(disk.crash(Persist::Kept).names(), ["a"]);
+    assert_eq!(
+        outcomes(&disk, "a"),
+        BTreeSet::from([None, Some(Vec::new())])
+    );
+    storage.sync_dir().unwrap();
+    assert_eq!(disk.crash(Persist::Dropped).names(), ["a"]);
+}
+
+#[test]
+fn a_renamed_file_is_found_under_one_of_its_names_and_never_under_none() {
+    let disk = SimDisk::new();
+    let storage = disk.mount().unwrap();
+    synced_file(&*storage, "a", b"content");
+    storage.rename("a", "b").unwrap();
+    let found = TORN.map(|seed| disk.crash(Persist::Torn { seed }).names());
+    let expected = [vec!["a".to_owned()], vec!["b".to_owned()]];
+    assert_eq!(found.collect::<BTreeSet<_>>(), BTreeSet::from(expected));
+    assert_eq!(disk.crash(Persist::Dropped).names(), ["a"]);
+}
+
+#[test]
+fn without_a_directory_sync_the_old_name_comes_back_with_the_new_content() {
+    let disk = SimDisk::new();
+    let storage = disk.mount().unwrap();
+    let file = synced_file(&*storage, "old", b"1");
+    storage.rename("old", "new").unwrap();
+    write_all_at(&*file, b"2", 0).unwrap();
+    file.sync().unwrap();
+    let found = disk.crash(Persist::Dropped);
+    assert_eq!(found.read_file("old").unwrap(), b"2");
+}
+
+#[test]
+fn a_removed_file_comes_back_until_the_directory_is_synced_and_stays_readable_while_open() {
+    let disk = SimDisk::new();
+    let storage = disk.mount().unwrap();
+    let file = synced_file(&*storage, "a", b"content");
+    storage.remove("a").unwrap();
+    assert_eq!(disk.crash(Persist::Dropped).names(), ["a"]);
+    storage.sync_dir().unwrap();
+    assert!(disk.crash(Persist::Dropped).names().is_empty());
+    let mut content = [0; 7];
+    read_exact_at(&*file, &mut content, 0).unwrap();
+    assert_eq!(content, *b"content");
+}
+
+#[test]
+fn what_a_failed_sync_forgot_is_read_but_no_later_sync_makes_it_durable() {
+    let disk = SimDisk::new();
+    let file = synced_file(&*disk.mount().unwrap(), "a", b"old");
+    write_all_at(&*file, b"new", 0).unwrap();
+    disk.forget_dirty("a");
+    file.sync().unwrap();
+    assert_eq!(disk.read_file("a").unwrap(), b"new");
+    let found = disk.crash(Persist::Dropped).read_file("a").unwrap();
+    assert_eq!(found, b"old");
+    assert_eq!(
+        outcomes(&disk, "a").len(),
+        2,
+        "the device may have it or not"
+    );
+
+    write_all_at(&*file, b"new", 0).unwrap();
+    file.sync().unwrap();
+    let found = disk.crash(Persist::Dropped).read_file("a").unwrap();
+    assert_eq!(found, b"new", "written again it is like any other write");
+}
+
+#[test]
+fn one_seed_gives_one_outcome() {
+    let disk = SimDisk::new();
+    let file = disk.mount().unwrap().create("a").unwrap();
+    write_all_at(&*file, &[1; 64 * SECTOR], 0).unwrap();
+    let once = disk.crash(Persist::Torn { seed: 4 });
+    let again = disk.crash(Persist::Torn { seed: 4 });
+    assert_eq!(once.read_file("a"), again.read_file("a"));
+}
+
+#[test]
+fn a_full_disk_writes_what_fits_and_then_refuses() {
+    let disk = SimDisk::new();
+    disk.set_capacity(4);
+    let storage = disk.mount().unwrap();
+    let file = storage.create("a").unwrap();
+    assert_eq!(file.write_at(b"abcdef", 0).unwrap(), 4);
+    let refused = file.write_at(b"x", 4).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
+    assert_eq!(
+        file.write_at(b"xyz", 1).unwrap(),
+        3,
+        "overwriting needs none"
+    );
+    assert_eq!(storage.free_bytes().unwrap(), 0);
+    storage.remove("a").unwrap();
+    assert_eq!(storage.free_bytes().unwrap(), 4);
+}
+
+#[test]
+fn overwriting_on_a_full_copy_on_write_disk_fails() {
+    let disk = SimDisk::with_medium(Medium::CopyOnWrite);
+    disk.set_capacity(4);
+    let file = disk.mount().unwrap().create("a").unwrap();
+    assert_eq!(file.write_at(b"abcd", 0).unwrap(), 4);
+    let refused = file.write_at(b"x", 0).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
+}
+
+#[test]
+fn a_second_owner_is_refused_until_mount_and_files_are_gone() {
+    let disk = SimDisk::new();
+    let storage = disk.mount().unwrap();
+    let file = storage.create("a").unwrap();
+    drop(storage);
+    let refused = disk.mount().unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+    drop(file);
+    disk.mount().unwrap();
+}
+
+#[test]
+fn names_follow_the_storage_contract() {
+    let storage = SimDisk::new().mount().unwrap();
+    storage.create("a").unwrap();
+    storage.create("b").unwrap();
+    let kind = |error: io::Error| error.kind();
+    assert_eq!(
+        kind(storage.create("a").unwrap_err()),
+        io::ErrorKind::AlreadyExists
+    );
+    assert_eq!(
+        kind(storage.rename("a", "b").unwrap_err()),
+        io::ErrorKind::AlreadyExists
+    );
+    assert_eq!(
+        kind(storage.open("c").unwrap_err()),
+        io::ErrorKind::NotFound
+    );
+    assert_eq!(
+        kind(storage.remove("c").unwrap_err()),
+        io::ErrorKind::NotFound
+    );
+}
