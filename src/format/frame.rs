@@ -20,7 +20,8 @@
 //!  96  4  chain: checksum of the last live frame before this one that holds records; zero if none
 //! 100  4  header checksum: CRC-32 of log id, offset in the segment, and the 100 bytes above
 //! 104  .  records
-//!   .  4  checksum: CRC-32 of everything from the magic to here
+//!   .  4  checksum: CRC-32 of everything from the magic to here but the header checksum, for a CRC over a
+//!         CRC cancels out: it would tie the records to the offset only, and not to the rest of the header
 //! ```
 //!
 //! A frame is valid if and only if
@@ -162,7 +163,7 @@ impl FrameHeader {
         offset: u64,
         segment_len: u64,
     ) -> Result<Self, FrameFault> {
-        if bytes.len() < FRAME_HEADER_LEN || offset % u64::from(place.block_size) != 0 {
+        if bytes.len() < FRAME_HEADER_LEN || !offset.is_multiple_of(u64::from(place.block_size)) {
             return Err(FrameFault::PastEnd);
         }
         if read_le!(bytes, 0, u32) != FRAME_MAGIC {
@@ -237,6 +238,14 @@ fn header_checksum(place: &Place, offset: u64, header: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// Over the header without its own checksum, and the records. See the [module](self) for the reason.
+fn frame_checksum(frame: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&frame[..HEADER_CHECKSUM_AT]);
+    hasher.update(&frame[FRAME_HEADER_LEN..]);
+    hasher.finalize()
+}
+
 /// Whether these bytes carry the salt of a segment in the place where a frame of it would.
 ///
 /// It tells a frame of this life whose magic was destroyed from bytes of an earlier life.
@@ -303,7 +312,7 @@ impl<'a> Frame<'a> {
             .get(end..end + FRAME_TRAILER_LEN)
             .ok_or(FrameFault::PastEnd)?;
         let checksum = read_le!(trailer, 0, u32);
-        if checksum != crc32fast::hash(&bytes[..end]) {
+        if checksum != frame_checksum(&bytes[..end]) {
             return Err(FrameFault::Checksum);
         }
         let payload = &bytes[FRAME_HEADER_LEN..end];
@@ -396,7 +405,7 @@ impl FrameBuffer {
         header.count = self.count;
         header.payload_len = (self.bytes.len() - FRAME_HEADER_LEN) as u32;
         header.encode(place, offset, &mut self.bytes);
-        let checksum = crc32fast::hash(&self.bytes);
+        let checksum = frame_checksum(&self.bytes);
         self.bytes.extend_from_slice(&checksum.to_le_bytes());
         self.bytes
             .resize(place.align(self.bytes.len() as u64) as usize, 0);
@@ -552,6 +561,32 @@ pub(crate) mod tests {
         let bytes = encode(header(10, 11), &[&[1; 2000]], 512);
         let found = FrameHeader::decode(&bytes, &PLACE, 512, 1024);
         assert_eq!(found, Err(FrameFault::PastEnd));
+    }
+
+    #[test]
+    fn v5_the_checksum_ties_the_records_to_every_field_of_their_header() {
+        let checksum = |header| {
+            let mut buffer = FrameBuffer::default();
+            buffer.begin();
+            buffer.push(b"one");
+            buffer.finish(header, &PLACE, 512).checksum
+        };
+        let plain = header(10, 11);
+        for other in [
+            header(11, 12),
+            FrameHeader { salt: 78, ..plain },
+            FrameHeader { chain: 12, ..plain },
+            FrameHeader {
+                sequence: 6,
+                ..plain
+            },
+            FrameHeader {
+                wall_clock_us: 2,
+                ..plain
+            },
+        ] {
+            assert_ne!(checksum(plain), checksum(other), "{other:?}");
+        }
     }
 
     #[test]

@@ -241,6 +241,7 @@ impl Scanner {
             return self.end(Verdict::Clean);
         }
         match FrameHeader::decode(bytes, &self.segment.place, self.offset, self.len) {
+            Ok(header) if self.is_beyond_live_end(&header) => self.end(Verdict::Clean),
             Ok(header) => {
                 self.state = State::Body(header);
                 Seen::More
@@ -250,6 +251,16 @@ impl Scanner {
                 self.stop(fault, stands, None)
             }
         }
+    }
+
+    /// Whether the segment begins with records beyond its live end: then nothing in it is live. It is
+    /// the rule after a fault or a crash in the first frame of a segment, whose records the next
+    /// segment's start frame carries again.
+    fn is_beyond_live_end(&self, header: &FrameHeader) -> bool {
+        matches!(self.until, Until::LiveEnd(end) if header.first_lsn > end)
+            && self.expected.is_none()
+            && header.start.is_some()
+            && header.count > 0
     }
 
     fn see_body<'a>(&mut self, header: FrameHeader, bytes: &'a [u8]) -> Seen<'a> {
@@ -353,7 +364,8 @@ impl Scanner {
             .step_by(place.block_size as usize)
             .zip(bytes.chunks(place.block_size as usize))
         {
-            if FrameHeader::decode(block, &place, offset, self.len).is_ok() {
+            let later = FrameHeader::decode(block, &place, offset, self.len);
+            if later.is_ok_and(|header| self.is_of_this_life(&header)) {
                 return self.judge(hunt, Some(offset));
             }
             // What is not blank in a file that was filled with zeros was written in this life.
@@ -370,6 +382,13 @@ impl Scanner {
             hunt.at + bytes.len() as u64
         };
         self.go_on_hunting(hunt)
+    }
+
+    /// Whether it carries the salt of this life of the segment, which only the start frame tells.
+    /// Without one, any frame of this sequence number is taken for ours: damage is the safe answer.
+    fn is_of_this_life(&self, header: &FrameHeader) -> bool {
+        self.expected
+            .is_none_or(|expected| expected.salt == header.salt)
     }
 
     fn go_on_hunting<'a>(&mut self, hunt: Hunt) -> Seen<'a> {
@@ -572,6 +591,70 @@ mod tests {
         let (lsns, ending) = scan(recycled, &bytes, Until::Tail);
         assert!(lsns.is_empty());
         assert_eq!(ending.verdict, Verdict::Clean);
+    }
+
+    #[test]
+    fn p8_a_middle_segment_that_begins_beyond_its_live_end_holds_nothing_and_is_no_damage() {
+        // A start frame with records that was never promised: the next segment's cut lies before it.
+        let mut buffer = FrameBuffer::default();
+        buffer.begin();
+        buffer.push(b"never promised");
+        let head = super::FrameHeader {
+            start: Some(Start {
+                cut: Lsn::new(5),
+                in_flight_limit: 8,
+            }),
+            ..header(6, 7)
+        };
+        let frame = buffer.finish(head, &PLACE, 512);
+        let mut bytes = [SEGMENT.encode().as_slice(), frame.bytes].concat();
+        let clean = (vec![], Verdict::Clean);
+        let (lsns, ending) = scan(SEGMENT, &bytes, Until::LiveEnd(Lsn::new(5)));
+        assert_eq!((lsns, ending.verdict), clean);
+        // Nor are its records read, so that they may be torn.
+        bytes[512 + 104 + 5] ^= 1;
+        let (lsns, ending) = scan(SEGMENT, &bytes, Until::LiveEnd(Lsn::new(5)));
+        assert_eq!((lsns, ending.verdict), clean);
+        let (_, ending) = scan(SEGMENT, &bytes, Until::LiveEnd(Lsn::new(6)));
+        assert!(matches!(ending.verdict, Verdict::Damage { .. }));
+    }
+
+    #[test]
+    fn p13_a_sound_frame_with_another_salt_proves_nothing_about_this_life() {
+        let whole = sample();
+        let mut buffer = FrameBuffer::default();
+        buffer.begin();
+        buffer.push(b"what the bytes of a record may look like");
+        let head = super::FrameHeader {
+            salt: 78,
+            ..header(5, 6)
+        };
+        let mut bytes = whole.clone();
+        bytes[1536 + 110] ^= 1;
+        bytes[2560..3072].copy_from_slice(buffer.finish(head, &PLACE, 2560).bytes);
+        let (lsns, ending) = scan(SEGMENT, &bytes, Until::Tail);
+        assert_eq!(lsns, [1, 2]);
+        assert!(
+            matches!(ending.verdict, Verdict::TornTail(torn) if torn.bytes == 1536),
+            "{ending:?}"
+        );
+    }
+
+    #[test]
+    fn a_scanner_that_found_the_end_says_the_same_when_it_is_asked_again() {
+        let mut bytes = sample();
+        bytes[1024 + 110] ^= 1;
+        let mut scanner = Scanner::new(SEGMENT, bytes.len() as u64, Until::Tail);
+        let ending = loop {
+            let wanted = scanner.wants().expect("not done yet");
+            let end = (wanted.end as usize).min(bytes.len());
+            if let Seen::End(ending) = scanner.see(&bytes[wanted.start as usize..end]) {
+                break ending;
+            }
+        };
+        assert!(matches!(ending.verdict, Verdict::Damage { .. }));
+        assert_eq!(scanner.wants(), None);
+        assert!(matches!(scanner.see(&[]), Seen::End(again) if again == ending));
     }
 
     #[test]

@@ -85,7 +85,8 @@ impl SegmentHeader {
         let size = read_le!(bytes, SIZE_AT, u64);
         let flags = read_le!(bytes, FLAGS_AT, u32);
         if !block_size_is_valid(block_size)
-            || size % u64::from(block_size) != 0
+            || size < u64::from(block_size)
+            || !size.is_multiple_of(u64::from(block_size))
             || size > u64::from(u32::MAX)
             || flags & !(FLAG_RECYCLED | FLAG_GROWING) != 0
         {
@@ -235,6 +236,14 @@ mod tests {
                 SegmentHeader::decode(&block[..len]),
                 Err(HeaderFault::Short { len })
             );
+        }
+    }
+
+    #[test]
+    fn a_size_too_small_for_the_header_itself_is_refused_although_the_checksum_matches() {
+        for (size, good) in [(0, false), (512, true), (768, false), (1024, true)] {
+            let block = SegmentHeader { size, ..header() }.encode();
+            assert_eq!(SegmentHeader::decode(&block).is_ok(), good, "{size}");
         }
     }
 

@@ -1,0 +1,519 @@
+//! Guards P10, P11, P13: the scanner is total. Any bytes give an answer and never a panic, and whatever
+//! was done to a segment, nothing is given out that was not written for this life of it.
+//!
+//! Every round has a seed, and a failing one says it. To run that round alone:
+//!
+//! ```text
+//! ANY_BYTES_SEED=<seed> cargo test --test any_bytes
+//! ```
+//!
+//! Half of the rounds have the same seeds in every run, the others new ones; `ANY_BYTES_ROUNDS` sets
+//! how many there are.
+
+#![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
+
+#[path = "common/segments.rs"]
+mod segments;
+
+use std::collections::BTreeMap;
+use std::ops::{Range, RangeInclusive};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use actix_wal::format::LogId;
+use actix_wal::format::frame::{FRAME_HEADER_LEN, FRAME_TRAILER_LEN, FrameHeader};
+use actix_wal::format::record::Records;
+use actix_wal::format::scan::{Until, Verdict};
+use actix_wal::format::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
+use actix_wal::lsn::Lsn;
+use segments::{BLOCK, Scan, Writer, scan, segment_header};
+
+/// Rounds of each test, where nothing else is asked for; a round is some dozens of scans.
+const ROUNDS: u64 = 200;
+
+/// xorshift64*, seeded so that neighbouring seeds have nothing in common.
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Random((mixed ^ mixed >> 31) | 1)
+    }
+
+    fn number(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn of(&mut self, range: RangeInclusive<usize>) -> usize {
+        let (low, high) = range.into_inner();
+        low + (self.number() % (high - low + 1) as u64) as usize
+    }
+
+    fn one_in(&mut self, chances: usize) -> bool {
+        self.of(1..=chances) == 1
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.of(0..=from.len() - 1)]
+    }
+
+    fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| (self.number() >> 56) as u8).collect()
+    }
+}
+
+/// Says the seed if its round fails.
+struct Round(u64);
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("this round is: ANY_BYTES_SEED={}", self.0);
+        }
+    }
+}
+
+fn rounds(mut round: impl FnMut(&mut Random)) {
+    let from_env = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let fresh = now.as_nanos() as u64 & !0xffff_ffff;
+    let rounds = from_env("ANY_BYTES_ROUNDS").unwrap_or(ROUNDS);
+    let seeds: Vec<u64> = match from_env("ANY_BYTES_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..rounds.div_ceil(2))
+            .chain((fresh..).take(rounds as usize / 2))
+            .collect(),
+    };
+    for seed in seeds {
+        let said = Round(seed);
+        round(&mut Random::new(seed));
+        drop(said);
+    }
+}
+
+/// A log of three segments; the third one lies in the file that was the first.
+struct Corpus {
+    files: Vec<(Writer, Vec<u8>)>,
+    /// What was written, by sequence number and LSN.
+    written: BTreeMap<u64, BTreeMap<u64, Vec<u8>>>,
+}
+
+fn fill(writer: &mut Writer, random: &mut Random) {
+    let size = writer.header.size as usize;
+    loop {
+        let records: Vec<Vec<u8>> = (0..random.of(0..=4))
+            .map(|_| {
+                let len = match random.of(0..=3) {
+                    0 => random.of(0..=3),
+                    1 => random.of(390..=410),
+                    2 => random.of(400..=1200),
+                    _ => random.of(4..=60),
+                };
+                random.bytes(len)
+            })
+            .collect();
+        let payload: usize = records.iter().map(|record| record.len() + 5).sum();
+        let frame = (FRAME_HEADER_LEN + payload + FRAME_TRAILER_LEN).next_multiple_of(BLOCK);
+        if writer.bytes.len() + frame > size {
+            if writer.frames.is_empty() {
+                continue;
+            }
+            break;
+        }
+        let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+        let gap = if writer.frames.is_empty() && random.one_in(3) {
+            16
+        } else {
+            0
+        };
+        writer.frame_and_gap(&records, gap);
+        if writer.frames.len() > 2 && random.one_in(8) {
+            break;
+        }
+    }
+    if writer.bytes.len() + BLOCK <= size && random.one_in(4) {
+        writer.close();
+    }
+}
+
+fn corpus(random: &mut Random) -> Corpus {
+    let log_id = LogId([random.of(1..=255) as u8; 16]);
+    let blocks = random.of(12..=24);
+    let mut one = Writer::new(segment_header(log_id, 1, blocks), 1, 0, 1, 0);
+    fill(&mut one, random);
+    let mut two = one.rotate(random.of(8..=16));
+    fill(&mut two, random);
+    let mut three = two.rotate(blocks);
+    three.header.recycled = true;
+    let mut three = Writer::new(three.header, 1, three.watermark, three.next, three.chain);
+    fill(&mut three, random);
+    let earlier = one.file(&[]);
+    let last = three.file(&earlier);
+    let files = vec![(one, earlier), (two.clone(), two.file(&[])), (three, last)];
+    let written = files
+        .iter()
+        .map(|(writer, _)| {
+            (
+                writer.header.place.sequence,
+                writer.records.iter().cloned().collect(),
+            )
+        })
+        .collect();
+    Corpus { files, written }
+}
+
+/// What can happen to a file.
+fn damage(file: &mut Vec<u8>, corpus: &Corpus, random: &mut Random) {
+    let blocks = file.len() / BLOCK;
+    if blocks == 0 {
+        return;
+    }
+    let other = &corpus.files[random.of(0..=2)].1;
+    let at = random.of(0..=file.len() - 1);
+    let block = random.of(0..=blocks - 1) * BLOCK;
+    match random.of(0..=10) {
+        0 => file[at] ^= 1 << random.of(0..=7),
+        1 => {
+            let end = file.len().min(at + random.of(1..=40));
+            let noise = random.bytes(end - at);
+            file[at..end].copy_from_slice(&noise);
+        }
+        2 => file[block..block + BLOCK].fill(0),
+        3 => file[block..].fill(0),
+        4 => file.truncate(at),
+        5 => {
+            let more = random.of(1..=3 * BLOCK);
+            let noise = random.bytes(more);
+            file.extend(noise);
+        }
+        6 => {
+            let with = random.of(0..=blocks - 1) * BLOCK;
+            let moved = file[with..with + BLOCK].to_vec();
+            file.copy_within(block..block + BLOCK, with);
+            file[block..block + BLOCK].copy_from_slice(&moved);
+        }
+        // A block of another segment or another life, at its own place or elsewhere.
+        7 if block + BLOCK <= other.len() => {
+            file[block..block + BLOCK].copy_from_slice(&other[block..block + BLOCK]);
+        }
+        8 => {
+            let from = random.of(0..=other.len() / BLOCK - 1) * BLOCK;
+            file[block..block + BLOCK].copy_from_slice(&other[from..from + BLOCK]);
+        }
+        9 if block <= other.len() => {
+            file.truncate(block);
+            file.extend_from_slice(&other[block..]);
+        }
+        _ => file[block..block + 4].copy_from_slice(b"awf1"),
+    }
+}
+
+/// What holds for every scan of any bytes.
+fn is_sane(found: &Scan, file: &[u8], until: Until) {
+    // The first frame lies behind the header, which is one block.
+    let block = found.frames.first().map_or(1, |frame| frame.offset);
+    let mut at = found
+        .frames
+        .first()
+        .map_or(found.ending.offset, |frame| frame.offset);
+    let mut next = found
+        .frames
+        .first()
+        .map_or(0, |frame| frame.header.first_lsn.get());
+    for frame in &found.frames {
+        let (header, lsns) = (frame.header, frame.records.iter().map(|(lsn, _)| *lsn));
+        assert_eq!(
+            (frame.offset, header.first_lsn.get()),
+            (at, next),
+            "frames follow each other"
+        );
+        assert_eq!(frame.records.len(), header.count as usize);
+        assert!(
+            lsns.eq((next..).take(frame.records.len())),
+            "LSNs are dense"
+        );
+        let after = next + u64::from(header.count);
+        let may_declare_gap = header.start.is_some() || header.close;
+        assert!(header.next_lsn.get() == after || may_declare_gap && header.next_lsn.get() > after);
+        if let Until::LiveEnd(end) = until {
+            assert!(
+                header.count == 0 || header.last_lsn() <= end,
+                "beyond the live end"
+            );
+        }
+        at += header.payload_len as u64 + (FRAME_HEADER_LEN + FRAME_TRAILER_LEN) as u64;
+        at = at.next_multiple_of(block);
+        next = header.next_lsn.get();
+    }
+    assert_eq!(
+        (found.ending.offset, found.ending.next_lsn.get()),
+        (at, next)
+    );
+    if let Verdict::TornTail(torn) = found.ending.verdict {
+        assert!(
+            torn.bytes > 0 && at + torn.bytes <= file.len() as u64,
+            "{torn:?}"
+        );
+        assert_eq!(until, Until::Tail, "only the last segment has a tail");
+    }
+}
+
+/// Nothing was given out that was not written for this life of the segment.
+fn was_written(found: &Scan, corpus: &Corpus, sequence: u64) {
+    let none = BTreeMap::new();
+    let written = corpus.written.get(&sequence).unwrap_or(&none);
+    for (lsn, payload) in found.records() {
+        assert_eq!(
+            written.get(&lsn),
+            Some(&payload),
+            "LSN {lsn} of segment {sequence}"
+        );
+    }
+}
+
+/// How many frames end before this offset, blocks and all.
+fn untouched(writer: &Writer, before: usize) -> usize {
+    let whole = |frame: &&Range<usize>| frame.end.next_multiple_of(BLOCK) <= before;
+    writer.frames.iter().take_while(whole).count()
+}
+
+fn any_until(writer: &Writer, random: &mut Random) -> Until {
+    match random.of(0..=2) {
+        0 => Until::LiveEnd(Lsn::new(random.of(0..=writer.next as usize + 2) as u64)),
+        _ => Until::Tail,
+    }
+}
+
+#[test]
+fn p11_p13_whatever_happens_to_a_segment_only_what_was_written_to_it_comes_out_in_order() {
+    rounds(|random| {
+        let corpus = corpus(random);
+        for _ in 0..24 {
+            let (writer, whole) = &corpus.files[random.of(0..=2)];
+            let mut file = whole.clone();
+            for _ in 0..random.of(0..=4) {
+                damage(&mut file, &corpus, random);
+            }
+            let own = SegmentHeader::decode(&file)
+                .ok()
+                .filter(|_| random.one_in(2));
+            let header = own.unwrap_or(writer.header);
+            let until = any_until(writer, random);
+            let found = scan(&file, header, until);
+            is_sane(&found, &file, until);
+            was_written(&found, &corpus, header.place.sequence);
+            let same = file.iter().zip(whole).take_while(|(a, b)| a == b).count();
+            if header == writer.header && until == Until::Tail {
+                let frames = found.frames.len();
+                assert!(
+                    frames >= untouched(writer, same),
+                    "{frames} frames, {same} good bytes"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn p10_damage_to_any_frame_but_the_last_is_refused_with_a_proof() {
+    rounds(|random| {
+        let corpus = corpus(random);
+        for (writer, whole) in &corpus.files {
+            for _ in 0..8 * usize::from(writer.frames.len() > 1) {
+                let victim = random.of(0..=writer.frames.len() - 2);
+                let frame = writer.frames[victim].clone();
+                let at = random.of(frame.start..=frame.end - 1);
+                let mut file = whole.clone();
+                let block = at / BLOCK * BLOCK;
+                match random.of(0..=3) {
+                    0 => file[at] ^= 1 << random.of(0..=7),
+                    1 => file[block..frame.end.min(block + BLOCK)].fill(0),
+                    2 => file[frame.start..frame.end].fill(0xff),
+                    _ => {
+                        let noise = random.bytes(frame.end - at);
+                        file[at..frame.end].copy_from_slice(&noise);
+                    }
+                }
+                if file == *whole {
+                    continue;
+                }
+                let found = scan(&file, writer.header, Until::Tail);
+                let proof = writer.frames[victim + 1].start as u64;
+                assert_eq!(found.frames.len(), victim);
+                assert!(
+                    matches!(found.ending.verdict, Verdict::Damage { proof: Some(at), .. } if at == proof),
+                    "frame {victim} damaged at {at}: {:?}",
+                    found.ending
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn p11_a_segment_cut_at_any_byte_gives_the_frames_before_the_cut_and_an_answer() {
+    rounds(|random| {
+        let corpus = corpus(random);
+        let (writer, whole) = &corpus.files[random.of(0..=2)];
+        for _ in 0..24 {
+            let len = random.of(BLOCK..=whole.len());
+            let found = scan(&whole[..len], writer.header, Until::Tail);
+            is_sane(&found, &whole[..len], Until::Tail);
+            assert_eq!(found.frames.len(), untouched(writer, len));
+            let damage = matches!(found.ending.verdict, Verdict::Damage { .. });
+            assert!(!damage, "no later frame, no damage: {:?}", found.ending);
+        }
+    });
+}
+
+/// Numbers that lie on the edge of something.
+const EDGES: [u64; 12] = [
+    0,
+    1,
+    2,
+    5,
+    0xff,
+    511,
+    512,
+    u32::MAX as u64 - 108,
+    u32::MAX as u64,
+    i64::MAX as u64,
+    u64::MAX - 1,
+    u64::MAX,
+];
+
+/// Gives one field of a frame a hostile value, and makes both checksums match again.
+fn forge(file: &mut [u8], writer: &Writer, random: &mut Random) {
+    let frame = writer.frames[random.of(0..=writer.frames.len() - 1)].clone();
+    let (at, width) = random.pick(&[
+        (4, 4),
+        (8, 8),
+        (16, 8),
+        (24, 8),
+        (32, 8),
+        (40, 8),
+        (48, 4),
+        (52, 4),
+        (64, 8),
+        (72, 8),
+        (80, 8),
+        (88, 8),
+        (96, 4),
+        // The length and the flags of the first record, if there is one.
+        (104, 4),
+        (108, 1),
+    ]);
+    let value = random.pick(&EDGES).to_le_bytes();
+    let at = frame.start + at;
+    file[at..at + width].copy_from_slice(&value[..width]);
+    let mut covered = writer.header.place.log_id.0.to_vec();
+    covered.extend_from_slice(&(frame.start as u64).to_le_bytes());
+    covered.extend_from_slice(&file[frame.start..frame.start + 100]);
+    let checksum = crc32fast::hash(&covered).to_le_bytes();
+    file[frame.start + 100..frame.start + FRAME_HEADER_LEN].copy_from_slice(&checksum);
+    let len = &file[frame.start + 52..frame.start + 56];
+    let len = len
+        .iter()
+        .rev()
+        .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+    let end = frame.start + FRAME_HEADER_LEN + len;
+    if end + FRAME_TRAILER_LEN <= file.len() {
+        let header = &file[frame.start..frame.start + 100];
+        let covered = [header, &file[frame.start + FRAME_HEADER_LEN..end]].concat();
+        let checksum = crc32fast::hash(&covered).to_le_bytes();
+        file[end..end + FRAME_TRAILER_LEN].copy_from_slice(&checksum);
+    }
+}
+
+#[test]
+fn p11_hostile_values_under_matching_checksums_give_an_answer() {
+    rounds(|random| {
+        let corpus = corpus(random);
+        for _ in 0..24 {
+            let (writer, whole) = &corpus.files[random.of(0..=2)];
+            let mut file = whole.clone();
+            for _ in 0..random.of(1..=3) {
+                forge(&mut file, writer, random);
+            }
+            let until = any_until(writer, random);
+            is_sane(&scan(&file, writer.header, until), &file, until);
+        }
+    });
+}
+
+#[test]
+fn p11_a_hostile_segment_header_under_a_matching_checksum_gives_an_answer() {
+    rounds(|random| {
+        let corpus = corpus(random);
+        for _ in 0..24 {
+            let mut file = corpus.files[random.of(0..=2)].1.clone();
+            let (at, width) = random.pick(&[(8, 4), (12, 4), (16, 8), (32, 8), (40, 8), (48, 4)]);
+            let value = match random.of(0..=2) {
+                0 => 1 << random.of(0..=31),
+                1 => random.number(),
+                _ => random.pick(&EDGES),
+            };
+            file[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
+            let checksum = crc32fast::hash(&file[..SEGMENT_HEADER_LEN - 4]).to_le_bytes();
+            file[SEGMENT_HEADER_LEN - 4..SEGMENT_HEADER_LEN].copy_from_slice(&checksum);
+            if let Ok(header) = SegmentHeader::decode(&file) {
+                assert!(
+                    header.size >= u64::from(header.place.block_size),
+                    "{header:?}"
+                );
+                let found = scan(&file, header, Until::Tail);
+                is_sane(&found, &file, Until::Tail);
+                was_written(&found, &corpus, header.place.sequence);
+            }
+        }
+    });
+}
+
+#[test]
+fn p11_noise_of_any_length_gives_an_answer_and_no_record() {
+    rounds(|random| {
+        let writer = &corpus(random).files[random.of(0..=1)].0;
+        for _ in 0..24 {
+            let len = random.of(0..=6 * BLOCK);
+            let mut noise = random.bytes(len);
+            if random.one_in(2) {
+                noise
+                    .chunks_exact_mut(BLOCK)
+                    .for_each(|block| block[..4].copy_from_slice(b"awf1"));
+            }
+            let until = any_until(writer, random);
+            let found = scan(&noise, writer.header, until);
+            is_sane(&found, &noise, until);
+            assert!(found.frames.is_empty());
+            assert!(SegmentHeader::decode(&noise).is_err());
+            let place = &writer.header.place;
+            assert!(FrameHeader::decode(&noise, place, 512, u64::MAX).is_err());
+            let walked: usize = Records::new(&noise).map(|record| record.len() + 5).sum();
+            assert!(walked <= noise.len());
+        }
+    });
+}
+
+#[test]
+fn one_seed_replays_one_run() {
+    let run = |seed| {
+        let mut random = Random::new(seed);
+        let corpus = corpus(&mut random);
+        let (writer, mut file) = corpus.files[2].clone();
+        damage(&mut file, &corpus, &mut random);
+        let found = scan(&file, writer.header, Until::Tail);
+        (file, found)
+    };
+    assert!(run(7) == run(7));
+    assert!(run(7) != run(8));
+}
