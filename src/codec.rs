@@ -44,9 +44,7 @@ impl Codec for Bincode {
             .map_err(|error| DecodeError(error.to_string()))?;
         match bytes.len() - used {
             0 => Ok(value),
-            left => Err(DecodeError(format!(
-                "{left} bytes are left over behind the value"
-            ))),
+            left => Err(DecodeError(format!("{left} bytes are left over behind the value"))),
         }
     }
 }
@@ -59,39 +57,24 @@ mod tests {
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     enum Change {
-        Put {
-            key: String,
-            value: Vec<u8>,
-            version: u64,
-        },
+        Put { key: String, value: Vec<u8>, version: u64 },
         Delete(String),
     }
 
     #[test]
     fn the_bytes_of_a_record_stay_what_they_are() {
-        let put = Change::Put {
-            key: "a".into(),
-            value: vec![1, 2],
-            version: 300,
-        };
+        let put = Change::Put { key: "a".into(), value: vec![1, 2], version: 300 };
         let bytes = Bincode.encode(&put).expect("encodes");
         assert_eq!(bytes, [0, 1, b'a', 2, 1, 2, 251, 44, 1]);
         assert_eq!(Bincode.decode::<Change>(&bytes), Ok(put));
-        assert_eq!(
-            Bincode
-                .encode(&Change::Delete("b".into()))
-                .expect("encodes"),
-            [1, 1, b'b']
-        );
+        assert_eq!(Bincode.encode(&Change::Delete("b".into())).expect("encodes"), [1, 1, b'b']);
     }
 
     #[test]
     fn bytes_left_over_and_hostile_lengths_are_errors() {
         assert!(Bincode.decode::<Change>(&[1, 1, b'b', 0]).is_err());
         assert!(
-            Bincode
-                .decode::<Change>(&[1, 253, 255, 255, 255, 255, 255, 255, 255, 255])
-                .is_err()
+            Bincode.decode::<Change>(&[1, 253, 255, 255, 255, 255, 255, 255, 255, 255]).is_err()
         );
         assert!(Bincode.decode::<Change>(&[9]).is_err());
     }

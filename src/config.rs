@@ -47,11 +47,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Bounds {
-            max_delay: Duration::from_millis(10),
-            max_entries: 100,
-            max_bytes: 1 << 20,
-        }
+        Bounds { max_delay: Duration::from_millis(10), max_entries: 100, max_bytes: 1 << 20 }
     }
 }
 
@@ -213,9 +209,7 @@ impl WalConfig {
     /// The in-flight limit in bytes, counted as records on disk; also the largest record or group.
     pub fn in_flight_bytes(&self) -> usize {
         let room = self.segment_room();
-        let wanted = self
-            .max_in_flight_bytes
-            .map_or(DEFAULT_IN_FLIGHT_BYTES, |bytes| bytes as u64);
+        let wanted = self.max_in_flight_bytes.map_or(DEFAULT_IN_FLIGHT_BYTES, |bytes| bytes as u64);
         wanted.min(room) as usize
     }
 
@@ -238,10 +232,7 @@ impl WalConfig {
     /// Names the first setting that can not be, and what it must be.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let block = u64::from(self.block_size);
-        let delay = self
-            .flush_policy
-            .bounds()
-            .map_or(Duration::MAX, |bounds| bounds.max_delay);
+        let delay = self.flush_policy.bounds().map_or(Duration::MAX, |bounds| bounds.max_delay);
         let rules: [(bool, &'static str, String, &str); 9] = [
             (
                 self.block_size.is_power_of_two() && (512..=65_536).contains(&self.block_size),
@@ -303,11 +294,9 @@ impl WalConfig {
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
             None => Ok(()),
-            Some((_, setting, value, rule)) => Err(ConfigError {
-                setting,
-                value,
-                rule: rule.to_owned(),
-            }),
+            Some((_, setting, value, rule)) => {
+                Err(ConfigError { setting, value, rule: rule.to_owned() })
+            }
         }
     }
 }
@@ -327,18 +316,10 @@ mod tests {
             ("block_size", |config| config.block_size = 1000),
             ("segment_size", |config| config.segment_size = 4096),
             ("segment_size", |config| config.segment_size = 8 << 30),
-            ("max_in_flight_entries", |config| {
-                config.max_in_flight_entries = 0
-            }),
-            ("max_in_flight_bytes", |config| {
-                config.max_in_flight_bytes = Some(64 << 20)
-            }),
-            ("min_sync_interval", |config| {
-                config.min_sync_interval = Duration::from_secs(1)
-            }),
-            ("stalled_after", |config| {
-                config.stalled_after = Duration::ZERO
-            }),
+            ("max_in_flight_entries", |config| config.max_in_flight_entries = 0),
+            ("max_in_flight_bytes", |config| config.max_in_flight_bytes = Some(64 << 20)),
+            ("min_sync_interval", |config| config.min_sync_interval = Duration::from_secs(1)),
+            ("stalled_after", |config| config.stalled_after = Duration::ZERO),
             ("seal_after", |config| config.seal_after = Duration::ZERO),
         ];
         for (setting, spoil) in cases {

@@ -75,12 +75,7 @@ pub struct IoFault {
 impl IoFault {
     /// An I/O error at this place.
     pub fn new(op: IoOp, file: impl Into<String>, offset: Option<u64>, source: io::Error) -> Self {
-        IoFault {
-            op,
-            file: file.into(),
-            offset,
-            source: Arc::new(source),
-        }
+        IoFault { op, file: file.into(), offset, source: Arc::new(source) }
     }
 
     /// Whether the disk, or the quota, is full. That passes when space is freed, and is never a fault
@@ -92,10 +87,7 @@ impl IoFault {
 
 /// Whether an I/O error means that the disk, or the quota, is full.
 pub fn is_no_space(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl fmt::Display for IoFault {
@@ -164,11 +156,7 @@ impl Cause {
 
 impl From<IoFault> for Cause {
     fn from(fault: IoFault) -> Self {
-        if fault.is_no_space() {
-            Cause::NoSpace(fault)
-        } else {
-            Cause::Io(fault)
-        }
+        if fault.is_no_space() { Cause::NoSpace(fault) } else { Cause::Io(fault) }
     }
 }
 
@@ -477,9 +465,7 @@ pub struct CloseError {
 }
 
 fn describe_unresolved(unresolved: &Option<LsnRange>) -> String {
-    unresolved
-        .map(|range| format!("; unresolved LSNs: {range}"))
-        .unwrap_or_default()
+    unresolved.map(|range| format!("; unresolved LSNs: {range}")).unwrap_or_default()
 }
 
 /// A value that could not be encoded as a record.

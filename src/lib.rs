@@ -8,13 +8,22 @@ pub mod error;
 pub mod format;
 pub mod lsn;
 pub mod messages;
+mod read_stream;
 pub mod storage;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+mod wal;
 
 pub use config::{
     Bounds, DamagePolicy, Durability, FaultPolicy, FlushPolicy, OverloadPolicy, RestartBudget,
     WalConfig,
 };
-pub use error::{AppendError, Cause, CommitError, OpenError};
+pub use engine::records::{Record, RecordBatch};
+pub use engine::recovery::RecoveryReport;
+pub use engine::shared::{LogState, Stats, Status};
+pub use error::{
+    AppendError, Cause, CheckpointError, CloseError, CommitError, OpenError, ReadError,
+};
 pub use lsn::{Epoch, Lsn, LsnRange};
+pub use read_stream::ReadStream;
+pub use wal::{Link, Open, Wal};

@@ -79,11 +79,7 @@ pub struct LsnRange {
 impl LsnRange {
     /// The range from `first` to `last`, or `None` if it would be empty.
     pub const fn new(first: Lsn, last: Lsn) -> Option<Self> {
-        if first.0 <= last.0 {
-            Some(LsnRange { first, last })
-        } else {
-            None
-        }
+        if first.0 <= last.0 { Some(LsnRange { first, last }) } else { None }
     }
 
     /// Whether `lsn` lies in the range.

@@ -78,21 +78,13 @@ impl Drop for Round {
 }
 
 fn rounds(mut round: impl FnMut(&mut Random)) {
-    let from_env = |name| {
-        std::env::var(name)
-            .ok()
-            .and_then(|text| text.parse::<u64>().ok())
-    };
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let from_env = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let fresh = now.as_nanos() as u64 & !0xffff_ffff;
     let rounds = from_env("ANY_BYTES_ROUNDS").unwrap_or(ROUNDS);
     let seeds: Vec<u64> = match from_env("ANY_BYTES_SEED") {
         Some(seed) => vec![seed],
-        None => (0..rounds.div_ceil(2))
-            .chain((fresh..).take(rounds as usize / 2))
-            .collect(),
+        None => (0..rounds.div_ceil(2)).chain((fresh..).take(rounds as usize / 2)).collect(),
     };
     for seed in seeds {
         let said = Round(seed);
@@ -131,11 +123,7 @@ fn fill(writer: &mut Writer, random: &mut Random) {
             break;
         }
         let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
-        let gap = if writer.frames.is_empty() && random.one_in(3) {
-            16
-        } else {
-            0
-        };
+        let gap = if writer.frames.is_empty() && random.one_in(3) { 16 } else { 0 };
         writer.frame_and_gap(&records, gap);
         if writer.frames.len() > 2 && random.one_in(8) {
             break;
@@ -162,12 +150,7 @@ fn corpus(random: &mut Random) -> Corpus {
     let files = vec![(one, earlier), (two.clone(), two.file(&[])), (three, last)];
     let written = files
         .iter()
-        .map(|(writer, _)| {
-            (
-                writer.header.place.sequence,
-                writer.records.iter().cloned().collect(),
-            )
-        })
+        .map(|(writer, _)| (writer.header.place.sequence, writer.records.iter().cloned().collect()))
         .collect();
     Corpus { files, written }
 }
@@ -222,48 +205,26 @@ fn damage(file: &mut Vec<u8>, corpus: &Corpus, random: &mut Random) {
 fn is_sane(found: &Scan, file: &[u8], until: Until) {
     // The first frame lies behind the header, which is one block.
     let block = found.frames.first().map_or(1, |frame| frame.offset);
-    let mut at = found
-        .frames
-        .first()
-        .map_or(found.ending.offset, |frame| frame.offset);
-    let mut next = found
-        .frames
-        .first()
-        .map_or(0, |frame| frame.header.first_lsn.get());
+    let mut at = found.frames.first().map_or(found.ending.offset, |frame| frame.offset);
+    let mut next = found.frames.first().map_or(0, |frame| frame.header.first_lsn.get());
     for frame in &found.frames {
         let (header, lsns) = (frame.header, frame.records.iter().map(|(lsn, _)| *lsn));
-        assert_eq!(
-            (frame.offset, header.first_lsn.get()),
-            (at, next),
-            "frames follow each other"
-        );
+        assert_eq!((frame.offset, header.first_lsn.get()), (at, next), "frames follow each other");
         assert_eq!(frame.records.len(), header.count as usize);
-        assert!(
-            lsns.eq((next..).take(frame.records.len())),
-            "LSNs are dense"
-        );
+        assert!(lsns.eq((next..).take(frame.records.len())), "LSNs are dense");
         let after = next + u64::from(header.count);
         let may_declare_gap = header.start.is_some() || header.close;
         assert!(header.next_lsn.get() == after || may_declare_gap && header.next_lsn.get() > after);
         if let Until::LiveEnd(end) = until {
-            assert!(
-                header.count == 0 || header.last_lsn() <= end,
-                "beyond the live end"
-            );
+            assert!(header.count == 0 || header.last_lsn() <= end, "beyond the live end");
         }
         at += header.payload_len as u64 + (FRAME_HEADER_LEN + FRAME_TRAILER_LEN) as u64;
         at = at.next_multiple_of(block);
         next = header.next_lsn.get();
     }
-    assert_eq!(
-        (found.ending.offset, found.ending.next_lsn.get()),
-        (at, next)
-    );
+    assert_eq!((found.ending.offset, found.ending.next_lsn.get()), (at, next));
     if let Verdict::TornTail(torn) = found.ending.verdict {
-        assert!(
-            torn.bytes > 0 && at + torn.bytes <= file.len() as u64,
-            "{torn:?}"
-        );
+        assert!(torn.bytes > 0 && at + torn.bytes <= file.len() as u64, "{torn:?}");
         assert_eq!(until, Until::Tail, "only the last segment has a tail");
     }
 }
@@ -273,11 +234,7 @@ fn was_written(found: &Scan, corpus: &Corpus, sequence: u64) {
     let none = BTreeMap::new();
     let written = corpus.written.get(&sequence).unwrap_or(&none);
     for (lsn, payload) in found.records() {
-        assert_eq!(
-            written.get(&lsn),
-            Some(&payload),
-            "LSN {lsn} of segment {sequence}"
-        );
+        assert_eq!(written.get(&lsn), Some(&payload), "LSN {lsn} of segment {sequence}");
     }
 }
 
@@ -304,9 +261,7 @@ fn p11_p13_whatever_happens_to_a_segment_only_what_was_written_to_it_comes_out_i
             for _ in 0..random.of(0..=4) {
                 damage(&mut file, &corpus, random);
             }
-            let own = SegmentHeader::decode(&file)
-                .ok()
-                .filter(|_| random.one_in(2));
+            let own = SegmentHeader::decode(&file).ok().filter(|_| random.one_in(2));
             let header = own.unwrap_or(writer.header);
             let until = any_until(writer, random);
             let found = scan(&file, header, until);
@@ -315,10 +270,7 @@ fn p11_p13_whatever_happens_to_a_segment_only_what_was_written_to_it_comes_out_i
             let same = file.iter().zip(whole).take_while(|(a, b)| a == b).count();
             if header == writer.header && until == Until::Tail {
                 let frames = found.frames.len();
-                assert!(
-                    frames >= untouched(writer, same),
-                    "{frames} frames, {same} good bytes"
-                );
+                assert!(frames >= untouched(writer, same), "{frames} frames, {same} good bytes");
             }
         }
     });
@@ -422,10 +374,7 @@ fn forge(file: &mut [u8], writer: &Writer, random: &mut Random) {
     let checksum = crc32fast::hash(&covered).to_le_bytes();
     file[frame.start + 100..frame.start + FRAME_HEADER_LEN].copy_from_slice(&checksum);
     let len = &file[frame.start + 52..frame.start + 56];
-    let len = len
-        .iter()
-        .rev()
-        .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+    let len = len.iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
     let end = frame.start + FRAME_HEADER_LEN + len;
     if end + FRAME_TRAILER_LEN <= file.len() {
         let header = &file[frame.start..frame.start + 100];
@@ -467,10 +416,7 @@ fn p11_a_hostile_segment_header_under_a_matching_checksum_gives_an_answer() {
             let checksum = crc32fast::hash(&file[..SEGMENT_HEADER_LEN - 4]).to_le_bytes();
             file[SEGMENT_HEADER_LEN - 4..SEGMENT_HEADER_LEN].copy_from_slice(&checksum);
             if let Ok(header) = SegmentHeader::decode(&file) {
-                assert!(
-                    header.size >= u64::from(header.place.block_size),
-                    "{header:?}"
-                );
+                assert!(header.size >= u64::from(header.place.block_size), "{header:?}");
                 let found = scan(&file, header, Until::Tail);
                 is_sane(&found, &file, Until::Tail);
                 was_written(&found, &corpus, header.place.sequence);
@@ -487,9 +433,7 @@ fn p11_noise_of_any_length_gives_an_answer_and_no_record() {
             let len = random.of(0..=6 * BLOCK);
             let mut noise = random.bytes(len);
             if random.one_in(2) {
-                noise
-                    .chunks_exact_mut(BLOCK)
-                    .for_each(|block| block[..4].copy_from_slice(b"awf1"));
+                noise.chunks_exact_mut(BLOCK).for_each(|block| block[..4].copy_from_slice(b"awf1"));
             }
             let until = any_until(writer, random);
             let found = scan(&noise, writer.header, until);

@@ -47,36 +47,24 @@ fn next_epoch(before: &Writer, cut: u64, first: u64, chain: u32) -> Writer {
 }
 
 fn log<const N: usize>(files: [(&Writer, Vec<u8>); N]) -> Log {
-    files
-        .into_iter()
-        .map(|(writer, file)| (writer.header.place.sequence, file))
-        .collect()
+    files.into_iter().map(|(writer, file)| (writer.header.place.sequence, file)).collect()
 }
 
 /// Two lives, both closed cleanly, in three segments; the last one was trimmed.
 fn closed() -> Log {
     let mut one = first_segment(8);
-    one.frame(&[])
-        .frame(&[b"alpha", b"beta"])
-        .frame(&[b""])
-        .frame(&[&[b'g'; 700]]);
+    one.frame(&[]).frame(&[b"alpha", b"beta"]).frame(&[b""]).frame(&[&[b'g'; 700]]);
     let mut two = one.rotate(8);
     two.frame(&[b"delta", b"epsilon"]).frame(&[]).close();
     let mut three = next_epoch(&two, 6, 7, two.chain);
     three.frame(&[]).frame(&[b"zeta"]).close();
-    log([
-        (&one, one.file(&[])),
-        (&two, two.file(&[])),
-        (&three, three.bytes.clone()),
-    ])
+    log([(&one, one.file(&[])), (&two, two.file(&[])), (&three, three.bytes.clone())])
 }
 
 /// Of the last frame, which has two blocks, only the first one reached the disk.
 fn torn_tail() -> Log {
     let mut one = first_segment(8);
-    one.frame(&[b"alpha"])
-        .frame(&[b"beta", b"gamma"])
-        .frame(&[&[b'd'; 900]]);
+    one.frame(&[b"alpha"]).frame(&[b"beta", b"gamma"]).frame(&[&[b'd'; 900]]);
     let mut file = one.file(&[]);
     file[4 * BLOCK..5 * BLOCK].fill(0);
     log([(&one, file)])
@@ -86,10 +74,7 @@ fn torn_tail() -> Log {
 /// the earlier life behind the new ones.
 fn recycled() -> (Writer, Writer, Vec<u8>) {
     let mut one = first_segment(10);
-    one.frame(&[])
-        .frame(&[b"old one"])
-        .frame(&[b"old two"])
-        .frame(&[b"old three"]);
+    one.frame(&[]).frame(&[b"old one"]).frame(&[b"old two"]).frame(&[b"old three"]);
     one.frame(&[b"old four"]).frame(&[&[b'o'; 1500]]);
     let mut two = one.rotate(8);
     two.frame(&[b"six"]);
@@ -124,9 +109,7 @@ fn damaged() -> Log {
     let mut one = first_segment(8);
     one.frame(&[b"alpha"]).frame(&[b"beta"]).frame(&[b"gamma"]);
     let mut two = one.rotate(8);
-    two.frame(&[b"delta"])
-        .frame(&[b"epsilon"])
-        .frame(&[b"zeta"]);
+    two.frame(&[b"delta"]).frame(&[b"epsilon"]).frame(&[b"zeta"]);
     let (mut first, mut second) = (one.file(&[]), two.file(&[]));
     first[one.frames[1].end - 6] ^= 0x10;
     second[2 * BLOCK..3 * BLOCK].fill(0);
@@ -147,9 +130,7 @@ fn cut() -> Log {
     let chain = three.chain;
     three.frame(&[b"delta"]);
     let mut four = next_epoch(&three, 3, 4, chain);
-    four.frame_and_gap(&[b"delta"], segments::IN_FLIGHT)
-        .frame(&[b"epsilon"])
-        .close();
+    four.frame_and_gap(&[b"delta"], segments::IN_FLIGHT).frame(&[b"epsilon"]).close();
     log([
         (&one, one.file(&[])),
         (&two, two.file(&[])),
@@ -175,10 +156,7 @@ fn committed(name: &str) -> Log {
         .expect("a directory per log")
         .map(|entry| {
             let path = entry.expect("an entry").path();
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let FileKind::Segment(sequence) = file_kind(name) else {
                 panic!("{name} is no segment");
             };
@@ -208,10 +186,7 @@ fn described(name: &str, log: &Log) -> String {
     let cuts: BTreeMap<u64, Lsn> = log
         .iter()
         .filter_map(|(sequence, file)| {
-            let first = scan(file, headers[sequence], Until::Tail)
-                .frames
-                .into_iter()
-                .next()?;
+            let first = scan(file, headers[sequence], Until::Tail).frames.into_iter().next()?;
             Some((*sequence, first.header.start?.cut))
         })
         .collect();
@@ -223,11 +198,7 @@ fn described(name: &str, log: &Log) -> String {
         let life = if header.recycled { " recycled" } else { "" };
         let to = live_end.map_or("tail".into(), |end| format!("live end {end}"));
         assert_eq!(header.place.sequence, *sequence);
-        let _ = writeln!(
-            text,
-            "segment {sequence} size {}{life} to {to}",
-            header.size
-        );
+        let _ = writeln!(text, "segment {sequence} size {}{life} to {to}", header.size);
         for frame in &found.frames {
             let (head, kind) = (frame.header, frame.header.start);
             let kind = kind.map_or(String::new(), |start| format!(" start cut {}", start.cut));
@@ -263,30 +234,18 @@ fn described(name: &str, log: &Log) -> String {
 #[test]
 fn the_golden_segments_are_read_to_exactly_what_their_manifest_says() {
     let manifest = fs::read_to_string(folder().join("manifest.txt")).expect("a manifest");
-    let stated: Vec<&str> = manifest
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .collect();
-    let names: Vec<&str> = stated
-        .iter()
-        .filter_map(|line| line.strip_prefix("log "))
-        .collect();
+    let stated: Vec<&str> =
+        manifest.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let names: Vec<&str> = stated.iter().filter_map(|line| line.strip_prefix("log ")).collect();
     let folders = fs::read_dir(folder())
         .expect("readable")
         .filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().is_dir()));
     assert_eq!(folders.count(), names.len(), "the manifest lists every log");
-    let found: String = names
-        .iter()
-        .map(|name| described(name, &committed(name)))
-        .collect();
+    let found: String = names.iter().map(|name| described(name, &committed(name))).collect();
     for (line, (found, stated)) in found.lines().zip(&stated).enumerate() {
         assert_eq!(found, *stated, "line {} that is no comment", line + 1);
     }
-    assert_eq!(
-        found.lines().count(),
-        stated.len(),
-        "all that was read:\n{found}"
-    );
+    assert_eq!(found.lines().count(), stated.len(), "all that was read:\n{found}");
 }
 
 #[test]
@@ -304,19 +263,9 @@ fn writing_the_golden_segments_again_gives_identical_bytes() {
         let committed = committed(name);
         assert!(committed.keys().eq(log.keys()), "{name}: other segments");
         for (sequence, file) in log {
-            let differs = committed[&sequence]
-                .iter()
-                .zip(&file)
-                .position(|(a, b)| a != b);
-            assert_eq!(
-                differs, None,
-                "{name}, segment {sequence}: the first byte that differs"
-            );
-            assert_eq!(
-                committed[&sequence].len(),
-                file.len(),
-                "{name}, segment {sequence}"
-            );
+            let differs = committed[&sequence].iter().zip(&file).position(|(a, b)| a != b);
+            assert_eq!(differs, None, "{name}, segment {sequence}: the first byte that differs");
+            assert_eq!(committed[&sequence].len(), file.len(), "{name}, segment {sequence}");
         }
     }
 }

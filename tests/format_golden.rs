@@ -39,11 +39,7 @@ fn section(title: &str) -> &'static str {
 }
 
 fn cells(row: &'static str) -> Vec<&'static str> {
-    row.trim()
-        .trim_matches('|')
-        .split('|')
-        .map(str::trim)
-        .collect()
+    row.trim().trim_matches('|').split('|').map(str::trim).collect()
 }
 
 /// The rows of a field table that have a fixed length.
@@ -53,11 +49,7 @@ fn fields(title: &str) -> Vec<Field> {
         .filter(|line| line.starts_with('|'))
         .map(cells)
         .filter_map(|row| {
-            Some(Field {
-                offset: row[0].parse().ok()?,
-                bytes: row[1].parse().ok()?,
-                name: row[2],
-            })
+            Some(Field { offset: row[0].parse().ok()?, bytes: row[1].parse().ok()?, name: row[2] })
         })
         .collect()
 }
@@ -74,10 +66,7 @@ fn flags() -> BTreeMap<(&'static str, &'static str), u64> {
 }
 
 fn le(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .rev()
-        .fold(0, |sum, &byte| sum << 8 | u64::from(byte))
+    bytes.iter().rev().fold(0, |sum, &byte| sum << 8 | u64::from(byte))
 }
 
 /// One line of the worked example.
@@ -105,10 +94,7 @@ struct Example {
 }
 
 fn example() -> Example {
-    let block = section("Example")
-        .split("```")
-        .nth(1)
-        .expect("a fenced block");
+    let block = section("Example").split("```").nth(1).expect("a fenced block");
     let mut lines = Vec::new();
     let mut bytes = Vec::new();
     let mut ended = false;
@@ -129,13 +115,7 @@ fn example() -> Example {
             .map(|byte| u8::from_str_radix(byte, 16).expect("two hex digits"))
             .collect();
         bytes.extend_from_slice(&raw);
-        lines.push(Line {
-            at,
-            bytes: raw,
-            part,
-            field,
-            value,
-        });
+        lines.push(Line { at, bytes: raw, part, field, value });
     }
     assert!(ended, "the example says where the file ends");
     Example { lines, bytes }
@@ -143,9 +123,7 @@ fn example() -> Example {
 
 impl Example {
     fn line(&self, part: &str, field: &str) -> Option<&Line> {
-        self.lines
-            .iter()
-            .find(|line| line.part == part && line.field == field)
+        self.lines.iter().find(|line| line.part == part && line.field == field)
     }
 
     /// The number a line states; a field that is not listed is zero.
@@ -216,11 +194,8 @@ const FRAMES: [&str; 3] = ["start", "frame", "close"];
 #[test]
 fn every_line_of_the_example_lies_where_the_tables_say_and_its_bytes_are_its_value() {
     let example = example();
-    let (segment, frame, record) = (
-        fields("Segment header"),
-        fields("Frame header"),
-        fields("Record"),
-    );
+    let (segment, frame, record) =
+        (fields("Segment header"), fields("Frame header"), fields("Record"));
     let mut record_at = None;
     for line in &example.lines {
         if (line.part, line.field) == ("record", "length") {
@@ -232,11 +207,7 @@ fn every_line_of_the_example_lies_where_the_tables_say_and_its_bytes_are_its_val
             part => (&frame, example.begin(part)),
         };
         if let Some(field) = table.iter().find(|field| field.name == line.field) {
-            assert_eq!(
-                (line.at - base, line.bytes.len()),
-                (field.offset, field.bytes),
-                "{line:?}"
-            );
+            assert_eq!((line.at - base, line.bytes.len()), (field.offset, field.bytes), "{line:?}");
         } else {
             let known = [
                 ("record", "payload"),
@@ -244,23 +215,12 @@ fn every_line_of_the_example_lies_where_the_tables_say_and_its_bytes_are_its_val
                 ("frame", "checksum"),
                 ("close", "checksum"),
             ];
-            assert!(
-                known.contains(&(line.part, line.field)),
-                "no table has {line:?}"
-            );
+            assert!(known.contains(&(line.part, line.field)), "no table has {line:?}");
         }
         if let Some(text) = line.value.strip_prefix('"') {
-            assert_eq!(
-                line.bytes,
-                text.trim_end_matches('"').as_bytes(),
-                "{line:?}"
-            );
+            assert_eq!(line.bytes, text.trim_end_matches('"').as_bytes(), "{line:?}");
         } else if line.field == "log_id" {
-            let hex: String = line
-                .bytes
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let hex: String = line.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(hex, line.value);
         } else {
             assert_eq!(le(&line.bytes), line.number(), "{line:?}");
@@ -278,28 +238,16 @@ fn the_example_decodes_to_every_value_that_the_page_states() {
     for (found, part) in scan.frames.iter().zip(FRAMES) {
         assert_eq!(found.offset as usize, example.begin(part), "{part}");
         assert_eq!(found.header, example.frame_header(part), "{part}");
-        assert_eq!(
-            u64::from(found.checksum),
-            example.number(part, "checksum"),
-            "{part}"
-        );
-        let stated = if part == "frame" {
-            example.records()
-        } else {
-            Vec::new()
-        };
+        assert_eq!(u64::from(found.checksum), example.number(part, "checksum"), "{part}");
+        let stated = if part == "frame" { example.records() } else { Vec::new() };
         let first = found.header.first_lsn.get();
-        let stated: Vec<_> = (first..)
-            .zip(stated.iter().map(|text| text.as_bytes().to_vec()))
-            .collect();
+        let stated: Vec<_> =
+            (first..).zip(stated.iter().map(|text| text.as_bytes().to_vec())).collect();
         assert_eq!(found.records, stated, "{part}");
     }
     assert_eq!(scan.ending.verdict, Verdict::Clean);
     assert_eq!(scan.ending.offset as usize, example.bytes.len());
-    assert_eq!(
-        scan.ending.next_lsn.get(),
-        example.number("close", "next_lsn")
-    );
+    assert_eq!(scan.ending.next_lsn.get(), example.number("close", "next_lsn"));
 }
 
 #[test]
@@ -311,21 +259,10 @@ fn encoding_the_values_that_the_page_states_gives_the_bytes_of_the_example() {
         let mut buffer = FrameBuffer::default();
         buffer.begin();
         if part == "frame" {
-            example
-                .records()
-                .iter()
-                .for_each(|text| buffer.push(text.as_bytes()));
+            example.records().iter().for_each(|text| buffer.push(text.as_bytes()));
         }
-        let frame = buffer.finish(
-            example.frame_header(part),
-            &header.place,
-            bytes.len() as u64,
-        );
-        assert_eq!(
-            frame.header,
-            example.frame_header(part),
-            "count and length of {part}"
-        );
+        let frame = buffer.finish(example.frame_header(part), &header.place, bytes.len() as u64);
+        assert_eq!(frame.header, example.frame_header(part), "count and length of {part}");
         bytes.extend_from_slice(frame.bytes);
     }
     assert!(bytes == example.bytes, "encoded to {bytes:02x?}");
@@ -339,18 +276,10 @@ fn agrees(table: &[Field], len: usize, bytes: &[u8], expected: &[(&str, Vec<u8>)
         at += field.bytes;
     }
     assert_eq!(at, len, "the table is as long as the structure");
-    assert_eq!(
-        table.len(),
-        expected.len(),
-        "the table has every field once"
-    );
+    assert_eq!(table.len(), expected.len(), "the table has every field once");
     for (field, (name, value)) in table.iter().zip(expected) {
         assert_eq!(field.name, *name);
-        assert_eq!(
-            bytes[field.offset..field.offset + field.bytes],
-            *value,
-            "{name}"
-        );
+        assert_eq!(bytes[field.offset..field.offset + field.bytes], *value, "{name}");
     }
 }
 
@@ -375,12 +304,7 @@ fn the_table_of_the_segment_header_agrees_with_the_code() {
         &[
             ("magic", b"actixwal".to_vec()),
             ("version", 1u32.to_le_bytes().to_vec()),
-            (
-                "flags",
-                (flags()[&("segment", "growing")] as u32)
-                    .to_le_bytes()
-                    .to_vec(),
-            ),
+            ("flags", (flags()[&("segment", "growing")] as u32).to_le_bytes().to_vec()),
             ("log_id", b"0123456789abcdef".to_vec()),
             ("sequence", header.place.sequence.to_le_bytes().to_vec()),
             ("size", header.size.to_le_bytes().to_vec()),
@@ -388,12 +312,7 @@ fn the_table_of_the_segment_header_agrees_with_the_code() {
             ("checksum", checksum.to_le_bytes().to_vec()),
         ],
     );
-    let recycled = SegmentHeader {
-        recycled: true,
-        growing: false,
-        ..header
-    }
-    .encode();
+    let recycled = SegmentHeader { recycled: true, growing: false, ..header }.encode();
     assert_eq!(le(&recycled[12..16]), flags()[&("segment", "recycled")]);
     assert!(bytes[SEGMENT_HEADER_LEN..].iter().all(|byte| *byte == 0) && bytes.len() == 1024);
 }
@@ -406,10 +325,7 @@ fn the_table_of_the_frame_header_agrees_with_the_code() {
         block_size: 512,
     };
     let header = FrameHeader {
-        start: Some(Start {
-            cut: Lsn::new(0x2001),
-            in_flight_limit: 0x2002,
-        }),
+        start: Some(Start { cut: Lsn::new(0x2001), in_flight_limit: 0x2002 }),
         close: false,
         sequence: place.sequence,
         salt: 0x2003,
@@ -459,31 +375,16 @@ fn the_table_of_the_frame_header_agrees_with_the_code() {
         ],
     );
     let end = FRAME_HEADER_LEN + payload_len;
-    assert_eq!(
-        le(&frame.bytes[end..end + FRAME_TRAILER_LEN]),
-        u64::from(frame.checksum)
-    );
+    assert_eq!(le(&frame.bytes[end..end + FRAME_TRAILER_LEN]), u64::from(frame.checksum));
     let covered = [&frame.bytes[..100], &frame.bytes[FRAME_HEADER_LEN..end]].concat();
     assert_eq!(crc32fast::hash(&covered), frame.checksum);
-    assert!(
-        frame.bytes[end + FRAME_TRAILER_LEN..]
-            .iter()
-            .all(|byte| *byte == 0)
-    );
+    assert!(frame.bytes[end + FRAME_TRAILER_LEN..].iter().all(|byte| *byte == 0));
 
     buffer.begin();
-    let close = FrameHeader {
-        start: None,
-        close: true,
-        ..header
-    };
+    let close = FrameHeader { start: None, close: true, ..header };
     let bytes = buffer.finish(close, &place, offset).bytes;
     assert_eq!(le(&bytes[4..8]), flags()[&("frame", "close")]);
-    assert_eq!(
-        le(&bytes[80..96]),
-        0,
-        "cut and limit are zero where there is no start"
-    );
+    assert_eq!(le(&bytes[80..96]), 0, "cut and limit are zero where there is no start");
 }
 
 #[test]
@@ -494,10 +395,7 @@ fn the_table_of_a_record_agrees_with_the_code() {
         &fields("Record"),
         record::RECORD_OVERHEAD,
         &bytes,
-        &[
-            ("length", 300u32.to_le_bytes().to_vec()),
-            ("flags", vec![0]),
-        ],
+        &[("length", 300u32.to_le_bytes().to_vec()), ("flags", vec![0])],
     );
     assert_eq!(bytes[record::RECORD_OVERHEAD..], [9; 300]);
 }
@@ -523,10 +421,7 @@ fn the_page_and_the_code_list_the_same_rules_of_validity() {
 
 #[test]
 fn the_page_and_the_code_have_the_same_table_of_verdicts() {
-    let page: Vec<_> = section("Verdicts")
-        .lines()
-        .filter(|line| line.starts_with('|'))
-        .collect();
+    let page: Vec<_> = section("Verdicts").lines().filter(|line| line.starts_with('|')).collect();
     assert_eq!(page.len(), 2 + 6);
     assert_eq!(page, said_in(SCAN_RS, "|"));
 }

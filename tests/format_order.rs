@@ -87,10 +87,6 @@ fn p13_a_new_header_before_records_of_an_earlier_life_does_not_make_a_frame() {
     let mut file = writer.file(&[]);
     file[block..].copy_from_slice(&earlier.file(&[])[block..]);
     let found = scan(&file, writer.header, Until::Tail);
-    assert_eq!(
-        found.records(),
-        [],
-        "a record of an earlier life under a new LSN"
-    );
+    assert_eq!(found.records(), [], "a record of an earlier life under a new LSN");
     assert!(matches!(found.ending.verdict, Verdict::TornTail(_)));
 }

@@ -111,26 +111,11 @@ fn names_follow_the_storage_contract() {
     directory.create("a").unwrap();
     directory.create("b").unwrap();
     let kind = |error: io::Error| error.kind();
-    assert_eq!(
-        kind(directory.create("a").unwrap_err()),
-        io::ErrorKind::AlreadyExists
-    );
-    assert_eq!(
-        kind(directory.rename("a", "b").unwrap_err()),
-        io::ErrorKind::AlreadyExists
-    );
-    assert_eq!(
-        kind(directory.open("c").unwrap_err()),
-        io::ErrorKind::NotFound
-    );
-    assert_eq!(
-        kind(directory.remove("c").unwrap_err()),
-        io::ErrorKind::NotFound
-    );
-    assert_eq!(
-        kind(directory.create("../c").unwrap_err()),
-        io::ErrorKind::InvalidInput
-    );
+    assert_eq!(kind(directory.create("a").unwrap_err()), io::ErrorKind::AlreadyExists);
+    assert_eq!(kind(directory.rename("a", "b").unwrap_err()), io::ErrorKind::AlreadyExists);
+    assert_eq!(kind(directory.open("c").unwrap_err()), io::ErrorKind::NotFound);
+    assert_eq!(kind(directory.remove("c").unwrap_err()), io::ErrorKind::NotFound);
+    assert_eq!(kind(directory.create("../c").unwrap_err()), io::ErrorKind::InvalidInput);
     directory.rename("a", "c").unwrap();
     directory.remove("b").unwrap();
     assert_eq!(directory.list().unwrap()[0].name, "c");
@@ -175,10 +160,7 @@ fn the_medium_fits_the_name_of_the_file_system() {
 #[test]
 fn a_memory_file_system_is_recognised() {
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();
-    assert_eq!(
-        Directory::open(folder.path()).unwrap().medium(),
-        Medium::Memory
-    );
+    assert_eq!(Directory::open(folder.path()).unwrap().medium(), Medium::Memory);
 }
 
 #[test]

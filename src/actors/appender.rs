@@ -83,9 +83,7 @@ impl Appender {
             Gate::Ended(error) => error.clone(),
             Gate::Shut(Cause::NoSpace(fault)) => AppendError::NoSpace(fault.clone()),
             Gate::Shut(cause) if self.overload == OverloadPolicy::Refuse => {
-                AppendError::Unavailable {
-                    cause: cause.clone(),
-                }
+                AppendError::Unavailable { cause: cause.clone() }
             }
             // `Open` but not accepting: a fault has happened, and the event is on its way.
             Gate::Open | Gate::Shut(_) | Gate::Opening => {
@@ -97,12 +95,7 @@ impl Appender {
     }
 
     fn accept(&mut self, submit: Submit) {
-        let Submit {
-            payload,
-            durability,
-            permit,
-            reply,
-        } = submit;
+        let Submit { payload, durability, permit, reply } = submit;
         let fits = permit.entries() == payload.count() && permit.bytes() >= payload.encoded_len();
         let assigned = if fits {
             self.assigner.assign(payload, durability, permit)
@@ -123,10 +116,7 @@ impl Appender {
     }
 
     fn refuse(&mut self, submit: Submit, error: AppendError) {
-        self.shared
-            .counters
-            .refused
-            .add(submit.payload.count() as u64);
+        self.shared.counters.refused.add(submit.payload.count() as u64);
         answer_refused(submit.reply, error);
     }
 
@@ -158,33 +148,27 @@ impl Appender {
     fn tell(&mut self, range: LsnRange) {
         let shared = &self.shared;
         let mut open = Vec::new();
-        self.waiters
-            .take(range, |lsn, waiter| match shared.fate(lsn) {
-                Some(fate) => waiter.tell(outcome(lsn, fate)),
-                None => open.push((lsn, waiter)),
-            });
+        self.waiters.take(range, |lsn, waiter| match shared.fate(lsn) {
+            Some(fate) => waiter.tell(outcome(lsn, fate)),
+            None => open.push((lsn, waiter)),
+        });
         // A range that was reported has outcomes in the table, so there are none; but never drop one.
-        open.into_iter()
-            .for_each(|(lsn, waiter)| self.waiters.add(lsn, waiter));
+        open.into_iter().for_each(|(lsn, waiter)| self.waiters.add(lsn, waiter));
     }
 
     fn tell_through(&mut self, through: Lsn, failed: &[LsnRange]) {
         failed.iter().for_each(|range| self.tell(*range));
-        self.tell(LsnRange {
-            first: Lsn::NONE,
-            last: through,
-        });
+        self.tell(LsnRange { first: Lsn::NONE, last: through });
     }
 
     /// Tells everyone who still waits, each by its LSN.
     fn tell_all(&mut self, mut error: impl FnMut(Lsn) -> CommitError) {
         self.tell_through(self.shared.durable(), &[]);
         let shared = &self.shared;
-        self.waiters
-            .take_through(Lsn::MAX, |lsn, waiter| match shared.fate(lsn) {
-                Some(fate) => waiter.tell(outcome(lsn, fate)),
-                None => waiter.tell(Err(error(lsn))),
-            });
+        self.waiters.take_through(Lsn::MAX, |lsn, waiter| match shared.fate(lsn) {
+            Some(fate) => waiter.tell(outcome(lsn, fate)),
+            None => waiter.tell(Err(error(lsn))),
+        });
     }
 
     fn reopen(&mut self, next_lsn: Lsn) {
@@ -213,9 +197,7 @@ impl Appender {
 
     /// Everything that arrived before has its LSN; what comes now is refused.
     fn begin_close(&mut self) {
-        self.end(AppendError::Closed {
-            cause: Cause::Closed,
-        });
+        self.end(AppendError::Closed { cause: Cause::Closed });
         self.shared.stop_accepting();
         self.shared.request_close();
     }
@@ -240,18 +222,9 @@ fn outcome(lsn: Lsn, fate: Fate) -> Result<(), CommitError> {
 /// if the log ended in another way, nobody knows how far the flush thread came.
 fn never_written(lsn: Lsn, error: &AppendError) -> CommitError {
     match error {
-        AppendError::Poisoned { cause } => CommitError::NotDurable {
-            lsn,
-            cause: cause.clone(),
-        },
-        AppendError::Closed { cause } => CommitError::Unknown {
-            lsn,
-            cause: cause.clone(),
-        },
-        _ => CommitError::Unknown {
-            lsn,
-            cause: Cause::Closed,
-        },
+        AppendError::Poisoned { cause } => CommitError::NotDurable { lsn, cause: cause.clone() },
+        AppendError::Closed { cause } => CommitError::Unknown { lsn, cause: cause.clone() },
+        _ => CommitError::Unknown { lsn, cause: Cause::Closed },
     }
 }
 
@@ -274,20 +247,13 @@ macro_rules! submit_and_answer {
     ($this:expr, $message:expr, $payload:expr, $reply:path, $gone:expr, $map:expr) => {{
         let (reply, answer) = oneshot::channel();
         let (durability, permit) = ($message.durability, $message.permit);
-        $this.submit(Submit {
-            payload: $payload,
-            durability,
-            permit,
-            reply: $reply(reply),
-        });
+        $this.submit(Submit { payload: $payload, durability, permit, reply: $reply(reply) });
         Response::fut(async move { answer.await.unwrap_or_else(|_| Err($gone)).map($map) })
     }};
 }
 
 fn appender_gone() -> AppendError {
-    AppendError::Unknown {
-        cause: Cause::Stopped { actor: "Appender" },
-    }
+    AppendError::Unknown { cause: Cause::Stopped { actor: "Appender" } }
 }
 
 impl Handler<Append> for Appender {
@@ -295,14 +261,8 @@ impl Handler<Append> for Appender {
 
     fn handle(&mut self, append: Append, _: &mut Self::Context) -> Self::Result {
         let payload = Payload::One(append.payload);
-        submit_and_answer!(
-            self,
-            append,
-            payload,
-            Reply::Accepted,
-            appender_gone(),
-            |range| range.first
-        )
+        submit_and_answer!(self, append, payload, Reply::Accepted, appender_gone(), |range| range
+            .first)
     }
 }
 
@@ -314,14 +274,7 @@ impl Handler<AppendAll> for Appender {
             return Response::reply(Err(AppendError::EmptyGroup));
         }
         let payload = Payload::Group(append.payloads);
-        submit_and_answer!(
-            self,
-            append,
-            payload,
-            Reply::Accepted,
-            appender_gone(),
-            |range| range
-        )
+        submit_and_answer!(self, append, payload, Reply::Accepted, appender_gone(), |range| range)
     }
 }
 
@@ -331,8 +284,7 @@ impl Handler<Commit> for Appender {
     fn handle(&mut self, commit: Commit, _: &mut Self::Context) -> Self::Result {
         let payload = Payload::One(commit.payload);
         let gone = CommitError::from(appender_gone());
-        submit_and_answer!(self, commit, payload, Reply::Outcome, gone, |range| range
-            .first)
+        submit_and_answer!(self, commit, payload, Reply::Outcome, gone, |range| range.first)
     }
 }
 
@@ -352,10 +304,7 @@ impl Handler<Flush> for Appender {
         if last <= self.shared.durable() {
             return Response::reply(Ok(self.shared.durable()));
         }
-        self.shared
-            .control
-            .flush_through
-            .fetch_max(last.get(), Ordering::AcqRel);
+        self.shared.control.flush_through.fetch_max(last.get(), Ordering::AcqRel);
         self.shared.nudge();
         let durable = self.wait_for(last);
         let shared = Arc::clone(&self.shared);
@@ -368,35 +317,20 @@ impl Handler<LogEvent> for Appender {
 
     fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {
         match event {
-            LogEvent::Durable {
-                through, failed, ..
-            } => self.tell_through(through, &failed),
+            LogEvent::Durable { through, failed, .. } => self.tell_through(through, &failed),
             LogEvent::Ready { next_lsn, .. } => self.reopen(next_lsn),
             LogEvent::Unavailable { cause } => self.shut(cause),
             LogEvent::GivenUp { cause } => {
-                self.tell_all(|lsn| CommitError::Unknown {
-                    lsn,
-                    cause: cause.clone(),
-                });
+                self.tell_all(|lsn| CommitError::Unknown { lsn, cause: cause.clone() });
             }
             LogEvent::Poisoned { cause, .. } => {
-                self.end(AppendError::Poisoned {
-                    cause: cause.clone(),
-                });
-                self.tell_all(|lsn| CommitError::NotDurable {
-                    lsn,
-                    cause: cause.clone(),
-                });
+                self.end(AppendError::Poisoned { cause: cause.clone() });
+                self.tell_all(|lsn| CommitError::NotDurable { lsn, cause: cause.clone() });
             }
             LogEvent::Closing => self.begin_close(),
             LogEvent::Closed { cause } => {
-                self.end(AppendError::Closed {
-                    cause: cause.clone(),
-                });
-                self.tell_all(|lsn| CommitError::Unknown {
-                    lsn,
-                    cause: cause.clone(),
-                });
+                self.end(AppendError::Closed { cause: cause.clone() });
+                self.tell_all(|lsn| CommitError::Unknown { lsn, cause: cause.clone() });
             }
             LogEvent::Stalled { .. } | LogEvent::SegmentComplete { .. } => {}
         }
@@ -415,12 +349,7 @@ impl Drop for Appender {
             shared.set_state(LogState::Closed(cause.clone()));
         }
         shared.request_close();
-        self.end(AppendError::Closed {
-            cause: cause.clone(),
-        });
-        self.tell_all(|lsn| CommitError::Unknown {
-            lsn,
-            cause: cause.clone(),
-        });
+        self.end(AppendError::Closed { cause: cause.clone() });
+        self.tell_all(|lsn| CommitError::Unknown { lsn, cause: cause.clone() });
     }
 }

@@ -57,10 +57,7 @@ impl Board {
 
     fn leave(&self, events: Vec<LoopEvent>) {
         if !events.is_empty() {
-            self.events
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(events);
+            self.events.lock().unwrap_or_else(PoisonError::into_inner).extend(events);
         }
     }
 }
@@ -107,17 +104,14 @@ pub(super) fn spawn(
             run(flush_loop, queue, &wiring);
         }
     };
-    thread::Builder::new()
-        .name("wal-flush".into())
-        .spawn(body)
-        .map_err(|error| {
-            let parts = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let what = format!("the flush thread could not be started: {error}");
-            match parts {
-                Some((flush_loop, queue)) => (flush_loop, queue, Cause::Broken { what }),
-                None => unreachable!("a thread that was not started took nothing"),
-            }
-        })
+    thread::Builder::new().name("wal-flush".into()).spawn(body).map_err(|error| {
+        let parts = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let what = format!("the flush thread could not be started: {error}");
+        match parts {
+            Some((flush_loop, queue)) => (flush_loop, queue, Cause::Broken { what }),
+            None => unreachable!("a thread that was not started took nothing"),
+        }
+    })
 }
 
 /// The loop lives outside `catch_unwind`: a panic at any point loses nothing of what is in hand.
@@ -126,10 +120,7 @@ fn run(mut flush_loop: Box<FlushLoop>, queue: QueueReceiver, wiring: &Wiring) {
     let fault = match driven {
         Ok(Ok(())) => None,
         Ok(Err(cause)) => Some(cause),
-        Err(panic) => Some(Cause::Panic {
-            place: "flush thread",
-            message: panic_message(&*panic),
-        }),
+        Err(panic) => Some(Cause::Panic { place: "flush thread", message: panic_message(&*panic) }),
     };
     if fault.is_none() {
         // The directory is free when this thread has ended.
@@ -139,11 +130,7 @@ fn run(mut flush_loop: Box<FlushLoop>, queue: QueueReceiver, wiring: &Wiring) {
         wiring.shared.stop_accepting();
     }
     wiring.board.leave(flush_loop.take_events());
-    wiring.ended.do_send(ThreadEnded {
-        flush_loop,
-        queue,
-        fault,
-    });
+    wiring.ended.do_send(ThreadEnded { flush_loop, queue, fault });
 }
 
 fn drive(flush_loop: &mut FlushLoop, queue: &QueueReceiver, wiring: &Wiring) -> Result<(), Cause> {
@@ -183,9 +170,7 @@ fn drive(flush_loop: &mut FlushLoop, queue: &QueueReceiver, wiring: &Wiring) -> 
 
 /// Moves everything that is in the queue into the loop.
 pub(super) fn take_queued(flush_loop: &mut FlushLoop, queue: &QueueReceiver) -> Result<(), Cause> {
-    queue
-        .try_iter()
-        .try_for_each(|item| take(flush_loop, Some(item)))
+    queue.try_iter().try_for_each(|item| take(flush_loop, Some(item)))
 }
 
 fn take(flush_loop: &mut FlushLoop, item: Option<QueueItem>) -> Result<(), Cause> {
@@ -198,6 +183,5 @@ fn take(flush_loop: &mut FlushLoop, item: Option<QueueItem>) -> Result<(), Cause
 /// What a panic said.
 pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "?".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "?".to_owned())
 }

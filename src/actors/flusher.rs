@@ -137,7 +137,7 @@ impl Flusher {
         }
     }
 
-    fn build_loop(&self, recovered: RecoveredLog, queue: QueueReceiver) -> Result<Idle, Cause> {
+    fn build_loop(&mut self, recovered: RecoveredLog, queue: QueueReceiver) -> Result<Idle, Cause> {
         let RecoveredLog {
             storage,
             style,
@@ -155,18 +155,11 @@ impl Flusher {
         self.shared.watch_space(pool.status());
         removable.into_iter().for_each(|name| pool.recycle(name));
         let shared = Arc::clone(&self.shared);
-        let flush_loop = FlushLoop::new(
-            &self.config,
-            shared,
-            style,
-            Box::new(pool),
-            position,
-            writer,
-        );
-        Ok(Idle {
-            flush_loop: Box::new(flush_loop),
-            queue,
-        })
+        let mut flush_loop =
+            FlushLoop::new(&self.config, shared, style, Box::new(pool), position, writer);
+        let events = flush_loop.take_events();
+        self.pass_on(events);
+        Ok(Idle { flush_loop: Box::new(flush_loop), queue })
     }
 
     fn spawn(&mut self, idle: Idle, context: &mut Context<Self>) {
@@ -208,9 +201,7 @@ impl Flusher {
                 LoopEvent::NoSpace(fault) => {
                     tracing::warn!(%fault, "the disk is full; appends are refused until there is space");
                     self.shared.set_state(LogState::NoSpace(fault.clone()));
-                    self.tell(&LogEvent::Unavailable {
-                        cause: Cause::NoSpace(fault),
-                    });
+                    self.tell(&LogEvent::Unavailable { cause: Cause::NoSpace(fault) });
                 }
                 LoopEvent::SegmentComplete(segment) => {
                     self.tell(&LogEvent::SegmentComplete { segment });
@@ -221,11 +212,7 @@ impl Flusher {
         self.tell_durable(failed);
         if let Phase::Poisoned(cause) = &self.phase {
             let cause = cause.clone();
-            self.tell(&LogEvent::Poisoned {
-                cause,
-                failed: Vec::new(),
-                unknown,
-            });
+            self.tell(&LogEvent::Poisoned { cause, failed: Vec::new(), unknown });
         }
     }
 
@@ -234,11 +221,7 @@ impl Flusher {
         if through > self.told || !failed.is_empty() {
             self.told = through;
             let epoch = self.shared.epoch();
-            self.tell(&LogEvent::Durable {
-                epoch,
-                through,
-                failed,
-            });
+            self.tell(&LogEvent::Durable { epoch, through, failed });
             self.shared.tail.notify_waiters();
         }
     }
@@ -301,9 +284,7 @@ impl Flusher {
             drop(idle);
             retired.do_send(Retired);
         };
-        let spawned = std::thread::Builder::new()
-            .name("wal-flush".into())
-            .spawn(retire);
+        let spawned = std::thread::Builder::new().name("wal-flush".into()).spawn(retire);
         self.thread = spawned.ok();
         if self.thread.is_none() {
             context.notify(Retired);
@@ -312,9 +293,7 @@ impl Flusher {
 
     fn refuse_checkpoints(&mut self, cause: &Cause) {
         for (_, reply) in self.checkpoints.drain(..) {
-            let _ = reply.send(Err(CheckpointError::Closed {
-                cause: cause.clone(),
-            }));
+            let _ = reply.send(Err(CheckpointError::Closed { cause: cause.clone() }));
         }
     }
 
@@ -374,9 +353,7 @@ impl Flusher {
         }
         let now = self.shared.clock.now();
         self.look_at_sync(now);
-        let unavailable = self
-            .unavailable_since
-            .map(|since| now.saturating_sub(since));
+        let unavailable = self.unavailable_since.map(|since| now.saturating_sub(since));
         if unavailable.is_some_and(|time| time >= self.config.give_up_after)
             && let LogState::Unavailable(cause) = self.shared.state()
         {
@@ -431,9 +408,7 @@ impl Flusher {
     /// there, and may still become durable.
     fn give_up(&mut self, cause: Cause) {
         if !std::mem::replace(&mut self.given_up, true) {
-            self.tell(&LogEvent::GivenUp {
-                cause: cause.clone(),
-            });
+            self.tell(&LogEvent::GivenUp { cause: cause.clone() });
             let unresolved = self.unresolved();
             self.answer_closers(&Err(CloseError { cause, unresolved }));
         }
@@ -490,21 +465,12 @@ impl Handler<ThreadEnded> for Flusher {
         }
         let events = self.board.take();
         self.pass_on(events);
-        let ThreadEnded {
-            flush_loop,
-            queue,
-            fault,
-        } = ended;
+        let ThreadEnded { flush_loop, queue, fault } = ended;
         match fault {
             Some(cause) => self.fault(Idle { flush_loop, queue }, cause, context),
             None => {
                 drop(flush_loop);
-                self.end(
-                    Phase::Closed,
-                    LogEvent::Closed {
-                        cause: Cause::Closed,
-                    },
-                );
+                self.end(Phase::Closed, LogEvent::Closed { cause: Cause::Closed });
                 self.answer_closers(&Ok(()));
             }
         }
@@ -521,12 +487,7 @@ impl Handler<Retired> for Flusher {
             && !self.closers.is_empty()
         {
             let cause = cause.clone();
-            self.end(
-                Phase::Closed,
-                LogEvent::Closed {
-                    cause: cause.clone(),
-                },
-            );
+            self.end(Phase::Closed, LogEvent::Closed { cause: cause.clone() });
             let unresolved = self.unresolved();
             self.answer_closers(&Err(CloseError { cause, unresolved }));
         }
@@ -568,16 +529,11 @@ impl Handler<Checkpoint> for Flusher {
         }
         let (reply, answer) = oneshot::channel();
         self.checkpoints.push((lsn, reply));
-        self.shared
-            .control
-            .checkpoint
-            .fetch_max(lsn.get(), Ordering::AcqRel);
+        self.shared.control.checkpoint.fetch_max(lsn.get(), Ordering::AcqRel);
         self.shared.nudge();
         Response::fut(async move {
             let cause = Cause::Stopped { actor: "Flusher" };
-            answer
-                .await
-                .unwrap_or(Err(CheckpointError::Closed { cause }))
+            answer.await.unwrap_or(Err(CheckpointError::Closed { cause }))
         })
     }
 }
@@ -587,9 +543,7 @@ impl Handler<Read> for Flusher {
 
     fn handle(&mut self, Read { from }: Read, _: &mut Self::Context) -> Self::Result {
         let Some(storage) = &self.storage else {
-            return Err(ReadError::Closed {
-                cause: Cause::Closed,
-            });
+            return Err(ReadError::Closed { cause: Cause::Closed });
         };
         let lease = self.config.reader_lease;
         Cursor::new(Arc::clone(&self.shared), Arc::clone(storage), from, lease)
@@ -642,10 +596,7 @@ impl Handler<Close> for Flusher {
         }
         Response::fut(async move {
             let cause = Cause::Stopped { actor: "Flusher" };
-            answer.await.unwrap_or(Err(CloseError {
-                cause,
-                unresolved: None,
-            }))
+            answer.await.unwrap_or(Err(CloseError { cause, unresolved: None }))
         })
     }
 }

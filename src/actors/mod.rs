@@ -12,3 +12,4 @@ mod subscribers;
 pub use appender::Appender;
 pub use flusher::Flusher;
 pub use recovery::Recovery;
+pub(crate) use recovery::block_on;

@@ -53,15 +53,10 @@ impl Handler<Recover> for Recovery {
             let recovered = catch_unwind(AssertUnwindSafe(|| run(&request, &config, &shared)));
             let _ = reply.send(recovered.unwrap_or_else(|panic| {
                 let message = panic_message(&*panic);
-                Err(OpenError::Start(Cause::Panic {
-                    place: "recovery thread",
-                    message,
-                }))
+                Err(OpenError::Start(Cause::Panic { place: "recovery thread", message }))
             }));
         };
-        let spawned = thread::Builder::new()
-            .name("wal-recover".into())
-            .spawn(work);
+        let spawned = thread::Builder::new().name("wal-recover".into()).spawn(work);
         Box::pin(async move {
             if let Err(error) = spawned {
                 let what = format!("the recovery thread could not be started: {error}");
@@ -91,9 +86,9 @@ fn run(request: &Recover, config: &WalConfig, shared: &Shared) -> Result<Recover
 fn open_directory(config: &WalConfig) -> Result<Arc<dyn Storage>, OpenError> {
     match Directory::open(&config.directory) {
         Ok(directory) => Ok(Arc::new(directory)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(OpenError::Locked {
-            directory: config.directory.display().to_string(),
-        }),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(OpenError::Locked { directory: config.directory.display().to_string() })
+        }
         Err(error) => {
             let place = config.directory.display().to_string();
             Err(IoFault::new(IoOp::OpenDirectory, place, None, error).into())
@@ -109,9 +104,7 @@ fn replay(
 ) -> Result<(), String> {
     match block_on(host.send(Replay { records, progress })) {
         Ok(answer) => answer.map_err(|refused| refused.0),
-        Err(gone) => Err(format!(
-            "the actor that records are replayed to is gone: {gone}"
-        )),
+        Err(gone) => Err(format!("the actor that records are replayed to is gone: {gone}")),
     }
 }
 

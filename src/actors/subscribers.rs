@@ -29,18 +29,13 @@ struct Subscriber {
 impl Subscriber {
     fn add(&mut self, event: LogEvent) {
         match event {
-            LogEvent::Durable {
-                epoch,
-                through,
-                failed,
-            } => {
+            LogEvent::Durable { epoch, through, failed } => {
                 self.durable = Some((epoch, through));
                 self.failed.extend(failed);
             }
             LogEvent::SegmentComplete { .. } => self.others.push_back(event),
             state => {
-                self.others
-                    .retain(|other| matches!(other, LogEvent::SegmentComplete { .. }));
+                self.others.retain(|other| matches!(other, LogEvent::SegmentComplete { .. }));
                 self.others.push_back(state);
             }
         }
@@ -49,22 +44,14 @@ impl Subscriber {
     fn next(&mut self) -> Option<LogEvent> {
         if let Some((epoch, through)) = self.durable.take() {
             let failed = std::mem::take(&mut self.failed);
-            return Some(LogEvent::Durable {
-                epoch,
-                through,
-                failed,
-            });
+            return Some(LogEvent::Durable { epoch, through, failed });
         }
         self.others.pop_front()
     }
 
     fn put_back(&mut self, event: LogEvent) {
         match event {
-            LogEvent::Durable {
-                epoch,
-                through,
-                failed,
-            } => {
+            LogEvent::Durable { epoch, through, failed } => {
                 self.durable = Some((epoch, through));
                 self.failed = failed;
             }
@@ -96,19 +83,13 @@ impl Subscribers {
     /// Adds one; it hears of everything from now on.
     pub(super) fn add(&mut self, recipient: Recipient<LogEvent>) {
         let (durable, failed, others) = (None, Vec::new(), VecDeque::new());
-        self.all.push(Subscriber {
-            recipient,
-            durable,
-            failed,
-            others,
-        });
+        self.all.push(Subscriber { recipient, durable, failed, others });
     }
 
     /// Removes one. Whether there was such a one.
     pub(super) fn remove(&mut self, recipient: &Recipient<LogEvent>) -> bool {
         let before = self.all.len();
-        self.all
-            .retain(|subscriber| subscriber.recipient != *recipient);
+        self.all.retain(|subscriber| subscriber.recipient != *recipient);
         self.all.len() < before
     }
 

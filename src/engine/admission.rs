@@ -58,10 +58,7 @@ impl Admission {
     /// `Overloaded`, too large for ever, or closed.
     pub fn try_acquire(self: &Arc<Self>, entries: usize, bytes: usize) -> Result<Permit, Refusal> {
         let (want_entries, want_bytes) = self.check(entries, bytes)?;
-        let entry_permit = self
-            .entries
-            .try_acquire_many(want_entries)
-            .map_err(refusal)?;
+        let entry_permit = self.entries.try_acquire_many(want_entries).map_err(refusal)?;
         let byte_permit = self.bytes.try_acquire_many(want_bytes).map_err(refusal)?;
         entry_permit.forget();
         byte_permit.forget();
@@ -80,11 +77,7 @@ impl Admission {
         let (want_entries, want_bytes) = self.check(entries, bytes)?;
         let _waiting = Waiting::new(&self.waiting);
         let closed = |_| Refusal::Closed;
-        let entry_permit = self
-            .entries
-            .acquire_many(want_entries)
-            .await
-            .map_err(closed)?;
+        let entry_permit = self.entries.acquire_many(want_entries).await.map_err(closed)?;
         let byte_permit = self.bytes.acquire_many(want_bytes).await.map_err(closed)?;
         entry_permit.forget();
         byte_permit.forget();
@@ -92,11 +85,7 @@ impl Admission {
     }
 
     fn permit(self: &Arc<Self>, entries: usize, bytes: usize) -> Permit {
-        Permit {
-            admission: Arc::clone(self),
-            entries,
-            bytes,
-        }
+        Permit { admission: Arc::clone(self), entries, bytes }
     }
 
     fn check(&self, entries: usize, bytes: usize) -> Result<(u32, u32), Refusal> {
@@ -107,10 +96,7 @@ impl Admission {
             return Err(Refusal::TooManyBytes);
         }
         let as_u32 = |number: usize, refusal| u32::try_from(number).map_err(|_| refusal);
-        Ok((
-            as_u32(entries, Refusal::TooManyEntries)?,
-            as_u32(bytes, Refusal::TooManyBytes)?,
-        ))
+        Ok((as_u32(entries, Refusal::TooManyEntries)?, as_u32(bytes, Refusal::TooManyBytes)?))
     }
 
     /// Gives back what permits that were [spent](Permit::spend) held.
@@ -127,14 +113,12 @@ impl Admission {
 
     /// Records in flight.
     pub fn entries_in_flight(&self) -> usize {
-        self.max_entries
-            .saturating_sub(self.entries.available_permits())
+        self.max_entries.saturating_sub(self.entries.available_permits())
     }
 
     /// Bytes in flight.
     pub fn bytes_in_flight(&self) -> usize {
-        self.max_bytes
-            .saturating_sub(self.bytes.available_permits())
+        self.max_bytes.saturating_sub(self.bytes.available_permits())
     }
 
     /// How many appends wait for a permit.
@@ -211,41 +195,22 @@ mod tests {
     fn p16_past_the_bound_the_answer_is_overloaded_and_a_dropped_permit_makes_room() {
         let admission = Admission::new(2, 100);
         let first = admission.try_acquire(1, 60).expect("room");
-        assert_eq!(
-            admission.try_acquire(1, 60).err(),
-            Some(Refusal::Overloaded)
-        );
-        assert_eq!(
-            admission.entries_in_flight(),
-            1,
-            "a refusal must leave nothing behind"
-        );
+        assert_eq!(admission.try_acquire(1, 60).err(), Some(Refusal::Overloaded));
+        assert_eq!(admission.entries_in_flight(), 1, "a refusal must leave nothing behind");
         drop(first);
         let second = admission.try_acquire(2, 100).expect("room again");
         assert_eq!(admission.try_acquire(1, 0).err(), Some(Refusal::Overloaded));
         second.spend();
-        assert_eq!(
-            (admission.entries_in_flight(), admission.bytes_in_flight()),
-            (2, 100)
-        );
+        assert_eq!((admission.entries_in_flight(), admission.bytes_in_flight()), (2, 100));
         admission.release(2, 100);
-        assert_eq!(
-            (admission.entries_in_flight(), admission.bytes_in_flight()),
-            (0, 0)
-        );
+        assert_eq!((admission.entries_in_flight(), admission.bytes_in_flight()), (0, 0));
     }
 
     #[test]
     fn what_can_never_fit_is_told_from_what_does_not_fit_now() {
         let admission = Admission::new(2, 100);
-        assert_eq!(
-            admission.try_acquire(3, 1).err(),
-            Some(Refusal::TooManyEntries)
-        );
-        assert_eq!(
-            admission.try_acquire(1, 101).err(),
-            Some(Refusal::TooManyBytes)
-        );
+        assert_eq!(admission.try_acquire(3, 1).err(), Some(Refusal::TooManyEntries));
+        assert_eq!(admission.try_acquire(1, 101).err(), Some(Refusal::TooManyBytes));
         admission.close();
         assert_eq!(admission.try_acquire(1, 1).err(), Some(Refusal::Closed));
     }

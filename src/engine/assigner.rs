@@ -19,10 +19,7 @@ pub struct Assigner {
 impl Assigner {
     /// An assigner that gives out nothing before [`resume`](Self::resume).
     pub fn new(shared: Arc<Shared>) -> Self {
-        Assigner {
-            shared,
-            next_lsn: Lsn::NONE,
-        }
+        Assigner { shared, next_lsn: Lsn::NONE }
     }
 
     /// The LSN that the next record gets; [`Lsn::NONE`] before the log is ready.
@@ -50,17 +47,10 @@ impl Assigner {
     ) -> Result<LsnRange, Cause> {
         let count = payload.count() as u64;
         let since = self.shared.clock.now();
-        let entry = Entry {
-            first_lsn: self.next_lsn,
-            payload,
-            durability,
-            since,
-        };
+        let entry = Entry { first_lsn: self.next_lsn, payload, durability, since };
         let last = entry.last_lsn();
         let range = LsnRange::new(self.next_lsn, last).filter(|_| !self.next_lsn.is_none());
-        let broken = |what: &str| Cause::Broken {
-            what: what.to_owned(),
-        };
+        let broken = |what: &str| Cause::Broken { what: what.to_owned() };
         let range =
             range.ok_or_else(|| broken("an append needs a record and a log that is ready"))?;
         self.shared

@@ -62,15 +62,9 @@ impl Batcher {
         let Some(oldest) = pending.oldest else {
             return Decision::Idle;
         };
-        let spaced = self
-            .last_started
-            .map_or(Tick::ZERO, |last| last + self.min_sync_interval);
+        let spaced = self.last_started.map_or(Tick::ZERO, |last| last + self.min_sync_interval);
         let due = self.due(pending, oldest).max(spaced);
-        if due <= now {
-            Decision::Flush
-        } else {
-            Decision::WaitUntil(due)
-        }
+        if due <= now { Decision::Flush } else { Decision::WaitUntil(due) }
     }
 
     /// When the policy wants the flush; zero is "at once".
@@ -89,11 +83,7 @@ impl Batcher {
             FlushPolicy::Window(bounds) => oldest + bounds.max_delay,
             FlushPolicy::Adaptive(bounds) => {
                 let latest = oldest + bounds.max_delay;
-                if pending.commits == 0 {
-                    latest
-                } else {
-                    self.linger_end(pending).min(latest)
-                }
+                if pending.commits == 0 { latest } else { self.linger_end(pending).min(latest) }
             }
         }
     }
@@ -113,11 +103,8 @@ impl Batcher {
     /// Notes a flush that worked: when it ran, and how many waited for it.
     pub fn flushed(&mut self, started: Tick, ended: Tick, commits: usize) {
         let took = ended.saturating_sub(started);
-        self.flush_time = if self.flush_time.is_zero() {
-            took
-        } else {
-            (self.flush_time * 7 + took) / 8
-        };
+        self.flush_time =
+            if self.flush_time.is_zero() { took } else { (self.flush_time * 7 + took) / 8 };
         self.last_started = Some(started);
         self.last_ended = ended;
         self.last_commits = commits;
@@ -149,64 +136,33 @@ mod tests {
         let batcher = batcher(FlushPolicy::Window);
         let since = 5 * MS;
         for now in [5 * MS, 10 * MS, 15 * MS - Duration::from_nanos(1)] {
-            assert_eq!(
-                batcher.decide(&pending(99, since), now),
-                Decision::WaitUntil(15 * MS)
-            );
+            assert_eq!(batcher.decide(&pending(99, since), now), Decision::WaitUntil(15 * MS));
         }
-        assert_eq!(
-            batcher.decide(&pending(99, since), 15 * MS),
-            Decision::Flush
-        );
-        assert_eq!(
-            batcher.decide(&pending(100, since), 5 * MS),
-            Decision::Flush
-        );
+        assert_eq!(batcher.decide(&pending(99, since), 15 * MS), Decision::Flush);
+        assert_eq!(batcher.decide(&pending(100, since), 5 * MS), Decision::Flush);
     }
 
     #[test]
     fn the_bytes_are_a_trigger_too() {
-        for policy in [
-            FlushPolicy::Window as fn(Bounds) -> FlushPolicy,
-            FlushPolicy::Adaptive,
-        ] {
-            let heavy = Pending {
-                bytes: 1 << 20,
-                commits: 0,
-                ..pending(1, Tick::ZERO)
-            };
+        for policy in [FlushPolicy::Window as fn(Bounds) -> FlushPolicy, FlushPolicy::Adaptive] {
+            let heavy = Pending { bytes: 1 << 20, commits: 0, ..pending(1, Tick::ZERO) };
             assert_eq!(batcher(policy).decide(&heavy, Tick::ZERO), Decision::Flush);
-            let light = Pending {
-                bytes: (1 << 20) - 1,
-                ..heavy
-            };
-            assert_eq!(
-                batcher(policy).decide(&light, Tick::ZERO),
-                Decision::WaitUntil(10 * MS)
-            );
+            let light = Pending { bytes: (1 << 20) - 1, ..heavy };
+            assert_eq!(batcher(policy).decide(&light, Tick::ZERO), Decision::WaitUntil(10 * MS));
         }
     }
 
     #[test]
     fn an_urgent_append_is_flushed_at_once_in_every_policy() {
-        let urgent = Pending {
-            urgent: true,
-            ..pending(1, Tick::ZERO)
-        };
-        for policy in [
-            FlushPolicy::Window as fn(Bounds) -> FlushPolicy,
-            FlushPolicy::Adaptive,
-        ] {
+        let urgent = Pending { urgent: true, ..pending(1, Tick::ZERO) };
+        for policy in [FlushPolicy::Window as fn(Bounds) -> FlushPolicy, FlushPolicy::Adaptive] {
             assert_eq!(batcher(policy).decide(&urgent, Tick::ZERO), Decision::Flush);
         }
     }
 
     #[test]
     fn nothing_pending_is_idle() {
-        assert_eq!(
-            batcher(FlushPolicy::Window).decide(&Pending::default(), MS),
-            Decision::Idle
-        );
+        assert_eq!(batcher(FlushPolicy::Window).decide(&Pending::default(), MS), Decision::Idle);
     }
 
     #[test]
@@ -225,10 +181,7 @@ mod tests {
     fn adaptive_lingers_for_the_committers_of_the_last_batch_at_most_half_a_flush() {
         let mut batcher = batcher(FlushPolicy::Adaptive);
         batcher.flushed(Tick::ZERO, 2 * MS, 8);
-        assert_eq!(
-            batcher.decide(&pending(7, 2 * MS), 2 * MS),
-            Decision::WaitUntil(3 * MS)
-        );
+        assert_eq!(batcher.decide(&pending(7, 2 * MS), 2 * MS), Decision::WaitUntil(3 * MS));
         assert_eq!(batcher.decide(&pending(8, 2 * MS), 2 * MS), Decision::Flush);
         assert_eq!(batcher.decide(&pending(7, 2 * MS), 3 * MS), Decision::Flush);
     }
@@ -236,10 +189,7 @@ mod tests {
     #[test]
     fn p4_appends_that_nobody_waits_for_are_flushed_within_max_delay() {
         let batcher = batcher(FlushPolicy::Adaptive);
-        let nobody = Pending {
-            commits: 0,
-            ..pending(3, MS)
-        };
+        let nobody = Pending { commits: 0, ..pending(3, MS) };
         assert_eq!(batcher.decide(&nobody, MS), Decision::WaitUntil(11 * MS));
         assert_eq!(batcher.decide(&nobody, 11 * MS), Decision::Flush);
     }
@@ -249,20 +199,14 @@ mod tests {
         let mut batcher = batcher(FlushPolicy::Adaptive);
         batcher.flushed(Tick::ZERO, 1000 * MS, 8);
         let oldest = 995 * MS;
-        assert_eq!(
-            batcher.decide(&pending(1, oldest), 1000 * MS),
-            Decision::WaitUntil(1005 * MS)
-        );
+        assert_eq!(batcher.decide(&pending(1, oldest), 1000 * MS), Decision::WaitUntil(1005 * MS));
     }
 
     #[test]
     fn the_sync_interval_spaces_flushes_out_even_urgent_ones() {
         let mut batcher = Batcher::new(FlushPolicy::Eager, 4 * MS);
         batcher.flushed(MS, 2 * MS, 1);
-        let urgent = Pending {
-            urgent: true,
-            ..pending(1, 2 * MS)
-        };
+        let urgent = Pending { urgent: true, ..pending(1, 2 * MS) };
         assert_eq!(batcher.decide(&urgent, 2 * MS), Decision::WaitUntil(5 * MS));
         assert_eq!(batcher.decide(&urgent, 5 * MS), Decision::Flush);
     }

@@ -66,11 +66,7 @@ impl Catalog {
     pub fn begin(&self, segment: SegmentInfo) {
         let mut inner = self.lock();
         for before in &mut inner.segments {
-            before.live_end = Some(
-                before
-                    .live_end
-                    .map_or(segment.cut, |end| end.min(segment.cut)),
-            );
+            before.live_end = Some(before.live_end.map_or(segment.cut, |end| end.min(segment.cut)));
         }
         inner.segments.push(segment);
     }
@@ -104,10 +100,7 @@ impl Catalog {
         let mut inner = self.lock();
         expire(&mut inner, now);
         let releasable = inner.releasable();
-        inner
-            .segments
-            .iter()
-            .any(|segment| removable(segment, releasable))
+        inner.segments.iter().any(|segment| removable(segment, releasable))
     }
 
     /// Takes out the segments that nobody needs. The low-water mark must be durable before.
@@ -116,9 +109,7 @@ impl Catalog {
         expire(&mut inner, now);
         let releasable = inner.releasable();
         let segments = std::mem::take(&mut inner.segments);
-        let (gone, kept) = segments
-            .into_iter()
-            .partition(|segment| removable(segment, releasable));
+        let (gone, kept) = segments.into_iter().partition(|segment| removable(segment, releasable));
         inner.segments = kept;
         gone
     }
@@ -128,14 +119,7 @@ impl Catalog {
         let mut inner = self.lock();
         let id = inner.next_hold;
         inner.next_hold += 1;
-        inner.holds.insert(
-            id,
-            Held {
-                from,
-                touched: now,
-                lease,
-            },
-        );
+        inner.holds.insert(id, Held { from, touched: now, lease });
         id
     }
 
@@ -157,11 +141,12 @@ impl Catalog {
     }
 }
 
-/// A stuck reader must not fill the disk for ever.
+/// A stuck reader must not fill the disk for ever. One that keeps nothing back can wait for ever.
 fn expire(inner: &mut Inner, now: Tick) {
+    let low_water = inner.low_water;
     inner
         .holds
-        .retain(|_, held| now.saturating_sub(held.touched) <= held.lease);
+        .retain(|_, held| held.from > low_water || now.saturating_sub(held.touched) <= held.lease);
 }
 
 fn removable(segment: &SegmentInfo, releasable: Lsn) -> bool {
@@ -174,12 +159,7 @@ mod tests {
 
     fn segment(sequence: u64, cut: u64) -> SegmentInfo {
         let name = crate::format::segment::segment_name(sequence);
-        SegmentInfo {
-            sequence,
-            name,
-            cut: Lsn::new(cut),
-            live_end: None,
-        }
+        SegmentInfo { sequence, name, cut: Lsn::new(cut), live_end: None }
     }
 
     fn catalog() -> Catalog {
@@ -191,20 +171,14 @@ mod tests {
     }
 
     fn sequences(segments: Vec<SegmentInfo>) -> Vec<u64> {
-        segments
-            .into_iter()
-            .map(|segment| segment.sequence)
-            .collect()
+        segments.into_iter().map(|segment| segment.sequence).collect()
     }
 
     #[test]
     fn an_lsn_is_found_in_the_segment_that_holds_it() {
         let catalog = catalog();
         for (lsn, sequence) in [(1, 1), (10, 1), (11, 2), (20, 2), (21, 3), (999, 3)] {
-            assert_eq!(
-                catalog.find(Lsn::new(lsn)).map(|found| found.sequence),
-                Some(sequence)
-            );
+            assert_eq!(catalog.find(Lsn::new(lsn)).map(|found| found.sequence), Some(sequence));
         }
     }
 
@@ -212,14 +186,8 @@ mod tests {
     fn a_cut_below_earlier_segments_takes_their_records_out_of_the_log() {
         let catalog = catalog();
         catalog.begin(segment(4, 15));
-        assert_eq!(
-            catalog.find(Lsn::new(15)).map(|found| found.sequence),
-            Some(2)
-        );
-        assert_eq!(
-            catalog.find(Lsn::new(16)).map(|found| found.sequence),
-            Some(4)
-        );
+        assert_eq!(catalog.find(Lsn::new(15)).map(|found| found.sequence), Some(2));
+        assert_eq!(catalog.find(Lsn::new(16)).map(|found| found.sequence), Some(4));
         assert_eq!(sequences(catalog.take_removable(Tick::ZERO)), [3]);
     }
 
@@ -235,16 +203,8 @@ mod tests {
         assert_eq!(sequences(catalog.take_removable(Tick::ZERO)), [1]);
         catalog.raise_low_water(Lsn::new(99));
         assert!(!catalog.has_removable(lease));
-        assert_eq!(
-            sequences(catalog.take_removable(lease * 2)),
-            [2],
-            "the lease has run out"
-        );
+        assert_eq!(sequences(catalog.take_removable(lease * 2)), [2], "the lease has run out");
         assert!(!catalog.touch(hold, Lsn::new(12), lease * 2));
-        assert_eq!(
-            sequences(catalog.segments()),
-            [3],
-            "the segment being written stays"
-        );
+        assert_eq!(sequences(catalog.segments()), [3], "the segment being written stays");
     }
 }

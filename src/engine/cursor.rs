@@ -40,19 +40,9 @@ impl Cursor {
         let next = from.max(Lsn::FIRST);
         // The hold first: after it, the low-water mark can rise but nothing is removed.
         let hold = shared.catalog.hold(next, shared.clock.now(), lease);
-        let cursor = Cursor {
-            shared,
-            storage,
-            next,
-            hold,
-            open: None,
-        };
+        let cursor = Cursor { shared, storage, next, hold, open: None };
         let released = cursor.shared.catalog.low_water();
-        if next <= released {
-            Err(ReadError::Released { released })
-        } else {
-            Ok(cursor)
-        }
+        if next <= released { Err(ReadError::Released { released }) } else { Ok(cursor) }
     }
 
     /// The LSN that it reads next.
@@ -65,20 +55,14 @@ impl Cursor {
     /// # Errors
     /// See [`ReadError`].
     pub fn read(&mut self) -> Result<Option<RecordBatch>, ReadError> {
-        if !self
-            .shared
-            .catalog
-            .touch(self.hold, self.next, self.shared.clock.now())
-        {
+        if !self.shared.catalog.touch(self.hold, self.next, self.shared.clock.now()) {
             return Err(ReadError::LeaseExpired { lsn: self.next });
         }
         let durable = self.shared.durable();
         let mut batch = BatchBuilder::default();
         while self.next <= durable && !batch.is_full() {
             let Some(info) = self.shared.catalog.find(self.next) else {
-                return Err(ReadError::Released {
-                    released: self.shared.catalog.low_water(),
-                });
+                return Err(ReadError::Released { released: self.shared.catalog.low_water() });
             };
             let end = info.live_end.map_or(durable, |end| end.min(durable));
             self.read_segment(&info, end, &mut batch)?;
@@ -136,17 +120,10 @@ impl Cursor {
             segment: info.sequence,
             offset: 0,
             lsn: self.next,
-            kind: DamageKind::SegmentHeader {
-                reason: reason.to_string(),
-            },
+            kind: DamageKind::SegmentHeader { reason: reason.to_string() },
         })?;
         // The live end is checked here, frame by frame: it moves while the segment is written.
-        Ok(SegmentReader::new(
-            file,
-            &info.name,
-            header,
-            Until::LiveEnd(Lsn::MAX),
-        )?)
+        Ok(SegmentReader::new(file, &info.name, header, Until::LiveEnd(Lsn::MAX))?)
     }
 }
 

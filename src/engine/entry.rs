@@ -45,10 +45,7 @@ impl Payload {
 
     /// How many bytes it takes in a frame. This is what the in-flight limit counts.
     pub fn encoded_len(&self) -> usize {
-        self.records()
-            .iter()
-            .map(|record| record.len() + RECORD_OVERHEAD)
-            .sum()
+        self.records().iter().map(|record| record.len() + RECORD_OVERHEAD).sum()
     }
 }
 

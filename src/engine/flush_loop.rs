@@ -168,11 +168,7 @@ impl FlushLoop {
             Decision::Idle if self.sealed => Next::Wait,
             Decision::Idle => {
                 let due = self.last_activity + self.seal_after;
-                if due <= now {
-                    Next::Work
-                } else {
-                    Next::WaitUntil(due)
-                }
+                if due <= now { Next::Work } else { Next::WaitUntil(due) }
             }
         }
     }
@@ -189,14 +185,9 @@ impl FlushLoop {
     /// What is pending, with the wishes of others counted in.
     fn urgent_tally(&self) -> Pending {
         let flush_through = self.shared.control.flush_through.load(Ordering::Acquire);
-        let wanted = self
-            .pending
-            .front()
-            .is_some_and(|first| first.first_lsn.get() <= flush_through);
-        Pending {
-            urgent: self.tally.urgent || wanted || self.wants_close(),
-            ..self.tally
-        }
+        let wanted =
+            self.pending.front().is_some_and(|first| first.first_lsn.get() <= flush_through);
+        Pending { urgent: self.tally.urgent || wanted || self.wants_close(), ..self.tally }
     }
 
     /// Takes an entry from the queue.
@@ -225,11 +216,7 @@ impl FlushLoop {
         tally.bytes += entry.payload.encoded_len();
         tally.commits += usize::from(entry.durability != Durability::Async);
         tally.urgent |= entry.durability == Durability::Synchronous;
-        tally.oldest = Some(
-            tally
-                .oldest
-                .map_or(entry.since, |oldest| oldest.min(entry.since)),
-        );
+        tally.oldest = Some(tally.oldest.map_or(entry.since, |oldest| oldest.min(entry.since)));
     }
 
     /// Does what [`next`](Self::next) said there is to do. At most one frame is written.
@@ -248,11 +235,7 @@ impl FlushLoop {
 
     fn work_running(&mut self) -> Result<Worked, Cause> {
         if self.checkpoint_wish().is_some() {
-            return if self.can_checkpoint() {
-                self.checkpoint()
-            } else {
-                self.rotate()
-            };
+            return if self.can_checkpoint() { self.checkpoint() } else { self.rotate() };
         }
         if !self.pending.is_empty() {
             return self.flush();
@@ -272,22 +255,14 @@ impl FlushLoop {
         };
         if first.first_lsn != self.position.next_lsn {
             let (expected, found) = (self.position.next_lsn, first.first_lsn);
-            return Err(Cause::Broken {
-                what: format!("LSN {found} does not follow {expected}"),
-            });
+            return Err(Cause::Broken { what: format!("LSN {found} does not follow {expected}") });
         }
-        let count = self
-            .in_hand
-            .iter()
-            .map(|entry| entry.payload.count() as u64)
-            .sum();
+        let count = self.in_hand.iter().map(|entry| entry.payload.count() as u64).sum();
         self.write("flush", |this, stamp| {
             let Some(writer) = &mut this.writer else {
                 return Ok(());
             };
-            writer.append(&mut this.position, count, stamp, |frame| {
-                fill(&this.in_hand, frame)
-            })
+            writer.append(&mut this.position, count, stamp, |frame| fill(&this.in_hand, frame))
         })?;
         Ok(Worked::Done)
     }
@@ -357,20 +332,14 @@ impl FlushLoop {
         counters.batches.add(1);
         counters.durable.add(batch.entries as u64);
         counters.durable_bytes.add(batch.bytes as u64);
-        counters
-            .flush_nanos
-            .add(now.saturating_sub(started).as_nanos() as u64);
+        counters.flush_nanos.add(now.saturating_sub(started).as_nanos() as u64);
     }
 
     fn seal(&mut self) -> Result<Worked, Cause> {
         if self.sealed {
             return Ok(Worked::Done);
         }
-        if self
-            .writer
-            .as_ref()
-            .is_some_and(|writer| writer.has_room_for(Empty::Seal))
-        {
+        if self.writer.as_ref().is_some_and(|writer| writer.has_room_for(Empty::Seal)) {
             self.write_empty(Empty::Seal)?;
             self.shared.counters.seals.add(1);
         }
@@ -389,12 +358,9 @@ impl FlushLoop {
 
     /// Whether the wish for a checkpoint can be met without another segment.
     fn can_checkpoint(&self) -> bool {
-        let has_room = self
-            .writer
-            .as_ref()
-            .is_some_and(|writer| writer.has_room_for(Empty::LowWater));
-        self.checkpoint_wish()
-            .is_some_and(|wish| has_room || self.position.low_water >= wish)
+        let has_room =
+            self.writer.as_ref().is_some_and(|writer| writer.has_room_for(Empty::LowWater));
+        self.checkpoint_wish().is_some_and(|wish| has_room || self.position.low_water >= wish)
     }
 
     /// Releases records. Segments are removed only after a synced frame says that they may be missing;
@@ -452,11 +418,8 @@ impl FlushLoop {
 
     /// Begins a new epoch in a new segment.
     fn start_epoch(&mut self) -> Result<Worked, Cause> {
-        let need = if matches!(self.mode, Mode::NoSpace(_)) {
-            Need::Rotation
-        } else {
-            Need::Restart
-        };
+        let need =
+            if matches!(self.mode, Mode::NoSpace(_)) { Need::Rotation } else { Need::Restart };
         match self.source.take(need) {
             Supply::Ready(segment) => {
                 self.open_segment(segment, self.position.epoch.next())?;
@@ -478,15 +441,8 @@ impl FlushLoop {
             live_end: None,
         };
         let overhead = (1 + WalConfig::RESERVED_BLOCKS) * u64::from(place.block_size);
-        self.take_in_hand(
-            segment
-                .size
-                .saturating_sub(overhead + WalConfig::FRAME_OVERHEAD),
-        );
-        let coming = self
-            .pending
-            .front()
-            .map_or(self.expected, |entry| entry.first_lsn);
+        self.take_in_hand(segment.size.saturating_sub(overhead + WalConfig::FRAME_OVERHEAD));
+        let coming = self.pending.front().map_or(self.expected, |entry| entry.first_lsn);
         let opening = Opening {
             epoch,
             first_lsn: self.in_hand.first().map_or(coming, |entry| entry.first_lsn),
@@ -509,10 +465,7 @@ impl FlushLoop {
         tracing::debug!(segment = %info.name, %epoch, cut = %info.cut, "wal.rotate");
         if let Some(complete) = complete {
             let live_end = Some(complete.live_end.map_or(info.cut, |end| end.min(info.cut)));
-            self.events.push(LoopEvent::SegmentComplete(SegmentInfo {
-                live_end,
-                ..complete
-            }));
+            self.events.push(LoopEvent::SegmentComplete(SegmentInfo { live_end, ..complete }));
         }
         if new_epoch {
             self.epoch_begun();
@@ -527,19 +480,14 @@ impl FlushLoop {
         }
         self.mode = Mode::Running;
         self.shared.begin_epoch(self.position.epoch);
-        self.events
-            .push(LoopEvent::EpochStarted(self.position.epoch, self.expected));
+        self.events.push(LoopEvent::EpochStarted(self.position.epoch, self.expected));
     }
 
     /// The clean end: what was accepted is durable, and the next open finds nothing to repair (P22).
     fn close(&mut self) -> Result<Worked, Cause> {
         self.shared.stop_accepting();
         let close = Empty::Close(self.expected);
-        if self
-            .writer
-            .as_ref()
-            .is_some_and(|writer| writer.has_room_for(close))
-        {
+        if self.writer.as_ref().is_some_and(|writer| writer.has_room_for(close)) {
             self.write_empty(close)?;
         }
         if let Some(writer) = self.writer.take()
@@ -575,35 +523,23 @@ impl FlushLoop {
             self.shared.publish_durable(self.position.last_live);
         }
         let durable = self.shared.durable();
-        let (done, open): (Vec<_>, Vec<_>) = self
-            .in_hand
-            .drain(..)
-            .partition(|entry| entry.last_lsn() <= durable);
+        let (done, open): (Vec<_>, Vec<_>) =
+            self.in_hand.drain(..).partition(|entry| entry.last_lsn() <= durable);
         let done = Tally::of(&done);
         self.shared.admission.release(done.entries, done.bytes);
-        open.into_iter()
-            .rev()
-            .for_each(|entry| self.pending.push_front(entry));
+        open.into_iter().rev().for_each(|entry| self.pending.push_front(entry));
         self.recount();
     }
 
     /// What was passed to a write may be on disk: it is `NotDurable` only once a cut excludes it.
     fn doom_touched(&mut self, cause: &Cause) {
-        let touched = self
-            .pending
-            .iter()
-            .take_while(|entry| entry.last_lsn() <= self.touched)
-            .count();
+        let touched =
+            self.pending.iter().take_while(|entry| entry.last_lsn() <= self.touched).count();
         let failed: Vec<_> = self.pending.drain(..touched).collect();
         if let Some(range) = range_of(&failed) {
             let tally = Tally::of(&failed);
             let (entries, bytes) = (tally.entries, tally.bytes);
-            self.doomed.push(Doomed {
-                range,
-                entries,
-                bytes,
-                cause: cause.clone(),
-            });
+            self.doomed.push(Doomed { range, entries, bytes, cause: cause.clone() });
         }
         self.recount();
     }
@@ -619,8 +555,7 @@ impl FlushLoop {
     }
 
     fn not_durable(&mut self, range: LsnRange, entries: usize, bytes: usize, cause: Cause) {
-        self.shared
-            .note_exception(range, Fate::NotDurable(cause.clone()));
+        self.shared.note_exception(range, Fate::NotDurable(cause.clone()));
         self.shared.admission.release(entries, bytes);
         self.events.push(LoopEvent::NotDurable(range, cause));
     }
@@ -632,11 +567,9 @@ impl FlushLoop {
         self.mode = Mode::Ended;
         self.doom_touched(cause);
         for doomed in std::mem::take(&mut self.doomed) {
-            self.shared
-                .note_exception(doomed.range, Fate::Unknown(doomed.cause.clone()));
+            self.shared.note_exception(doomed.range, Fate::Unknown(doomed.cause.clone()));
             self.shared.admission.release(doomed.entries, doomed.bytes);
-            self.events
-                .push(LoopEvent::Unknown(doomed.range, doomed.cause));
+            self.events.push(LoopEvent::Unknown(doomed.range, doomed.cause));
         }
         self.refuse_pending(cause);
     }

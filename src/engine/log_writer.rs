@@ -114,10 +114,7 @@ impl LogWriter {
             vouched_for: false,
             buffer: FrameBuffer::default(),
         };
-        let start = Start {
-            cut: position.last_live,
-            in_flight_limit: opening.in_flight_limit,
-        };
+        let start = Start { cut: position.last_live, in_flight_limit: opening.in_flight_limit };
         let header = FrameHeader {
             start: Some(start),
             epoch: opening.epoch,
@@ -141,10 +138,7 @@ impl LogWriter {
         fill: impl FnOnce(&mut FrameBuffer),
     ) -> Result<(), IoFault> {
         let next_lsn = position.next_lsn.plus(count);
-        let header = FrameHeader {
-            next_lsn,
-            ..self.header(position, stamp)
-        };
+        let header = FrameHeader { next_lsn, ..self.header(position, stamp) };
         self.write_frame(position, header, fill)
     }
 
@@ -180,8 +174,7 @@ impl LogWriter {
     pub fn room(&self) -> u64 {
         let block = u64::from(self.place.block_size);
         let reserved = WalConfig::RESERVED_BLOCKS * block;
-        self.size
-            .saturating_sub(self.offset + reserved + WalConfig::FRAME_OVERHEAD)
+        self.size.saturating_sub(self.offset + reserved + WalConfig::FRAME_OVERHEAD)
     }
 
     /// Whether there is a block left for an empty frame of this kind.

@@ -66,10 +66,7 @@ pub struct Waiters<W> {
 
 impl<W> Default for Waiters<W> {
     fn default() -> Self {
-        Waiters {
-            in_order: VecDeque::new(),
-            late: BTreeMap::new(),
-        }
+        Waiters { in_order: VecDeque::new(), late: BTreeMap::new() }
     }
 }
 
@@ -85,28 +82,15 @@ impl<W> Waiters<W> {
 
     /// Takes out those who wait for an LSN up to `through`, and hands them to `tell`.
     pub fn take_through(&mut self, through: Lsn, tell: impl FnMut(Lsn, W)) {
-        self.take(
-            LsnRange {
-                first: Lsn::NONE,
-                last: through,
-            },
-            tell,
-        );
+        self.take(LsnRange { first: Lsn::NONE, last: through }, tell);
     }
 
     /// Takes out those who wait for an LSN in `range`, and hands them to `tell`.
     pub fn take(&mut self, range: LsnRange, mut tell: impl FnMut(Lsn, W)) {
         let from = self.in_order.partition_point(|(lsn, _)| *lsn < range.first);
         let to = self.in_order.partition_point(|(lsn, _)| *lsn <= range.last);
-        self.in_order
-            .drain(from..to)
-            .for_each(|(lsn, waiter)| tell(lsn, waiter));
-        while let Some(lsn) = self
-            .late
-            .range(range.first..=range.last)
-            .next()
-            .map(|late| *late.0)
-        {
+        self.in_order.drain(from..to).for_each(|(lsn, waiter)| tell(lsn, waiter));
+        while let Some(lsn) = self.late.range(range.first..=range.last).next().map(|late| *late.0) {
             for waiter in self.late.remove(&lsn).unwrap_or_default() {
                 tell(lsn, waiter);
             }

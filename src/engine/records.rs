@@ -43,10 +43,7 @@ impl RecordBatch {
 
     /// The same records as values of their own; they share the memory of the batch.
     pub fn records(&self) -> impl Iterator<Item = Record> {
-        self.iter().map(|(lsn, payload)| Record {
-            lsn,
-            payload: self.bytes.slice_ref(payload),
-        })
+        self.iter().map(|(lsn, payload)| Record { lsn, payload: self.bytes.slice_ref(payload) })
     }
 
     /// How many records there are.
@@ -87,11 +84,7 @@ impl BatchBuilder {
             let start = self.bytes.len();
             self.bytes.extend_from_slice(rest);
             let first_lsn = frame.header.first_lsn.plus(skipped as u64);
-            self.runs.push(Run {
-                first_lsn,
-                from: start,
-                to: self.bytes.len(),
-            });
+            self.runs.push(Run { first_lsn, from: start, to: self.bytes.len() });
             self.count += frame.header.count as usize - skipped;
         }
     }

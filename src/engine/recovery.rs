@@ -160,10 +160,7 @@ pub fn recover(
     let tail = recovery.tail()?;
     let low_water = tail.position.low_water;
     if let Some(from) = from.filter(|from| *from <= low_water) {
-        return Err(OpenError::Released {
-            from,
-            released: low_water,
-        });
+        return Err(OpenError::Released { from, released: low_water });
     }
     let from = from.unwrap_or(low_water.next());
     let mut recovered = recovery.begin(tail)?;
@@ -215,14 +212,8 @@ impl<'a> Recovery<'a> {
         log_id[..8].copy_from_slice(&random());
         log_id[8..].copy_from_slice(&random());
         let log_id = LogId(log_id);
-        let mut recovery = Recovery {
-            storage,
-            config,
-            shared,
-            log_id,
-            segments: Vec::new(),
-            cut: None,
-        };
+        let mut recovery =
+            Recovery { storage, config, shared, log_id, segments: Vec::new(), cut: None };
         for (sequence, entry) in files {
             recovery.survey_segment(sequence, entry)?;
         }
@@ -247,12 +238,7 @@ impl<'a> Recovery<'a> {
     }
 
     fn read_segment(&self, sequence: u64, entry: &FileEntry) -> Result<Surveyed, OpenError> {
-        let damage = |kind| Damage {
-            segment: sequence,
-            offset: 0,
-            lsn: Lsn::NONE,
-            kind,
-        };
+        let damage = |kind| Damage { segment: sequence, offset: 0, lsn: Lsn::NONE, kind };
         let file = open(&*self.storage, &entry.name)?;
         let mut block = [0; crate::format::segment::SEGMENT_HEADER_LEN];
         let len = block.len().min(entry.size as usize);
@@ -262,24 +248,15 @@ impl<'a> Recovery<'a> {
             Ok(header) => header,
             Err(fault @ HeaderFault::Version { .. }) => {
                 let reason = fault.to_string();
-                return Err(OpenError::NewerVersion {
-                    file: entry.name.clone(),
-                    reason,
-                });
+                return Err(OpenError::NewerVersion { file: entry.name.clone(), reason });
             }
             Err(fault) => {
-                return Err(damage(DamageKind::SegmentHeader {
-                    reason: fault.to_string(),
-                })
-                .into());
+                return Err(damage(DamageKind::SegmentHeader { reason: fault.to_string() }).into());
             }
         };
         let place = header.place;
         if place.sequence != sequence {
-            return Err(damage(DamageKind::SwappedSegment {
-                found: place.sequence,
-            })
-            .into());
+            return Err(damage(DamageKind::SwappedSegment { found: place.sequence }).into());
         }
         if !self.segments.is_empty() && place.log_id != self.log_id {
             let (expected, found) = (self.log_id.to_string(), place.log_id.to_string());
@@ -290,22 +267,14 @@ impl<'a> Recovery<'a> {
             Next::Frame(frame) => First::Started(frame.header),
             Next::End(ending) => First::Unused(ending.verdict),
         };
-        Ok(Surveyed {
-            sequence,
-            name: entry.name.clone(),
-            len: entry.size,
-            header,
-            first,
-        })
+        Ok(Surveyed { sequence, name: entry.name.clone(), len: entry.size, header, first })
     }
 
     fn started(&self) -> impl DoubleEndedIterator<Item = (&Surveyed, &FrameHeader)> {
-        self.segments
-            .iter()
-            .filter_map(|segment| match &segment.first {
-                First::Started(start) => Some((segment, start)),
-                First::Unused(_) => None,
-            })
+        self.segments.iter().filter_map(|segment| match &segment.first {
+            First::Started(start) => Some((segment, start)),
+            First::Unused(_) => None,
+        })
     }
 
     fn reader(&self, segment: &Surveyed, until: Until) -> Result<SegmentReader, IoFault> {
@@ -316,22 +285,12 @@ impl<'a> Recovery<'a> {
     /// Walks the last segment and says how the log ends.
     fn tail(&self) -> Result<Tail, OpenError> {
         if let Some(cut) = self.cut {
-            let Cut {
-                position,
-                next_life,
-            } = cut;
-            return Ok(Tail {
-                position,
-                next_life,
-                ..Tail::default()
-            });
+            let Cut { position, next_life } = cut;
+            return Ok(Tail { position, next_life, ..Tail::default() });
         }
         let Some((segment, start)) = self.started().next_back() else {
             let torn = self.judge_unused(0)?;
-            let position = Position {
-                next_lsn: Lsn::FIRST,
-                ..Position::default()
-            };
+            let position = Position { next_lsn: Lsn::FIRST, ..Position::default() };
             return Ok(Tail {
                 position,
                 next_life: Lsn::FIRST,
@@ -358,11 +317,7 @@ impl<'a> Recovery<'a> {
             Verdict::Clean => None,
             Verdict::TornTail(torn) => Some((segment.sequence, torn)),
             Verdict::Damage { fault, proof } => {
-                return Err(damage(DamageKind::Frame {
-                    reason: fault.to_string(),
-                    proof,
-                })
-                .into());
+                return Err(damage(DamageKind::Frame { reason: fault.to_string(), proof }).into());
             }
         };
         let (expected, found) = (segment.header.size, segment.len);
@@ -384,25 +339,13 @@ impl<'a> Recovery<'a> {
     /// prepared, a torn start frame, or a damaged one that had successors.
     fn judge_unused(&self, after: u64) -> Result<Option<(u64, TornTail)>, OpenError> {
         let mut torn = None;
-        for segment in self
-            .segments
-            .iter()
-            .filter(|segment| segment.sequence > after)
-        {
+        for segment in self.segments.iter().filter(|segment| segment.sequence > after) {
             match segment.first {
                 First::Unused(Verdict::TornTail(tail)) => torn = Some((segment.sequence, tail)),
                 First::Unused(Verdict::Damage { fault, proof }) => {
-                    let kind = DamageKind::Frame {
-                        reason: fault.to_string(),
-                        proof,
-                    };
+                    let kind = DamageKind::Frame { reason: fault.to_string(), proof };
                     let offset = u64::from(segment.header.place.block_size);
-                    let damage = Damage {
-                        segment: segment.sequence,
-                        offset,
-                        lsn: Lsn::NONE,
-                        kind,
-                    };
+                    let damage = Damage { segment: segment.sequence, offset, lsn: Lsn::NONE, kind };
                     return Err(damage.into());
                 }
                 _ => {}
@@ -419,17 +362,11 @@ impl<'a> Recovery<'a> {
             segment_size: self.config.segment_size,
             medium: self.storage.medium(),
         };
-        let last_used = self
-            .started()
-            .next_back()
-            .map_or(0, |(segment, _)| segment.sequence);
+        let last_used = self.started().next_back().map_or(0, |(segment, _)| segment.sequence);
         let (mut prepared, mut removable) = self.sort_unused(&style, last_used, tail.torn);
         let highest = self.segments.last().map_or(0, |segment| segment.sequence);
         let mut next_sequence = highest + 1;
-        let carried = tail
-            .carry
-            .as_ref()
-            .map_or(0, |last| last.payload.len() as u64);
+        let carried = tail.carry.as_ref().map_or(0, |last| last.payload.len() as u64);
         let segment = match prepared.first() {
             Some(first) if first.size >= segment_size_for(carried, &style) => prepared.remove(0),
             _ => {
@@ -448,9 +385,7 @@ impl<'a> Recovery<'a> {
         let gone = self.shared.catalog.take_removable(self.shared.clock.now());
         let kept = tail.torn.map(|(sequence, _)| sequence);
         removable.extend(
-            gone.into_iter()
-                .filter(|gone| Some(gone.sequence) != kept)
-                .map(|gone| gone.name),
+            gone.into_iter().filter(|gone| Some(gone.sequence) != kept).map(|gone| gone.name),
         );
         let report = RecoveryReport {
             epoch: position.epoch,
@@ -492,11 +427,7 @@ impl<'a> Recovery<'a> {
                 && segment.header.place.block_size == style.block_size
                 && segment.header.size == style.segment_size
                 && (segment.len == style.segment_size || segment.header.growing);
-            let file = if fits {
-                self.storage.open(&segment.name).ok()
-            } else {
-                None
-            };
+            let file = if fits { self.storage.open(&segment.name).ok() } else { None };
             match file {
                 Some(file) => usable.push(PreparedSegment {
                     sequence: segment.sequence,
@@ -518,9 +449,7 @@ impl<'a> Recovery<'a> {
         sequence: u64,
         carried: u64,
     ) -> Result<PreparedSegment, OpenError> {
-        let size = FIRST_SEGMENT_SIZE
-            .min(style.segment_size)
-            .max(segment_size_for(carried, style));
+        let size = FIRST_SEGMENT_SIZE.min(style.segment_size).max(segment_size_for(carried, style));
         let plan = style.plan(sequence, size, false);
         let job = PrepareJob {
             name: plan.name.clone(),
@@ -535,12 +464,7 @@ impl<'a> Recovery<'a> {
             let source = std::io::Error::new(fault.source.kind(), fault.to_string());
             IoFault::new(IoOp::Prepare, &plan.name, None, source)
         })?;
-        Ok(PreparedSegment {
-            sequence,
-            name: plan.name,
-            size,
-            file,
-        })
+        Ok(PreparedSegment { sequence, name: plan.name, size, file })
     }
 
     fn fill_catalog(&self, low_water: Lsn) {
@@ -608,18 +532,10 @@ impl<'a> Recovery<'a> {
             sink(batch, progress).map_err(|reason| OpenError::Replay { reason })
         };
         let report = &mut recovered.report;
-        walk.run(
-            recovered.position.last_live,
-            report,
-            &mut |frame, progress| {
-                batch.push(frame, from);
-                if batch.is_full() {
-                    send(&mut batch, progress)
-                } else {
-                    Ok(())
-                }
-            },
-        )?;
+        walk.run(recovered.position.last_live, report, &mut |frame, progress| {
+            batch.push(frame, from);
+            if batch.is_full() { send(&mut batch, progress) } else { Ok(()) }
+        })?;
         let total = report.bytes;
         send(&mut batch, Progress { done: total, total })?;
         report.replayed = replayed;
@@ -633,17 +549,10 @@ impl<'a> Recovery<'a> {
             Err(OpenError::Damaged(damage)) => Some(damage),
             Err(error) => return Err(error),
         };
-        let low_water = self
-            .started()
-            .map(|(_, start)| start.low_water)
-            .max()
-            .unwrap_or_default();
+        let low_water = self.started().map(|(_, start)| start.low_water).max().unwrap_or_default();
         let live = self.survey_live();
         let mut walk = LiveWalk::new(self, &live, low_water);
-        let end = live
-            .last()
-            .and_then(|last| last.live_end)
-            .unwrap_or_default();
+        let end = live.last().and_then(|last| last.live_end).unwrap_or_default();
         let walked = walk.run(end, &mut RecoveryReport::default(), &mut |_, _| Ok(()));
         let (good, sequence) = (walk.position, walk.sequence);
         let damage = match (walked, tail_damage) {
@@ -663,12 +572,7 @@ impl<'a> Recovery<'a> {
         for (segment, start) in self.started() {
             let cut = start.start.map_or(Lsn::NONE, |start| start.cut);
             let name = segment.name.clone();
-            catalog.begin(SegmentInfo {
-                sequence: segment.sequence,
-                name,
-                cut,
-                live_end: None,
-            });
+            catalog.begin(SegmentInfo { sequence: segment.sequence, name, cut, live_end: None });
         }
         let mut live = catalog.segments();
         if let (Some(last), Some((segment, _))) = (live.last_mut(), self.started().next_back()) {
@@ -682,9 +586,7 @@ impl<'a> Recovery<'a> {
         let mut reader = self.reader(segment, Until::Tail).ok()?;
         let mut end = None;
         while let Ok(Next::Frame(frame)) = reader.next() {
-            end = (frame.header.count > 0)
-                .then(|| frame.header.last_lsn())
-                .or(end);
+            end = (frame.header.count > 0).then(|| frame.header.last_lsn()).or(end);
         }
         end
     }
@@ -696,61 +598,30 @@ impl<'a> Recovery<'a> {
         sequence: u64,
         low_water: Lsn,
     ) -> Result<(), OpenError> {
-        let highest = self
-            .started()
-            .map(|(_, start)| start.next_lsn)
-            .max()
-            .unwrap_or(Lsn::FIRST);
+        let highest = self.started().map(|(_, start)| start.next_lsn).max().unwrap_or(Lsn::FIRST);
         let limit = self
             .started()
             .filter_map(|(_, header)| header.start.map(|start| start.in_flight_limit))
             .max()
             .unwrap_or_default();
-        let ends = self
-            .started()
-            .filter_map(|(segment, _)| self.sound_end(segment))
-            .max();
-        let highest = highest
-            .max(ends.unwrap_or_default().next())
-            .max(good.last_live.next());
-        let epoch = self
-            .started()
-            .map(|(_, start)| start.epoch)
-            .max()
-            .unwrap_or_default();
-        let position = Position {
-            epoch,
-            low_water,
-            ..good
-        };
+        let ends = self.started().filter_map(|(segment, _)| self.sound_end(segment)).max();
+        let highest = highest.max(ends.unwrap_or_default().next()).max(good.last_live.next());
+        let epoch = self.started().map(|(_, start)| start.epoch).max().unwrap_or_default();
+        let position = Position { epoch, low_water, ..good };
         // Room for a whole segment of records behind the damage, whose LSNs nobody can read.
-        let unread = self
-            .segments
-            .iter()
-            .map(|segment| segment.header.size)
-            .sum::<u64>();
-        self.cut = Some(Cut {
-            position,
-            next_life: highest.plus(limit).plus(unread),
-        });
+        let unread = self.segments.iter().map(|segment| segment.header.size).sum::<u64>();
+        self.cut = Some(Cut { position, next_life: highest.plus(limit).plus(unread) });
         let (kept, aside): (Vec<_>, Vec<_>) = std::mem::take(&mut self.segments)
             .into_iter()
             .partition(|segment| segment.sequence <= sequence || is_prepared(segment));
         self.segments = kept;
-        aside
-            .iter()
-            .try_for_each(|segment| self.set_aside(&segment.name, segment.sequence))
+        aside.iter().try_for_each(|segment| self.set_aside(&segment.name, segment.sequence))
     }
 
     fn set_aside(&self, name: &str, sequence: u64) -> Result<(), OpenError> {
         let fault = |op| move |error| IoFault::new(op, name, None, error);
-        self.storage
-            .rename(name, &set_aside_name(sequence))
-            .map_err(fault(IoOp::Rename))?;
-        Ok(self
-            .storage
-            .sync_dir()
-            .map_err(fault(IoOp::SyncDirectory))?)
+        self.storage.rename(name, &set_aside_name(sequence)).map_err(fault(IoOp::Rename))?;
+        Ok(self.storage.sync_dir().map_err(fault(IoOp::SyncDirectory))?)
     }
 }
 
@@ -769,26 +640,18 @@ fn open(
     storage: &dyn Storage,
     name: &str,
 ) -> Result<Box<dyn crate::storage::StorageFile>, IoFault> {
-    storage
-        .open(name)
-        .map_err(|error| IoFault::new(IoOp::Open, name, None, error))
+    storage.open(name).map_err(|error| IoFault::new(IoOp::Open, name, None, error))
 }
 
 fn remove(storage: &dyn Storage, name: &str) -> Result<(), IoFault> {
-    storage
-        .remove(name)
-        .map_err(|error| IoFault::new(IoOp::Remove, name, None, error))
+    storage.remove(name).map_err(|error| IoFault::new(IoOp::Remove, name, None, error))
 }
 
 /// Gives the unused space of the last segment back. Only space is at stake, so an error is no failure.
 fn trim(storage: &dyn Storage, name: &str, end: u64) {
-    let trimmed = storage.open(name).and_then(|file| {
-        if file.size()? > end {
-            file.set_size(end)
-        } else {
-            Ok(())
-        }
-    });
+    let trimmed = storage
+        .open(name)
+        .and_then(|file| if file.size()? > end { file.set_size(end) } else { Ok(()) });
     if let Err(error) = trimmed {
         tracing::warn!(%error, name, "the last segment keeps its unused space");
     }
@@ -807,9 +670,8 @@ struct TailWalk {
 
 impl TailWalk {
     fn new(start: &FrameHeader) -> Self {
-        let (cut, in_flight_limit) = start
-            .start
-            .map_or((Lsn::NONE, 0), |start| (start.cut, start.in_flight_limit));
+        let (cut, in_flight_limit) =
+            start.start.map_or((Lsn::NONE, 0), |start| (start.cut, start.in_flight_limit));
         let position = Position {
             epoch: start.epoch,
             last_live: cut,
@@ -817,13 +679,7 @@ impl TailWalk {
             chain: start.chain,
             low_water: start.low_water,
         };
-        TailWalk {
-            before: position,
-            after: position,
-            in_flight_limit,
-            last: None,
-            closed: false,
-        }
+        TailWalk { before: position, after: position, in_flight_limit, last: None, closed: false }
     }
 
     fn frame(&mut self, frame: &Frame<'_>) {
@@ -833,11 +689,7 @@ impl TailWalk {
         self.closed = header.close;
         self.last = Some(LastFrame {
             header,
-            payload: if header.count > 0 {
-                frame.payload().to_vec()
-            } else {
-                Vec::new()
-            },
+            payload: if header.count > 0 { frame.payload().to_vec() } else { Vec::new() },
         });
     }
 
@@ -846,19 +698,11 @@ impl TailWalk {
         let next_life = self.after.next_lsn.plus(unclean);
         let carry = self.last.filter(|last| last.header.count > 0);
         let position = if carry.is_some() {
-            Position {
-                low_water: self.after.low_water,
-                ..self.before
-            }
+            Position { low_water: self.after.low_water, ..self.before }
         } else {
             self.after
         };
-        Tail {
-            position,
-            next_life,
-            carry,
-            ..Tail::default()
-        }
+        Tail { position, next_life, carry, ..Tail::default() }
     }
 }
 
@@ -943,11 +787,7 @@ impl<'a> LiveWalk<'a> {
 
     /// The segment's file: surveyed, or the one that was begun just now.
     fn open(&self, info: &SegmentInfo, end: Lsn) -> Result<SegmentReader, OpenError> {
-        let known = self
-            .recovery
-            .segments
-            .iter()
-            .find(|one| one.sequence == info.sequence);
+        let known = self.recovery.segments.iter().find(|one| one.sequence == info.sequence);
         if let Some(segment) = known {
             return Ok(self.recovery.reader(segment, Until::LiveEnd(end))?);
         }
@@ -960,17 +800,10 @@ impl<'a> LiveWalk<'a> {
                 info.sequence,
                 0,
                 Lsn::NONE,
-                DamageKind::SegmentHeader {
-                    reason: fault.to_string(),
-                },
+                DamageKind::SegmentHeader { reason: fault.to_string() },
             )
         })?;
-        Ok(SegmentReader::new(
-            file,
-            &info.name,
-            header,
-            Until::LiveEnd(end),
-        )?)
+        Ok(SegmentReader::new(file, &info.name, header, Until::LiveEnd(end))?)
     }
 
     fn segment(
@@ -1031,12 +864,8 @@ impl<'a> LiveWalk<'a> {
         proof: Option<u64>,
     ) -> OpenError {
         let lsn = self.position.last_live.next();
-        let surveyed = |sequence| {
-            self.recovery
-                .segments
-                .iter()
-                .find(|one| one.sequence == sequence)
-        };
+        let surveyed =
+            |sequence| self.recovery.segments.iter().find(|one| one.sequence == sequence);
         let segment = surveyed(info.sequence);
         if let Some(segment) = segment.filter(|segment| offset >= segment.len) {
             let (expected, found) = (segment.header.size, segment.len);
@@ -1060,29 +889,15 @@ impl<'a> LiveWalk<'a> {
                     info.sequence + 1,
                     block,
                     lsn,
-                    DamageKind::Frame {
-                        reason,
-                        proof: None,
-                    },
+                    DamageKind::Frame { reason, proof: None },
                 )
             }
-            Some(_) => self.damage(
-                info.sequence,
-                offset,
-                lsn,
-                DamageKind::Frame { reason, proof },
-            ),
+            Some(_) => self.damage(info.sequence, offset, lsn, DamageKind::Frame { reason, proof }),
         }
     }
 
     fn damage(&self, segment: u64, offset: u64, lsn: Lsn, kind: DamageKind) -> OpenError {
-        Damage {
-            segment,
-            offset,
-            lsn,
-            kind,
-        }
-        .into()
+        Damage { segment, offset, lsn, kind }.into()
     }
 }
 

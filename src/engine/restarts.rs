@@ -16,10 +16,7 @@ pub struct Restarts {
 impl Restarts {
     /// None so far.
     pub fn new(budget: RestartBudget) -> Self {
-        Restarts {
-            budget,
-            recent: VecDeque::new(),
-        }
+        Restarts { budget, recent: VecDeque::new() }
     }
 
     /// A fault happened at `now`. How long to wait before the restart, or `None` if the budget is spent.
@@ -47,23 +44,14 @@ mod tests {
         let within = Duration::from_secs(60);
         let backoff = Duration::from_millis(10);
         let max_backoff = Duration::from_millis(35);
-        Restarts::new(RestartBudget {
-            restarts: 4,
-            within,
-            backoff,
-            max_backoff,
-        })
+        Restarts::new(RestartBudget { restarts: 4, within, backoff, max_backoff })
     }
 
     #[test]
     fn the_wait_doubles_up_to_its_limit_and_then_the_budget_is_spent() {
         let mut restarts = restarts();
         let waits: Vec<_> = (0..5)
-            .map(|_| {
-                restarts
-                    .after_fault(Tick::ZERO, true)
-                    .map(|wait| wait.as_millis())
-            })
+            .map(|_| restarts.after_fault(Tick::ZERO, true).map(|wait| wait.as_millis()))
             .collect();
         assert_eq!(waits, [Some(10), Some(20), Some(35), Some(35), None]);
     }
@@ -72,24 +60,12 @@ mod tests {
     fn old_restarts_are_forgotten_and_a_full_disk_is_never_charged() {
         let mut restarts = restarts();
         for second in 0..4 {
-            assert!(
-                restarts
-                    .after_fault(Duration::from_secs(second), true)
-                    .is_some()
-            );
+            assert!(restarts.after_fault(Duration::from_secs(second), true).is_some());
         }
         for _ in 0..100 {
-            assert!(
-                restarts
-                    .after_fault(Duration::from_secs(4), false)
-                    .is_some()
-            );
+            assert!(restarts.after_fault(Duration::from_secs(4), false).is_some());
         }
         assert_eq!(restarts.after_fault(Duration::from_secs(59), true), None);
-        assert!(
-            restarts
-                .after_fault(Duration::from_secs(60), true)
-                .is_some()
-        );
+        assert!(restarts.after_fault(Duration::from_secs(60), true).is_some());
     }
 }

@@ -40,19 +40,9 @@ impl SegmentReader {
         until: Until,
     ) -> Result<Self, IoFault> {
         let name = name.into();
-        let len = file
-            .size()
-            .map_err(|error| IoFault::new(IoOp::Read, &name, None, error))?;
+        let len = file.size().map_err(|error| IoFault::new(IoOp::Read, &name, None, error))?;
         let scanner = Scanner::new(header, len, until);
-        Ok(SegmentReader {
-            scanner,
-            window: Window {
-                file,
-                name,
-                bytes: Vec::new(),
-                start: 0,
-            },
-        })
+        Ok(SegmentReader { scanner, window: Window { file, name, bytes: Vec::new(), start: 0 } })
     }
 
     /// The next frame, or how the segment ends.
@@ -72,9 +62,7 @@ impl SegmentReader {
             }
         };
         let bytes = self.window.get(&(offset..self.scanner.offset()));
-        Ok(Next::Frame(Frame::from_checked(
-            header, offset, checksum, bytes,
-        )))
+        Ok(Next::Frame(Frame::from_checked(header, offset, checksum, bytes)))
     }
 
     /// Forgets what was read ahead: the file may have been written since.
@@ -114,12 +102,8 @@ impl Window {
         self.start = range.start;
         let wanted = ((range.end - range.start) as usize).max(READ_AHEAD);
         self.bytes.resize(wanted, 0);
-        let read = read_up_to(
-            &*self.file,
-            &mut self.bytes[kept..],
-            range.start + kept as u64,
-        )
-        .map_err(|error| IoFault::new(IoOp::Read, &self.name, Some(range.start), error))?;
+        let read = read_up_to(&*self.file, &mut self.bytes[kept..], range.start + kept as u64)
+            .map_err(|error| IoFault::new(IoOp::Read, &self.name, Some(range.start), error))?;
         self.bytes.truncate(kept + read);
         Ok(())
     }

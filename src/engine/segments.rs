@@ -66,22 +66,13 @@ pub struct SegmentStyle {
 impl SegmentStyle {
     /// The place of the segment with this sequence number.
     pub fn place(&self, sequence: u64) -> Place {
-        Place {
-            log_id: self.log_id,
-            sequence,
-            block_size: self.block_size,
-        }
+        Place { log_id: self.log_id, sequence, block_size: self.block_size }
     }
 
     /// What the preparer has to know to make the segment with this sequence number.
     pub fn plan(&self, sequence: u64, size: u64, recycled: bool) -> SegmentPlan {
         let growing = self.medium == Medium::CopyOnWrite;
-        let header = SegmentHeader {
-            place: self.place(sequence),
-            size,
-            recycled,
-            growing,
-        };
+        let header = SegmentHeader { place: self.place(sequence), size, recycled, growing };
         SegmentPlan {
             name: segment_name(sequence),
             temp_name: scratch_name(sequence),
@@ -124,12 +115,7 @@ impl Pool {
         let preparer = Preparer::spawn(storage, config, Box::new(plan))?;
         let status = preparer.status().clone();
         let preparer = Some(preparer);
-        let pool = Pool {
-            preparer,
-            status,
-            ready: ready.into(),
-            segment_size: style.segment_size,
-        };
+        let pool = Pool { preparer, status, ready: ready.into(), segment_size: style.segment_size };
         (pool.ready.len()..POOL).for_each(|_| pool.request());
         Ok(pool)
     }
@@ -140,9 +126,7 @@ impl Pool {
     }
 
     fn request(&self) {
-        self.ask(PrepareRequest::Segment {
-            size: self.segment_size,
-        });
+        self.ask(PrepareRequest::Segment { size: self.segment_size });
     }
 
     fn ask(&self, request: PrepareRequest) {
@@ -160,10 +144,7 @@ impl Pool {
 }
 
 fn io_fault(fault: &PrepareFault) -> IoFault {
-    let source = io::Error::new(
-        fault.source.kind(),
-        format!("{}: {}", fault.op, fault.source),
-    );
+    let source = io::Error::new(fault.source.kind(), format!("{}: {}", fault.op, fault.source));
     IoFault::new(IoOp::Prepare, &fault.file, None, source)
 }
 

@@ -220,9 +220,7 @@ impl Shared {
 
     /// Puts an entry into the queue; gives it back if the queue is full, which a permit rules out.
     pub fn enqueue(&self, item: QueueItem) -> Result<(), QueueItem> {
-        self.queue
-            .try_send(item)
-            .map_err(|error| error.into_inner())
+        self.queue.try_send(item).map_err(|error| error.into_inner())
     }
 
     /// Makes the flush thread look at [`Control`]. A full queue means that it is awake anyway.
@@ -238,10 +236,7 @@ impl Shared {
 
     /// Notes LSNs that the watermark does not cover.
     pub fn note_exception(&self, range: LsnRange, fate: Fate) {
-        let mut table = self
-            .exceptions
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.exceptions.write().unwrap_or_else(PoisonError::into_inner);
         match fate {
             Fate::NotDurable(_) => self.counters.not_durable.add(range.count()),
             Fate::Unknown(_) => self.counters.unknown.add(range.count()),
@@ -253,13 +248,9 @@ impl Shared {
 
     /// Forgets exceptions at or below `lsn`, which a checkpoint has released.
     pub fn forget_exceptions(&self, lsn: Lsn) {
-        let mut table = self
-            .exceptions
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.exceptions.write().unwrap_or_else(PoisonError::into_inner);
         table.forget_through(lsn);
-        self.has_exceptions
-            .store(!table.is_empty(), Ordering::Release);
+        self.has_exceptions.store(!table.is_empty(), Ordering::Release);
     }
 
     /// What became of `lsn`, or `None` while it is open.
@@ -267,10 +258,7 @@ impl Shared {
         // The watermark first: an exception below it was noted before it was published.
         let durable = lsn <= self.durable();
         if self.has_exceptions.load(Ordering::Acquire) {
-            let table = self
-                .exceptions
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
+            let table = self.exceptions.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(fate) = table.fate(lsn) {
                 return Some(fate.clone());
             }
@@ -280,8 +268,7 @@ impl Shared {
 
     /// A write or a sync begins.
     pub fn io_begins(&self, now: Tick) {
-        self.io_since
-            .store(now.as_nanos() as u64 + 1, Ordering::Release);
+        self.io_since.store(now.as_nanos() as u64 + 1, Ordering::Release);
     }
 
     /// It returned.
@@ -307,9 +294,7 @@ impl Shared {
 
     /// Whether the next segment can not be prepared for want of space: a warning, nothing fails yet.
     pub fn is_low_on_space(&self) -> bool {
-        self.prepare_status
-            .get()
-            .is_some_and(PrepareStatus::is_no_space)
+        self.prepare_status.get().is_some_and(PrepareStatus::is_no_space)
     }
 
     /// Attaches the status of the preparer, for [`Status`].

@@ -130,10 +130,7 @@ impl FrameHeader {
     fn encode(&self, place: &Place, offset: u64, out: &mut [u8]) {
         let flags = if self.start.is_some() { FLAG_START } else { 0 }
             | if self.close { FLAG_CLOSE } else { 0 };
-        let start = self.start.unwrap_or(Start {
-            cut: Lsn::NONE,
-            in_flight_limit: 0,
-        });
+        let start = self.start.unwrap_or(Start { cut: Lsn::NONE, in_flight_limit: 0 });
         write_le!(out, 0, FRAME_MAGIC);
         write_le!(out, FLAGS_AT, flags);
         write_le!(out, SEQUENCE_AT, self.sequence);
@@ -174,9 +171,7 @@ impl FrameHeader {
         }
         let header = Self::read_fields(bytes).ok_or(FrameFault::Fields)?;
         if header.sequence != place.sequence {
-            return Err(FrameFault::EarlierLife {
-                sequence: header.sequence,
-            });
+            return Err(FrameFault::EarlierLife { sequence: header.sequence });
         }
         if offset.saturating_add(header.frame_len(place)) > segment_len {
             return Err(FrameFault::PastEnd);
@@ -308,9 +303,7 @@ impl<'a> Frame<'a> {
     /// Says which of V5 and V6 does not hold, or that `bytes` end too early.
     pub fn check(header: FrameHeader, offset: u64, bytes: &'a [u8]) -> Result<Self, FrameFault> {
         let end = FRAME_HEADER_LEN + header.payload_len as usize;
-        let trailer = bytes
-            .get(end..end + FRAME_TRAILER_LEN)
-            .ok_or(FrameFault::PastEnd)?;
+        let trailer = bytes.get(end..end + FRAME_TRAILER_LEN).ok_or(FrameFault::PastEnd)?;
         let checksum = read_le!(trailer, 0, u32);
         if checksum != frame_checksum(&bytes[..end]) {
             return Err(FrameFault::Checksum);
@@ -319,12 +312,7 @@ impl<'a> Frame<'a> {
         if !Records::new(payload).are_exactly(header.count) {
             return Err(FrameFault::Records);
         }
-        Ok(Frame {
-            header,
-            offset,
-            checksum,
-            payload,
-        })
+        Ok(Frame { header, offset, checksum, payload })
     }
 
     /// A frame that was checked before, put together again from its parts.
@@ -335,20 +323,13 @@ impl<'a> Frame<'a> {
         bytes: &'a [u8],
     ) -> Self {
         let payload = &bytes[FRAME_HEADER_LEN..FRAME_HEADER_LEN + header.payload_len as usize];
-        Frame {
-            header,
-            offset,
-            checksum,
-            payload,
-        }
+        Frame { header, offset, checksum, payload }
     }
 
     /// The records with their LSNs, in order.
     pub fn records(&self) -> impl Iterator<Item = (Lsn, &'a [u8])> + use<'a> {
         let first = self.header.first_lsn;
-        Records::new(self.payload)
-            .zip(0u64..)
-            .map(move |(payload, at)| (first.plus(at), payload))
+        Records::new(self.payload).zip(0u64..).map(move |(payload, at)| (first.plus(at), payload))
     }
 
     /// The records as they lie in the frame.
@@ -407,13 +388,8 @@ impl FrameBuffer {
         header.encode(place, offset, &mut self.bytes);
         let checksum = frame_checksum(&self.bytes);
         self.bytes.extend_from_slice(&checksum.to_le_bytes());
-        self.bytes
-            .resize(place.align(self.bytes.len() as u64) as usize, 0);
-        EncodedFrame {
-            bytes: &self.bytes,
-            checksum,
-            header,
-        }
+        self.bytes.resize(place.align(self.bytes.len() as u64) as usize, 0);
+        EncodedFrame { bytes: &self.bytes, checksum, header }
     }
 }
 
@@ -422,11 +398,7 @@ pub(crate) mod tests {
     use super::super::LogId;
     use super::*;
 
-    pub(crate) const PLACE: Place = Place {
-        log_id: LogId([9; 16]),
-        sequence: 5,
-        block_size: 512,
-    };
+    pub(crate) const PLACE: Place = Place { log_id: LogId([9; 16]), sequence: 5, block_size: 512 };
 
     pub(crate) fn header(first: u64, next: u64) -> FrameHeader {
         FrameHeader {
@@ -484,10 +456,7 @@ pub(crate) mod tests {
     fn v2_a_frame_is_not_valid_at_another_offset_or_in_another_log() {
         let bytes = encode(header(10, 11), &[b"one"], 512);
         assert_eq!(decode(&bytes, 1024).err(), Some(FrameFault::HeaderChecksum));
-        let other = Place {
-            log_id: LogId([8; 16]),
-            ..PLACE
-        };
+        let other = Place { log_id: LogId([8; 16]), ..PLACE };
         let found = FrameHeader::decode(&bytes, &other, 512, 1 << 20);
         assert_eq!(found, Err(FrameFault::HeaderChecksum));
     }
@@ -495,64 +464,28 @@ pub(crate) mod tests {
     #[test]
     fn v3_a_frame_of_an_earlier_life_is_told_as_such() {
         let bytes = encode(header(10, 11), &[b"one"], 512);
-        let later = Place {
-            sequence: 6,
-            ..PLACE
-        };
+        let later = Place { sequence: 6, ..PLACE };
         let found = FrameHeader::decode(&bytes, &later, 512, 1 << 20);
         assert_eq!(found, Err(FrameFault::EarlierLife { sequence: 5 }));
     }
 
     #[test]
     fn v4_impossible_fields_are_refused_although_the_checksum_matches() {
-        let start = |cut| {
-            Some(Start {
-                cut: Lsn::new(cut),
-                in_flight_limit: 1,
-            })
-        };
+        let start = |cut| Some(Start { cut: Lsn::new(cut), in_flight_limit: 1 });
         let none: &[&[u8]] = &[];
         for (name, header, good) in [
             ("a gap in a plain frame", header(10, 12), false),
             ("no gap in a plain frame", header(10, 10), true),
-            (
-                "a gap in a start frame",
-                FrameHeader {
-                    start: start(9),
-                    ..header(10, 99)
-                },
-                true,
-            ),
-            (
-                "a gap in a close frame",
-                FrameHeader {
-                    close: true,
-                    ..header(10, 99)
-                },
-                true,
-            ),
+            ("a gap in a start frame", FrameHeader { start: start(9), ..header(10, 99) }, true),
+            ("a gap in a close frame", FrameHeader { close: true, ..header(10, 99) }, true),
             (
                 "a cut beyond the first LSN",
-                FrameHeader {
-                    start: start(10),
-                    ..header(10, 10)
-                },
+                FrameHeader { start: start(10), ..header(10, 10) },
                 false,
             ),
-            (
-                "going back",
-                FrameHeader {
-                    close: true,
-                    ..header(10, 9)
-                },
-                false,
-            ),
+            ("going back", FrameHeader { close: true, ..header(10, 9) }, false),
         ] {
-            assert_eq!(
-                decode(&encode(header, none, 512), 512).is_ok(),
-                good,
-                "{name}"
-            );
+            assert_eq!(decode(&encode(header, none, 512), 512).is_ok(), good, "{name}");
         }
     }
 
@@ -576,14 +509,8 @@ pub(crate) mod tests {
             header(11, 12),
             FrameHeader { salt: 78, ..plain },
             FrameHeader { chain: 12, ..plain },
-            FrameHeader {
-                sequence: 6,
-                ..plain
-            },
-            FrameHeader {
-                wall_clock_us: 2,
-                ..plain
-            },
+            FrameHeader { sequence: 6, ..plain },
+            FrameHeader { wall_clock_us: 2, ..plain },
         ] {
             assert_ne!(checksum(plain), checksum(other), "{other:?}");
         }

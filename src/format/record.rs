@@ -67,21 +67,14 @@ mod tests {
     fn records_of_every_length_read_back_in_order() {
         let payloads: Vec<Vec<u8>> = (0..300).map(|len| vec![len as u8; len]).collect();
         let mut bytes = Vec::new();
-        payloads
-            .iter()
-            .for_each(|payload| encode(payload, &mut bytes));
+        payloads.iter().for_each(|payload| encode(payload, &mut bytes));
         assert!(Records::new(&bytes).are_exactly(300));
         assert!(Records::new(&bytes).eq(payloads.iter().map(Vec::as_slice)));
     }
 
     #[test]
     fn bytes_that_are_no_records_end_the_walk_without_a_panic() {
-        for bytes in [
-            &[1, 0, 0, 0, 0][..],
-            &[0, 0, 0, 0, 1],
-            &[255; 9],
-            &[0, 0, 0],
-        ] {
+        for bytes in [&[1, 0, 0, 0, 0][..], &[0, 0, 0, 0, 1], &[255; 9], &[0, 0, 0]] {
             assert_eq!(Records::new(bytes).count(), 0);
             assert!(!Records::new(bytes).are_exactly(0));
         }

@@ -105,19 +105,9 @@ const VERDICTS: [Row; 6] = [
     (Some(false), None, None, Kind::Damage),
     (Some(true), None, Some(true), Kind::Damage),
     (Some(true), Some(Stands::Nothing), Some(false), Kind::Clean),
-    (
-        Some(true),
-        Some(Stands::EarlierLife),
-        Some(false),
-        Kind::Clean,
-    ),
+    (Some(true), Some(Stands::EarlierLife), Some(false), Kind::Clean),
     (Some(true), Some(Stands::Torn), Some(false), Kind::TornTail),
-    (
-        Some(true),
-        Some(Stands::OutOfOrder),
-        Some(false),
-        Kind::Damage,
-    ),
+    (Some(true), Some(Stands::OutOfOrder), Some(false), Kind::Damage),
 ];
 
 fn matches(row: &Row, last: bool, stands: Stands, later: bool) -> bool {
@@ -128,10 +118,7 @@ fn matches(row: &Row, last: bool, stands: Stands, later: bool) -> bool {
 
 /// The table covers every case exactly once; a test enumerates them. Damage is the safe answer.
 fn judge(last: bool, stands: Stands, later: bool) -> Kind {
-    VERDICTS
-        .iter()
-        .find(|row| matches(row, last, stands, later))
-        .map_or(Kind::Damage, |row| row.3)
+    VERDICTS.iter().find(|row| matches(row, last, stands, later)).map_or(Kind::Damage, |row| row.3)
 }
 
 /// What the next frame must agree with (V7).
@@ -185,11 +172,7 @@ impl Scanner {
     pub fn new(segment: SegmentHeader, file_len: u64, until: Until) -> Self {
         Scanner {
             segment,
-            len: if segment.growing {
-                file_len
-            } else {
-                file_len.min(segment.size)
-            },
+            len: if segment.growing { file_len } else { file_len.min(segment.size) },
             until,
             offset: u64::from(segment.place.block_size),
             expected: None,
@@ -304,11 +287,7 @@ impl Scanner {
             salt: header.salt,
             epoch: header.epoch,
             next_lsn: header.next_lsn,
-            chain: if header.count > 0 {
-                frame.checksum
-            } else {
-                header.chain
-            },
+            chain: if header.count > 0 { frame.checksum } else { header.chain },
             closed: header.close,
         })
     }
@@ -316,9 +295,7 @@ impl Scanner {
     fn what_stands(&self, fault: FrameFault, bytes: &[u8]) -> Stands {
         let recycled = self.segment.recycled;
         let at_start = self.expected.is_none();
-        let ours = self
-            .expected
-            .is_some_and(|expected| carries_salt(bytes, expected.salt));
+        let ours = self.expected.is_some_and(|expected| carries_salt(bytes, expected.salt));
         match fault {
             _ if bytes.is_empty() || self.offset >= self.len => Stands::Nothing,
             FrameFault::EarlierLife { .. } if recycled => Stands::EarlierLife,
@@ -348,11 +325,7 @@ impl Scanner {
             fault,
             stands,
             at: next,
-            evidence_end: if torn {
-                next.min(self.len)
-            } else {
-                self.offset
-            },
+            evidence_end: if torn { next.min(self.len) } else { self.offset },
             known_empty: header.is_some_and(|header| header.count == 0),
         };
         self.go_on_hunting(hunt)
@@ -376,19 +349,14 @@ impl Scanner {
                 hunt.evidence_end = offset + block.len() as u64;
             }
         }
-        hunt.at = if bytes.is_empty() {
-            self.len
-        } else {
-            hunt.at + bytes.len() as u64
-        };
+        hunt.at = if bytes.is_empty() { self.len } else { hunt.at + bytes.len() as u64 };
         self.go_on_hunting(hunt)
     }
 
     /// Whether it carries the salt of this life of the segment, which only the start frame tells.
     /// Without one, any frame of this sequence number is taken for ours: damage is the safe answer.
     fn is_of_this_life(&self, header: &FrameHeader) -> bool {
-        self.expected
-            .is_none_or(|expected| expected.salt == header.salt)
+        self.expected.is_none_or(|expected| expected.salt == header.salt)
     }
 
     fn go_on_hunting<'a>(&mut self, hunt: Hunt) -> Seen<'a> {
@@ -402,10 +370,7 @@ impl Scanner {
     fn judge<'a>(&mut self, hunt: Hunt, proof: Option<u64>) -> Seen<'a> {
         let verdict = match judge(true, hunt.stands, proof.is_some()) {
             Kind::Clean => Verdict::Clean,
-            Kind::Damage => Verdict::Damage {
-                fault: hunt.fault,
-                proof,
-            },
+            Kind::Damage => Verdict::Damage { fault: hunt.fault, proof },
             Kind::TornTail => Verdict::TornTail(TornTail {
                 reason: hunt.fault,
                 bytes: hunt.evidence_end - self.offset,
@@ -421,14 +386,8 @@ impl Scanner {
     }
 
     fn ending(&self, verdict: Verdict) -> Ending {
-        let next_lsn = self
-            .expected
-            .map_or(Lsn::NONE, |expected| expected.next_lsn);
-        Ending {
-            offset: self.offset,
-            next_lsn,
-            verdict,
-        }
+        let next_lsn = self.expected.map_or(Lsn::NONE, |expected| expected.next_lsn);
+        Ending { offset: self.offset, next_lsn, verdict }
     }
 }
 
@@ -448,30 +407,20 @@ mod tests {
     use super::super::frame::{FrameBuffer, Start};
     use super::*;
 
-    const SEGMENT: SegmentHeader = SegmentHeader {
-        place: PLACE,
-        size: 16 * 512,
-        recycled: false,
-        growing: false,
-    };
+    const SEGMENT: SegmentHeader =
+        SegmentHeader { place: PLACE, size: 16 * 512, recycled: false, growing: false };
 
     /// A segment with a start frame and two frames of two records: LSN 1 to 4, at 512, 1024 and 1536.
     fn sample() -> Vec<u8> {
         let mut bytes = SEGMENT.encode();
         let mut chain = 0;
         for (first, records) in [(1u64, 0u64), (1, 2), (3, 2)] {
-            let start = (bytes.len() == 512).then_some(Start {
-                cut: Lsn::NONE,
-                in_flight_limit: 8,
-            });
+            let start =
+                (bytes.len() == 512).then_some(Start { cut: Lsn::NONE, in_flight_limit: 8 });
             let mut buffer = FrameBuffer::default();
             buffer.begin();
             (0..records).for_each(|at| buffer.push(&[(first + at) as u8; 20]));
-            let head = super::FrameHeader {
-                start,
-                chain,
-                ..header(first, first + records)
-            };
+            let head = super::FrameHeader { start, chain, ..header(first, first + records) };
             let frame = buffer.finish(head, &PLACE, bytes.len() as u64);
             if records > 0 {
                 chain = frame.checksum;
@@ -499,16 +448,9 @@ mod tests {
     #[test]
     fn exactly_one_line_of_the_table_fits_each_case() {
         for case in 0..16 {
-            let stands = [
-                Stands::Nothing,
-                Stands::EarlierLife,
-                Stands::Torn,
-                Stands::OutOfOrder,
-            ];
+            let stands = [Stands::Nothing, Stands::EarlierLife, Stands::Torn, Stands::OutOfOrder];
             let (last, later) = (case & 1 == 1, case & 2 == 2);
-            let rows = VERDICTS
-                .iter()
-                .filter(|row| matches(row, last, stands[case / 4], later));
+            let rows = VERDICTS.iter().filter(|row| matches(row, last, stands[case / 4], later));
             assert_eq!(rows.count(), 1, "case {case}");
         }
     }
@@ -517,14 +459,7 @@ mod tests {
     fn a_whole_segment_is_clean_and_gives_every_record_once() {
         let (lsns, ending) = scan(SEGMENT, &sample(), Until::Tail);
         assert_eq!(lsns, [1, 2, 3, 4]);
-        assert_eq!(
-            ending,
-            Ending {
-                offset: 2048,
-                next_lsn: Lsn::new(5),
-                verdict: Verdict::Clean
-            }
-        );
+        assert_eq!(ending, Ending { offset: 2048, next_lsn: Lsn::new(5), verdict: Verdict::Clean });
     }
 
     #[test]
@@ -543,10 +478,7 @@ mod tests {
             match ending.verdict {
                 Verdict::TornTail(torn) => {
                     assert_eq!((frame, lsns.len()), (1536, 2), "byte {at}");
-                    assert!(
-                        torn.possibly_acknowledged && torn.bytes == 512,
-                        "byte {at}: {torn:?}"
-                    );
+                    assert!(torn.possibly_acknowledged && torn.bytes == 512, "byte {at}: {torn:?}");
                 }
                 Verdict::Damage { proof, .. } => {
                     assert!(frame < 1536 && proof.is_some(), "byte {at}");
@@ -561,30 +493,14 @@ mod tests {
         let mut bytes = sample();
         bytes[1024..1536].fill(0);
         let (_, ending) = scan(SEGMENT, &bytes, Until::Tail);
-        assert!(
-            matches!(
-                ending.verdict,
-                Verdict::Damage {
-                    proof: Some(1536),
-                    ..
-                }
-            ),
-            "{ending:?}"
-        );
+        assert!(matches!(ending.verdict, Verdict::Damage { proof: Some(1536), .. }), "{ending:?}");
     }
 
     #[test]
     fn p13_frames_of_an_earlier_life_are_never_given_out_and_are_no_damage() {
         let stale = sample();
-        let place = super::super::Place {
-            sequence: 6,
-            ..PLACE
-        };
-        let recycled = SegmentHeader {
-            place,
-            recycled: true,
-            ..SEGMENT
-        };
+        let place = super::super::Place { sequence: 6, ..PLACE };
+        let recycled = SegmentHeader { place, recycled: true, ..SEGMENT };
         let mut bytes = recycled.encode();
         bytes.resize(1024, 0);
         bytes.extend_from_slice(&stale[1024..]);
@@ -600,10 +516,7 @@ mod tests {
         buffer.begin();
         buffer.push(b"never promised");
         let head = super::FrameHeader {
-            start: Some(Start {
-                cut: Lsn::new(5),
-                in_flight_limit: 8,
-            }),
+            start: Some(Start { cut: Lsn::new(5), in_flight_limit: 8 }),
             ..header(6, 7)
         };
         let frame = buffer.finish(head, &PLACE, 512);
@@ -625,10 +538,7 @@ mod tests {
         let mut buffer = FrameBuffer::default();
         buffer.begin();
         buffer.push(b"what the bytes of a record may look like");
-        let head = super::FrameHeader {
-            salt: 78,
-            ..header(5, 6)
-        };
+        let head = super::FrameHeader { salt: 78, ..header(5, 6) };
         let mut bytes = whole.clone();
         bytes[1536 + 110] ^= 1;
         bytes[2560..3072].copy_from_slice(buffer.finish(head, &PLACE, 2560).bytes);
@@ -666,13 +576,7 @@ mod tests {
         let (_, ending) = scan(SEGMENT, &bytes, Until::LiveEnd(Lsn::new(4)));
         assert!(matches!(ending.verdict, Verdict::Damage { .. }));
         let (_, ending) = scan(SEGMENT, &sample(), Until::LiveEnd(Lsn::new(3)));
-        assert!(matches!(
-            ending.verdict,
-            Verdict::Damage {
-                fault: FrameFault::Order { .. },
-                ..
-            }
-        ));
+        assert!(matches!(ending.verdict, Verdict::Damage { fault: FrameFault::Order { .. }, .. }));
     }
 
     #[test]

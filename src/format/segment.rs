@@ -94,11 +94,7 @@ impl SegmentHeader {
         }
         let sequence = read_le!(bytes, SEQUENCE_AT, u64);
         Ok(SegmentHeader {
-            place: Place {
-                log_id: LogId(log_id),
-                sequence,
-                block_size,
-            },
+            place: Place { log_id: LogId(log_id), sequence, block_size },
             size,
             recycled: flags & FLAG_RECYCLED != 0,
             growing: flags & FLAG_GROWING != 0,
@@ -190,11 +186,7 @@ mod tests {
 
     fn header() -> SegmentHeader {
         SegmentHeader {
-            place: Place {
-                log_id: LogId([7; 16]),
-                sequence: 42,
-                block_size: 512,
-            },
+            place: Place { log_id: LogId([7; 16]), sequence: 42, block_size: 512 },
             size: 8192,
             recycled: true,
             growing: false,
@@ -222,20 +214,14 @@ mod tests {
     fn a_newer_version_is_told_from_damage() {
         let mut block = header().encode();
         write_le!(block, VERSION_AT, 2u32);
-        assert_eq!(
-            SegmentHeader::decode(&block),
-            Err(HeaderFault::Version { found: 2 })
-        );
+        assert_eq!(SegmentHeader::decode(&block), Err(HeaderFault::Version { found: 2 }));
     }
 
     #[test]
     fn a_header_cut_short_is_an_error_at_every_length() {
         let block = header().encode();
         for len in 0..SEGMENT_HEADER_LEN {
-            assert_eq!(
-                SegmentHeader::decode(&block[..len]),
-                Err(HeaderFault::Short { len })
-            );
+            assert_eq!(SegmentHeader::decode(&block[..len]), Err(HeaderFault::Short { len }));
         }
     }
 
@@ -250,19 +236,11 @@ mod tests {
     #[test]
     fn names_are_read_back_to_what_they_name() {
         assert_eq!(segment_name(7), "00000000000000000007.wal");
-        assert_eq!(
-            file_kind(&segment_name(u64::MAX)),
-            FileKind::Segment(u64::MAX)
-        );
+        assert_eq!(file_kind(&segment_name(u64::MAX)), FileKind::Segment(u64::MAX));
         assert_eq!(file_kind(&scratch_name(7)), FileKind::Scratch);
         assert_eq!(file_kind(&set_aside_name(7)), FileKind::SetAside);
-        for other in [
-            "7.wal",
-            "x",
-            "",
-            "99999999999999999999.wal",
-            "00000000000000000007.wal.bak",
-        ] {
+        for other in ["7.wal", "x", "", "99999999999999999999.wal", "00000000000000000007.wal.bak"]
+        {
             assert_eq!(file_kind(other), FileKind::Other, "{other}");
         }
     }

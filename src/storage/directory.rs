@@ -55,21 +55,14 @@ impl Directory {
         if medium == Medium::Memory {
             warn!(path = %path.display(), "the log lies on {name}: nothing in it survives power loss");
         }
-        Ok(Directory {
-            path: path.to_owned(),
-            handle: Arc::new(handle),
-            medium,
-        })
+        Ok(Directory { path: path.to_owned(), handle: Arc::new(handle), medium })
     }
 
     fn open_file(&self, name: &str, flags: OFlags) -> io::Result<Box<dyn StorageFile>> {
         check_name(name)?;
         let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.handle, name, flags, FILE_MODE)?;
-        Ok(Box::new(DirectoryFile {
-            file: File::from(fd),
-            _lock: Arc::clone(&self.handle),
-        }))
+        Ok(Box::new(DirectoryFile { file: File::from(fd), _lock: Arc::clone(&self.handle) }))
     }
 }
 
@@ -84,10 +77,7 @@ impl Storage for Directory {
             };
             match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => {
-                    entries.push(FileEntry {
-                        name: name.to_owned(),
-                        size: stat.st_size as u64,
-                    });
+                    entries.push(FileEntry { name: name.to_owned(), size: stat.st_size as u64 });
                 }
                 // Not a regular file, or removed since its name was read.
                 Ok(_) | Err(Errno::NOENT) => {}
@@ -271,10 +261,7 @@ mod tests {
     #[test]
     fn names_that_lead_out_of_the_directory_are_refused() {
         for name in ["", ".", "..", "a/b", "/a"] {
-            assert_eq!(
-                check_name(name).unwrap_err().kind(),
-                io::ErrorKind::InvalidInput
-            );
+            assert_eq!(check_name(name).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }
         check_name("0000000001.wal").unwrap();
     }

@@ -77,19 +77,13 @@ mod tests {
 
     #[test]
     fn an_unknown_file_system_is_named_by_its_number_and_taken_for_in_place() {
-        assert_eq!(
-            named(0xabcd),
-            ("unknown (0xabcd)".to_owned(), Medium::InPlace)
-        );
+        assert_eq!(named(0xabcd), ("unknown (0xabcd)".to_owned(), Medium::InPlace));
     }
 
     #[test]
     fn no_magic_number_is_listed_twice() {
         for (index, (magic, ..)) in KNOWN.iter().enumerate() {
-            assert!(
-                KNOWN[..index].iter().all(|(other, ..)| other != magic),
-                "{magic:#x}"
-            );
+            assert!(KNOWN[..index].iter().all(|(other, ..)| other != magic), "{magic:#x}");
         }
     }
 

@@ -51,10 +51,7 @@ pub struct Metered {
 impl Metered {
     /// Counts what is done through the new storage to `inner`.
     pub fn new(inner: Arc<dyn Storage>) -> Metered {
-        Metered {
-            inner,
-            counts: Arc::default(),
-        }
+        Metered { inner, counts: Arc::default() }
     }
 
     /// The counts, which go on counting after this call.
@@ -63,10 +60,7 @@ impl Metered {
     }
 
     fn wrap(&self, file: Box<dyn StorageFile>) -> Box<dyn StorageFile> {
-        Box::new(MeteredFile {
-            inner: file,
-            counts: self.counts(),
-        })
+        Box::new(MeteredFile { inner: file, counts: self.counts() })
     }
 }
 

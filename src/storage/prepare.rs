@@ -55,12 +55,7 @@ impl PrepareFault {
 
     fn at(op: &'static str, file: &str) -> impl FnOnce(io::Error) -> PrepareFault {
         let file = file.to_owned();
-        move |source| PrepareFault {
-            op,
-            file,
-            name_taken: false,
-            source: Arc::new(source),
-        }
+        move |source| PrepareFault { op, file, name_taken: false, source: Arc::new(source) }
     }
 }
 
@@ -102,9 +97,7 @@ fn fill(storage: &dyn Storage, job: &PrepareJob) -> Result<Box<dyn StorageFile>,
 
 fn create(storage: &dyn Storage, job: &PrepareJob) -> Result<Box<dyn StorageFile>, PrepareFault> {
     let temp = &job.temp_name;
-    let file = storage
-        .create(temp)
-        .map_err(PrepareFault::at("create", temp))?;
+    let file = storage.create(temp).map_err(PrepareFault::at("create", temp))?;
     if job.zero_fill {
         fill_with_zeros(&*file, job.size).map_err(PrepareFault::at("zero-fill", temp))?;
     }
@@ -131,13 +124,9 @@ fn take_over(
     old_name: &str,
 ) -> Result<Box<dyn StorageFile>, PrepareFault> {
     let temp = &job.temp_name;
-    storage
-        .rename(old_name, temp)
-        .map_err(PrepareFault::at("rename", old_name))?;
+    storage.rename(old_name, temp).map_err(PrepareFault::at("rename", old_name))?;
     // Before a byte changes: power loss must not bring the old name back over the new content.
-    storage
-        .sync_dir()
-        .map_err(PrepareFault::at("sync the directory of", temp))?;
+    storage.sync_dir().map_err(PrepareFault::at("sync the directory of", temp))?;
     let file = storage.open(temp).map_err(PrepareFault::at("open", temp))?;
     let size = file.size().map_err(PrepareFault::at("measure", temp))?;
     if size != job.size {
@@ -177,9 +166,7 @@ fn publish(storage: &dyn Storage, job: &PrepareJob) -> Result<(), PrepareFault> 
 
 /// Whether a file bears the name, or might: if the storage does not say, the answer is yes.
 fn is_taken(storage: &dyn Storage, name: &str) -> bool {
-    storage
-        .list()
-        .map_or(true, |files| files.iter().any(|file| file.name == name))
+    storage.list().map_or(true, |files| files.iter().any(|file| file.name == name))
 }
 
 /// Removes what a failed attempt may have left. It is best effort: the fault at hand is the one to

@@ -20,10 +20,7 @@ fn job() -> PrepareJob {
 }
 
 fn recycling() -> PrepareJob {
-    PrepareJob {
-        recycle: Some("1.wal".to_owned()),
-        ..job()
-    }
+    PrepareJob { recycle: Some("1.wal".to_owned()), ..job() }
 }
 
 /// A storage in which `rule` holds, over a disk with an old segment on it.
@@ -105,10 +102,7 @@ fn zeros_are_written_in_pieces_up_to_the_exact_size() {
 #[test]
 fn without_zeros_the_file_ends_after_its_header() {
     let disk = SimDisk::new();
-    let job = PrepareJob {
-        zero_fill: false,
-        ..job()
-    };
+    let job = PrepareJob { zero_fill: false, ..job() };
     prepare(&*disk.mount().unwrap(), &job).unwrap();
     assert_eq!(disk.read_file("2.wal").unwrap(), b"header");
 }
@@ -143,61 +137,16 @@ fn quota_is_space_too() {
 fn wherever_an_attempt_fails_nothing_of_it_stays_and_the_fault_names_the_place() {
     let eio = FaultEffect::Fail(errno::EIO);
     let cases = [
-        (
-            FaultRule::on(FaultOp::Create, eio),
-            job(),
-            "create",
-            "2.tmp",
-        ),
-        (
-            FaultRule::on(FaultOp::Write, eio),
-            job(),
-            "zero-fill",
-            "2.tmp",
-        ),
-        (
-            FaultRule::on(FaultOp::Write, eio).after(1),
-            job(),
-            "write",
-            "2.tmp",
-        ),
+        (FaultRule::on(FaultOp::Create, eio), job(), "create", "2.tmp"),
+        (FaultRule::on(FaultOp::Write, eio), job(), "zero-fill", "2.tmp"),
+        (FaultRule::on(FaultOp::Write, eio).after(1), job(), "write", "2.tmp"),
         (FaultRule::on(FaultOp::Sync, eio), job(), "sync", "2.tmp"),
-        (
-            FaultRule::on(FaultOp::Rename, eio),
-            job(),
-            "rename to",
-            "2.wal",
-        ),
-        (
-            FaultRule::on(FaultOp::SyncDir, eio),
-            job(),
-            "sync the directory of",
-            "2.wal",
-        ),
-        (
-            FaultRule::on(FaultOp::Rename, eio),
-            recycling(),
-            "rename",
-            "1.wal",
-        ),
-        (
-            FaultRule::on(FaultOp::SyncDir, eio),
-            recycling(),
-            "sync the directory of",
-            "2.tmp",
-        ),
-        (
-            FaultRule::on(FaultOp::Open, eio),
-            recycling(),
-            "open",
-            "2.tmp",
-        ),
-        (
-            FaultRule::on(FaultOp::Write, eio),
-            recycling(),
-            "write",
-            "2.tmp",
-        ),
+        (FaultRule::on(FaultOp::Rename, eio), job(), "rename to", "2.wal"),
+        (FaultRule::on(FaultOp::SyncDir, eio), job(), "sync the directory of", "2.wal"),
+        (FaultRule::on(FaultOp::Rename, eio), recycling(), "rename", "1.wal"),
+        (FaultRule::on(FaultOp::SyncDir, eio), recycling(), "sync the directory of", "2.tmp"),
+        (FaultRule::on(FaultOp::Open, eio), recycling(), "open", "2.tmp"),
+        (FaultRule::on(FaultOp::Write, eio), recycling(), "write", "2.tmp"),
     ];
     for (rule, job, op, file) in cases {
         let disk = SimDisk::new();
@@ -207,10 +156,7 @@ fn wherever_an_attempt_fails_nothing_of_it_stays_and_the_fault_names_the_place()
         let fault = prepare(&faulty(&disk, rule), &job).unwrap_err();
         assert_eq!((fault.op, fault.file.as_str()), (op, file));
         assert!(disk.names().is_empty(), "{op}: {:?}", disk.names());
-        assert_eq!(
-            fault.name_taken,
-            (op, file) == ("sync the directory of", "2.wal")
-        );
+        assert_eq!(fault.name_taken, (op, file) == ("sync the directory of", "2.wal"));
     }
 }
 

@@ -88,10 +88,7 @@ pub struct PrepareStatus(Arc<Mutex<Option<PrepareFault>>>);
 impl PrepareStatus {
     /// Why the latest attempt failed; `None` if it succeeded.
     pub fn fault(&self) -> Option<PrepareFault> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the latest attempt failed because no space (`ENOSPC`) or no quota (`EDQUOT`) is left.
@@ -185,12 +182,7 @@ impl PreparerCore {
                 self.succeeded();
                 let sequence = self.next_sequence;
                 self.next_sequence += 1;
-                Attempt::Ready(PreparedSegment {
-                    sequence,
-                    name: job.name,
-                    size,
-                    file,
-                })
+                Attempt::Ready(PreparedSegment { sequence, name: job.name, size, file })
             }
             Err(fault) => {
                 // Two files must never have borne one sequence number.
@@ -201,11 +193,7 @@ impl PreparerCore {
     }
 
     fn next_job(&mut self, size: u64) -> PrepareJob {
-        let recycle = if size == self.config.segment_size {
-            self.spares.pop_front()
-        } else {
-            None
-        };
+        let recycle = if size == self.config.segment_size { self.spares.pop_front() } else { None };
         let plan = (self.plan)(self.next_sequence, size, recycle.is_some());
         PrepareJob {
             name: plan.name,
@@ -302,12 +290,7 @@ impl Preparer {
         let thread = thread::Builder::new()
             .name("wal-prepare".to_owned())
             .spawn(move || run(core, &requested, &prepared))?;
-        Ok(Preparer {
-            requests,
-            pool,
-            status,
-            thread,
-        })
+        Ok(Preparer { requests, pool, status, thread })
     }
 
     /// Where to send requests. The thread lives on while a clone of the sender does.

@@ -11,12 +11,7 @@ const SIZE: u64 = 8 * 1024;
 const SOON: Duration = Duration::from_secs(20);
 
 fn config() -> PreparerConfig {
-    PreparerConfig {
-        first_sequence: 5,
-        segment_size: SIZE,
-        block_size: 512,
-        max_spares: 1,
-    }
+    PreparerConfig { first_sequence: 5, segment_size: SIZE, block_size: 512, max_spares: 1 }
 }
 
 fn planner() -> SegmentPlanner {
@@ -36,9 +31,7 @@ fn segment() -> PrepareRequest {
 }
 
 fn recycle(name: &str) -> PrepareRequest {
-    PrepareRequest::Recycle {
-        name: name.to_owned(),
-    }
+    PrepareRequest::Recycle { name: name.to_owned() }
 }
 
 fn put_segment(disk: &SimDisk, name: &str) {
@@ -89,12 +82,7 @@ fn an_old_segment_becomes_the_next_one() {
     ask(&mut core, segment());
     ready(&mut core);
     assert_eq!(disk.names(), ["5.wal"]);
-    assert!(
-        recorder
-            .log()
-            .lines()
-            .contains(&"rename 1.wal to 5.tmp".to_owned())
-    );
+    assert!(recorder.log().lines().contains(&"rename 1.wal to 5.tmp".to_owned()));
 }
 
 #[test]
@@ -121,10 +109,7 @@ fn what_is_not_full_size_or_one_spare_too_many_is_removed_durably() {
     for name in ["1.wal", "2.wal", "3.wal", "never was.wal"] {
         ask(&mut core, recycle(name));
     }
-    assert_eq!(
-        disk.crash(crate::testkit::Persist::Dropped).names(),
-        ["1.wal"]
-    );
+    assert_eq!(disk.crash(crate::testkit::Persist::Dropped).names(), ["1.wal"]);
 }
 
 #[test]
@@ -153,19 +138,11 @@ fn a_full_disk_is_published_retried_ever_less_often_and_over_when_space_returns(
     assert!(disk.names().is_empty());
 
     disk.set_capacity(SIZE);
-    assert_eq!(
-        ready(&mut core).sequence,
-        5,
-        "no name was taken by the failures"
-    );
+    assert_eq!(ready(&mut core).sequence, 5, "no name was taken by the failures");
     assert!(status.fault().is_none());
     disk.set_capacity(0);
     ask(&mut core, segment());
-    assert_eq!(
-        failed(&mut core).as_millis(),
-        100,
-        "a success starts the delays anew"
-    );
+    assert_eq!(failed(&mut core).as_millis(), 100, "a success starts the delays anew");
 }
 
 #[test]
@@ -198,7 +175,7 @@ fn the_thread_is_named_and_hands_over_what_was_asked_for() {
     let disk = SimDisk::new();
     let named = |sequence, size, _| {
         assert_eq!(thread::current().name(), Some("wal-prepare"));
-        planner()(sequence, size)
+        planner()(sequence, size, false)
     };
     let preparer = Preparer::spawn(disk.mount().unwrap(), config(), Box::new(named)).unwrap();
     for _ in 0..3 {

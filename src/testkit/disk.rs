@@ -66,10 +66,7 @@ impl SimDisk {
     }
 
     fn from_state(state: State) -> SimDisk {
-        SimDisk(Arc::new(Shared {
-            state: Mutex::new(state),
-            mounted: AtomicBool::new(false),
-        }))
+        SimDisk(Arc::new(Shared { state: Mutex::new(state), mounted: AtomicBool::new(false) }))
     }
 
     /// The disk as a storage, which has one owner at a time (promise P20).
@@ -88,10 +85,7 @@ impl SimDisk {
     /// Another disk, as this one would be found if the power failed now. This one goes on.
     pub fn crash(&self, persist: Persist) -> SimDisk {
         let state = self.state();
-        SimDisk::from_state(State {
-            image: state.image.after_power_loss(persist),
-            ..*state
-        })
+        SimDisk::from_state(State { image: state.image.after_power_loss(persist), ..*state })
     }
 
     /// Sets how many bytes the files can have together.
@@ -166,10 +160,7 @@ impl Mount {
     }
 
     fn file(&self, id: FileId) -> Box<dyn StorageFile> {
-        Box::new(SimFile {
-            lock: Arc::clone(&self.lock),
-            id,
-        })
+        Box::new(SimFile { lock: Arc::clone(&self.lock), id })
     }
 }
 

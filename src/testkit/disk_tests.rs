@@ -73,10 +73,7 @@ fn a_name_is_durable_only_after_a_directory_sync_however_often_the_file_is_synce
     file.sync().unwrap();
     assert!(disk.crash(Persist::Dropped).names().is_empty());
     assert_eq!(disk.crash(Persist::Kept).names(), ["a"]);
-    assert_eq!(
-        outcomes(&disk, "a"),
-        BTreeSet::from([None, Some(Vec::new())])
-    );
+    assert_eq!(outcomes(&disk, "a"), BTreeSet::from([None, Some(Vec::new())]));
     storage.sync_dir().unwrap();
     assert_eq!(disk.crash(Persist::Dropped).names(), ["a"]);
 }
@@ -129,11 +126,7 @@ fn what_a_failed_sync_forgot_is_read_but_no_later_sync_makes_it_durable() {
     assert_eq!(disk.read_file("a").unwrap(), b"new");
     let found = disk.crash(Persist::Dropped).read_file("a").unwrap();
     assert_eq!(found, b"old");
-    assert_eq!(
-        outcomes(&disk, "a").len(),
-        2,
-        "the device may have it or not"
-    );
+    assert_eq!(outcomes(&disk, "a").len(), 2, "the device may have it or not");
 
     write_all_at(&*file, b"new", 0).unwrap();
     file.sync().unwrap();
@@ -160,11 +153,7 @@ fn a_full_disk_writes_what_fits_and_then_refuses() {
     assert_eq!(file.write_at(b"abcdef", 0).unwrap(), 4);
     let refused = file.write_at(b"x", 4).unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
-    assert_eq!(
-        file.write_at(b"xyz", 1).unwrap(),
-        3,
-        "overwriting needs none"
-    );
+    assert_eq!(file.write_at(b"xyz", 1).unwrap(), 3, "overwriting needs none");
     assert_eq!(storage.free_bytes().unwrap(), 0);
     storage.remove("a").unwrap();
     assert_eq!(storage.free_bytes().unwrap(), 4);
@@ -198,20 +187,8 @@ fn names_follow_the_storage_contract() {
     storage.create("a").unwrap();
     storage.create("b").unwrap();
     let kind = |error: io::Error| error.kind();
-    assert_eq!(
-        kind(storage.create("a").unwrap_err()),
-        io::ErrorKind::AlreadyExists
-    );
-    assert_eq!(
-        kind(storage.rename("a", "b").unwrap_err()),
-        io::ErrorKind::AlreadyExists
-    );
-    assert_eq!(
-        kind(storage.open("c").unwrap_err()),
-        io::ErrorKind::NotFound
-    );
-    assert_eq!(
-        kind(storage.remove("c").unwrap_err()),
-        io::ErrorKind::NotFound
-    );
+    assert_eq!(kind(storage.create("a").unwrap_err()), io::ErrorKind::AlreadyExists);
+    assert_eq!(kind(storage.rename("a", "b").unwrap_err()), io::ErrorKind::AlreadyExists);
+    assert_eq!(kind(storage.open("c").unwrap_err()), io::ErrorKind::NotFound);
+    assert_eq!(kind(storage.remove("c").unwrap_err()), io::ErrorKind::NotFound);
 }

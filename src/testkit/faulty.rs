@@ -75,13 +75,7 @@ pub struct FaultRule {
 
 impl fmt::Debug for FaultRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let FaultRule {
-            op,
-            effect,
-            skip,
-            times,
-            ..
-        } = self;
+        let FaultRule { op, effect, skip, times, .. } = self;
         write!(f, "{effect:?} on {op:?}, {times} times after {skip}")
     }
 }
@@ -89,13 +83,7 @@ impl fmt::Debug for FaultRule {
 impl FaultRule {
     /// Every operation of this kind, from now on and always.
     pub fn on(op: FaultOp, effect: FaultEffect) -> FaultRule {
-        FaultRule {
-            op,
-            effect,
-            is_file: Box::new(|_| true),
-            skip: 0,
-            times: u64::MAX,
-        }
+        FaultRule { op, effect, is_file: Box::new(|_| true), skip: 0, times: u64::MAX }
     }
 
     /// Only files whose current name is accepted. A directory sync and a removed file have the name `""`.
@@ -180,10 +168,7 @@ impl FaultPlan {
     /// Waits until an operation is stuck; `false` if none is within the time.
     pub fn wait_until_stuck(&self, at_most: Duration) -> bool {
         let wait = |state: &mut PlanState| state.stuck == 0;
-        let waited = self
-            .0
-            .changed
-            .wait_timeout_while(self.state(), at_most, wait);
+        let waited = self.0.changed.wait_timeout_while(self.state(), at_most, wait);
         waited.unwrap_or_else(PoisonError::into_inner).0.stuck > 0
     }
 
@@ -206,10 +191,7 @@ impl FaultPlan {
         state.stuck += 1;
         self.0.changed.notify_all();
         let before = state.releases;
-        let waited = self
-            .0
-            .changed
-            .wait_while(state, |state| state.releases == before);
+        let waited = self.0.changed.wait_while(state, |state| state.releases == before);
         waited.unwrap_or_else(PoisonError::into_inner).stuck -= 1;
     }
 
@@ -274,10 +256,7 @@ impl FaultyStorage {
 
     fn build(inner: Arc<dyn Storage>, plan: FaultPlan, disk: Option<SimDisk>) -> FaultyStorage {
         let names = Mutex::default();
-        FaultyStorage {
-            inner,
-            shared: Arc::new(FaultyShared { plan, names, disk }),
-        }
+        FaultyStorage { inner, shared: Arc::new(FaultyShared { plan, names, disk }) }
     }
 
     fn perform<T>(
@@ -290,11 +269,7 @@ impl FaultyStorage {
     }
 
     fn file(&self, inner: Box<dyn StorageFile>, id: u64) -> Box<dyn StorageFile> {
-        Box::new(FaultyFile {
-            inner,
-            id,
-            shared: Arc::clone(&self.shared),
-        })
+        Box::new(FaultyFile { inner, id, shared: Arc::clone(&self.shared) })
     }
 }
 
@@ -391,9 +366,7 @@ impl StorageFile for FaultyFile {
 
     fn set_size(&self, size: u64) -> io::Result<()> {
         let plan = &self.shared.plan;
-        plan.perform(FaultOp::SetSize, &self.name(), |_| {
-            self.inner.set_size(size)
-        })
+        plan.perform(FaultOp::SetSize, &self.name(), |_| self.inner.set_size(size))
     }
 
     fn sync(&self) -> io::Result<()> {

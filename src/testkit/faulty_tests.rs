@@ -27,10 +27,7 @@ fn a_rule_lets_some_operations_pass_then_hits_some_and_is_spent() {
     let (_, plan, storage) = storage_with(FaultRule::on(FaultOp::Write, eio()).after(1).times(2));
     let file = storage.create("a").unwrap();
     let results = (0..5).map(|_| file.write_at(b"x", 0).is_ok());
-    assert_eq!(
-        results.collect::<Vec<_>>(),
-        [true, false, false, true, true]
-    );
+    assert_eq!(results.collect::<Vec<_>>(), [true, false, false, true, true]);
     assert_eq!(plan.hits(), 2);
 }
 
@@ -93,10 +90,7 @@ fn short_and_interrupted_reads_and_writes_are_no_faults() {
     write_all_at(&*file, b"abcde", 0).unwrap();
     let mut content = [0; 5];
     read_exact_at(&*file, &mut content, 0).unwrap();
-    assert_eq!(
-        (&content, disk.read_file("a").unwrap()),
-        (b"abcde", b"abcde".to_vec())
-    );
+    assert_eq!((&content, disk.read_file("a").unwrap()), (b"abcde", b"abcde".to_vec()));
     assert_eq!(plan.hits(), 3 + 1 + 5);
 }
 

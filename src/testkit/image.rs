@@ -49,11 +49,7 @@ impl FileImage {
     /// A file with this content, all of it durable.
     pub(super) fn durable(content: Vec<u8>) -> Self {
         let content = Arc::new(content);
-        FileImage {
-            current: Arc::clone(&content),
-            durable: content,
-            ..FileImage::default()
-        }
+        FileImage { current: Arc::clone(&content), durable: content, ..FileImage::default() }
     }
 
     pub(super) fn content(&self) -> &Arc<Vec<u8>> {
@@ -91,10 +87,7 @@ impl FileImage {
     }
 
     pub(super) fn begin_sync(&self) -> SyncTicket {
-        SyncTicket {
-            content: Arc::clone(&self.current),
-            sectors: self.dirty.clone(),
-        }
+        SyncTicket { content: Arc::clone(&self.current), sectors: self.dirty.clone() }
     }
 
     pub(super) fn finish_sync(&mut self, ticket: SyncTicket) {
@@ -143,11 +136,7 @@ impl FileImage {
 
     fn torn(&self, coin: &mut Coin) -> Vec<u8> {
         let mut content = Vec::clone(&self.durable);
-        let size = if coin.toss() {
-            self.current.len()
-        } else {
-            self.durable.len()
-        };
+        let size = if coin.toss() { self.current.len() } else { self.durable.len() };
         content.resize(size, 0);
         for &sector in self.dirty.keys().chain(&self.forgotten) {
             if coin.toss() {
@@ -257,9 +246,7 @@ impl DiskImage {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.names()
-            .map(|(_, file)| file.content().len() as u64)
-            .sum()
+        self.names().map(|(_, file)| file.content().len() as u64).sum()
     }
 
     /// The disk as power loss leaves it.
@@ -278,9 +265,7 @@ impl DiskImage {
         }
         let mut files = BTreeMap::new();
         for id in names.values() {
-            files
-                .entry(*id)
-                .or_insert_with(|| self.files[id].after_power_loss(persist, &mut coin));
+            files.entry(*id).or_insert_with(|| self.files[id].after_power_loss(persist, &mut coin));
         }
         DiskImage {
             files,

@@ -81,12 +81,9 @@ impl fmt::Display for Op {
             Op::Create { name, .. } => write!(f, "create {name}"),
             Op::Rename { from, to, .. } => write!(f, "rename {from} to {to}"),
             Op::Remove { name, .. } => write!(f, "remove {name}"),
-            Op::Write {
-                name,
-                offset,
-                bytes,
-                ..
-            } => write!(f, "write {name} at {offset}, {} bytes", bytes.len()),
+            Op::Write { name, offset, bytes, .. } => {
+                write!(f, "write {name} at {offset}, {} bytes", bytes.len())
+            }
             Op::SetSize { name, size, .. } => write!(f, "set size of {name} to {size}"),
             Op::Sync { name, ok, .. } => write!(f, "sync {name}{}", result(ok)),
             Op::SyncDir { ok, .. } => write!(f, "sync directory{}", result(ok)),
@@ -255,11 +252,8 @@ impl Recorder {
             let id = state.names.create(&name);
             base.push(BaseFile { id, name, content });
         }
-        let log = OpLog(Arc::new(Shared {
-            base,
-            medium: inner.medium(),
-            state: Mutex::new(state),
-        }));
+        let log =
+            OpLog(Arc::new(Shared { base, medium: inner.medium(), state: Mutex::new(state) }));
         Ok(Recorder { inner, log })
     }
 
@@ -269,11 +263,7 @@ impl Recorder {
     }
 
     fn file(&self, inner: Box<dyn StorageFile>, id: u64) -> Box<dyn StorageFile> {
-        Box::new(RecordedFile {
-            inner,
-            id,
-            log: self.log.clone(),
-        })
+        Box::new(RecordedFile { inner, id, log: self.log.clone() })
     }
 }
 
@@ -285,13 +275,8 @@ impl Storage for Recorder {
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
         // Its number is known only to us until it exists, so a failure costs a number and nothing else.
         let file = self.log.state().names.reserve();
-        let op = Op::Create {
-            file,
-            name: name.to_owned(),
-        };
-        let created = self
-            .log
-            .change(Target::Directory, op, || self.inner.create(name))?;
+        let op = Op::Create { file, name: name.to_owned() };
+        let created = self.log.change(Target::Directory, op, || self.inner.create(name))?;
         self.log.state().names.insert(name, file);
         Ok(self.file(created, file))
     }
@@ -308,19 +293,14 @@ impl Storage for Recorder {
             from: from.to_owned(),
             to: to.to_owned(),
         };
-        self.log
-            .change(Target::Directory, op, || self.inner.rename(from, to))?;
+        self.log.change(Target::Directory, op, || self.inner.rename(from, to))?;
         self.log.state().names.rename(from, to);
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let op = Op::Remove {
-            file: self.log.state().names.open(name),
-            name: name.to_owned(),
-        };
-        self.log
-            .change(Target::Directory, op, || self.inner.remove(name))?;
+        let op = Op::Remove { file: self.log.state().names.open(name), name: name.to_owned() };
+        self.log.change(Target::Directory, op, || self.inner.remove(name))?;
         self.log.state().names.remove(name);
         Ok(())
     }
@@ -365,12 +345,7 @@ impl StorageFile for RecordedFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let file = self.id;
         let name = self.log.state().name_of(file);
-        let op = Op::Write {
-            file,
-            name,
-            offset,
-            bytes: Bytes::copy_from_slice(bytes),
-        };
+        let op = Op::Write { file, name, offset, bytes: Bytes::copy_from_slice(bytes) };
         let position = self.log.state().begin(Target::File(file), op);
         let written = self.inner.write_at(bytes, offset);
         let mut state = self.log.state();
@@ -383,8 +358,7 @@ impl StorageFile for RecordedFile {
         let file = self.id;
         let name = self.log.state().name_of(file);
         let op = Op::SetSize { file, name, size };
-        self.log
-            .change(Target::File(file), op, || self.inner.set_size(size))
+        self.log.change(Target::File(file), op, || self.inner.set_size(size))
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -394,12 +368,7 @@ impl StorageFile for RecordedFile {
         let ok = synced.is_ok();
         let mut state = self.log.state();
         let name = state.name_of(file);
-        state.ops.push(Op::Sync {
-            file,
-            name,
-            covers,
-            ok,
-        });
+        state.ops.push(Op::Sync { file, name, covers, ok });
         synced
     }
 }

@@ -20,15 +20,7 @@ fn a_cut_behind_a_sync_holds_what_was_written_and_one_before_it_may_not() {
     write_all_at(&*file, b"x", 0).unwrap();
     file.sync().unwrap();
     let log = recorder.log();
-    assert_eq!(
-        log.lines(),
-        [
-            "create a",
-            "sync directory",
-            "write a at 0, 1 bytes",
-            "sync a"
-        ]
-    );
+    assert_eq!(log.lines(), ["create a", "sync directory", "write a at 0, 1 bytes", "sync a"]);
     let content = |prefix, persist| log.image(prefix, persist).read_file("a");
     assert_eq!(content(1, Persist::Dropped), None);
     assert_eq!(content(3, Persist::Dropped).unwrap(), b"");
@@ -143,10 +135,7 @@ fn marks_stand_where_they_were_set() {
     log.mark("acknowledged", 1);
     recorder.sync_dir().unwrap();
     log.mark("acknowledged", 2);
-    let mark = |value| Mark {
-        kind: "acknowledged",
-        value,
-    };
+    let mark = |value| Mark { kind: "acknowledged", value };
     assert_eq!(log.marks_before(1), []);
     assert_eq!(log.marks_before(3), [mark(1)]);
     let mut cuts = log.cuts();

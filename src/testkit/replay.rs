@@ -128,12 +128,7 @@ impl Cuts {
                 self.on_file(file, |image, id| image.rename(id, &from, &to));
             }
             Op::Remove { file, name } => self.on_file(file, |image, id| image.remove(id, &name)),
-            Op::Write {
-                file,
-                offset,
-                bytes,
-                ..
-            } => self.on_file(file, |image, id| {
+            Op::Write { file, offset, bytes, .. } => self.on_file(file, |image, id| {
                 image.file(id).write(&bytes, in_memory(offset));
             }),
             Op::SetSize { file, size, .. } => {

@@ -19,11 +19,7 @@ pub(crate) const IN_FLIGHT: u64 = 16;
 /// The header of a segment of a few KiB.
 pub(crate) fn segment_header(log_id: LogId, sequence: u64, blocks: usize) -> SegmentHeader {
     SegmentHeader {
-        place: Place {
-            log_id,
-            sequence,
-            block_size: BLOCK as u32,
-        },
+        place: Place { log_id, sequence, block_size: BLOCK as u32 },
         size: (blocks * BLOCK) as u64,
         recycled: false,
         growing: false,
@@ -52,10 +48,7 @@ impl Writer {
     /// A segment whose start frame is the next to be written, with this cut and this first LSN.
     pub(crate) fn new(header: SegmentHeader, epoch: u64, cut: u64, first: u64, chain: u32) -> Self {
         let salt = (header.place.sequence << 32 | epoch).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let start = Start {
-            cut: Lsn::new(cut),
-            in_flight_limit: IN_FLIGHT,
-        };
+        let start = Start { cut: Lsn::new(cut), in_flight_limit: IN_FLIGHT };
         Writer {
             header,
             bytes: header.encode(),
@@ -90,10 +83,7 @@ impl Writer {
 
     /// Makes the next frame a start frame, though there is one already.
     pub(crate) fn start_again(&mut self) {
-        self.start = Some(Start {
-            cut: Lsn::new(self.next - 1),
-            in_flight_limit: IN_FLIGHT,
-        });
+        self.start = Some(Start { cut: Lsn::new(self.next - 1), in_flight_limit: IN_FLIGHT });
     }
 
     /// Writes the close frame.
@@ -124,10 +114,8 @@ impl Writer {
         records.iter().for_each(|record| buffer.push(record));
         let frame = buffer.finish(header, &self.header.place, at as u64);
         self.bytes.extend_from_slice(frame.bytes);
-        self.frames
-            .push(at..at + 104 + frame.header.payload_len as usize + 4);
-        self.records
-            .extend((self.next..).zip(records.iter().map(|record| record.to_vec())));
+        self.frames.push(at..at + 104 + frame.header.payload_len as usize + 4);
+        self.records.extend((self.next..).zip(records.iter().map(|record| record.to_vec())));
         if !records.is_empty() {
             self.chain = frame.checksum;
             self.watermark = after - 1;
@@ -139,10 +127,7 @@ impl Writer {
     /// The file in its full size: behind what was written come the bytes of an earlier life, or zeros.
     pub(crate) fn file(&self, earlier: &[u8]) -> Vec<u8> {
         let size = self.header.size as usize;
-        assert!(
-            self.bytes.len() <= size,
-            "the segment is too small for its frames"
-        );
+        assert!(self.bytes.len() <= size, "the segment is too small for its frames");
         let mut file = self.bytes.clone();
         if let Some(rest) = earlier.get(file.len()..size.min(earlier.len())) {
             file.extend_from_slice(rest);
@@ -171,10 +156,7 @@ pub(crate) struct Scan {
 impl Scan {
     /// The records of all frames.
     pub(crate) fn records(&self) -> Vec<(u64, Vec<u8>)> {
-        self.frames
-            .iter()
-            .flat_map(|frame| frame.records.iter().cloned())
-            .collect()
+        self.frames.iter().flat_map(|frame| frame.records.iter().cloned()).collect()
     }
 }
 
