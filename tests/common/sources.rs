@@ -6,19 +6,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The root of the repository.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A text file of the repository, by its path from the root.
-pub fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     let full = root().join(path);
     fs::read_to_string(&full).unwrap_or_else(|error| panic!("{}: {error}", full.display()))
 }
 
 /// All files below a folder that end like this, as paths from the root, in order. A folder that is not
 /// there has none.
-pub fn files(folder: &str, ending: &str) -> Vec<String> {
+pub(crate) fn files(folder: &str, ending: &str) -> Vec<String> {
     let mut found = Vec::new();
     collect(&root().join(folder), ending, &mut found);
     found.sort();
@@ -42,7 +42,7 @@ fn collect(folder: &Path, ending: &str, found: &mut Vec<String>) {
 
 /// The file without its comments, and without its inline tests: what architecture rules are about.
 /// Lines keep their numbers.
-pub fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let is_test_module = |at: &usize| {
         let next = text[*at..].lines().nth(1).unwrap_or_default();
         next.contains("mod ") && next.contains('{')
@@ -55,4 +55,42 @@ pub fn code(text: &str) -> String {
         _ => line,
     });
     uncommented.collect::<Vec<_>>().join("\n")
+}
+
+/// The names of the tests in a source file, in order.
+pub(crate) fn tests_in(text: &str) -> Vec<String> {
+    let (mut found, mut marked) = (Vec::new(), false);
+    for line in text.lines().map(str::trim) {
+        if line.starts_with("#[") && (line.contains("test]") || line.contains("test(")) {
+            marked = !line.contains("cfg(");
+        } else if marked && line.contains("fn ") && !line.starts_with("//") {
+            let name = line.split("fn ").nth(1).unwrap_or_default();
+            let is_name = |c: &char| c.is_alphanumeric() || *c == '_';
+            found.push(name.chars().take_while(is_name).collect());
+            marked = false;
+        }
+    }
+    found
+}
+
+/// The comment that a file opens with, on one line.
+pub(crate) fn head(text: &str) -> String {
+    let lines = text.lines().take_while(|line| line.starts_with("//!"));
+    lines.map(|line| line.trim_start_matches("//!").trim()).collect::<Vec<_>>().join(" ")
+}
+
+/// The rows of the first table of a page, without its header: cells, trimmed.
+pub(crate) fn table(page: &str) -> Vec<Vec<String>> {
+    let lines = page.lines().skip_while(|line| !line.starts_with('|'));
+    let rows = lines.take_while(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| cells(row).collect()).collect()
+}
+
+fn cells(row: &str) -> impl Iterator<Item = String> {
+    row.trim().trim_matches('|').split('|').map(|cell| cell.trim().to_owned())
+}
+
+/// What stands between backticks.
+pub(crate) fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
 }
