@@ -2,6 +2,8 @@
 //! them to the rules of `docs/architecture.md`: who may import whom, how an actor file opens, who starts
 //! actors, and what nobody does.
 
+#![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
+
 #[path = "common/sources.rs"]
 mod sources;
 
