@@ -246,7 +246,7 @@ impl Shared {
         self.has_exceptions.store(true, Ordering::Release);
     }
 
-    /// Forgets exceptions at or below `lsn`, which a checkpoint has released.
+    /// May forget exceptions at or below `lsn`, which a checkpoint has released, if there are very many.
     pub fn forget_exceptions(&self, lsn: Lsn) {
         let mut table = self.exceptions.write().unwrap_or_else(PoisonError::into_inner);
         table.forget_through(lsn);
