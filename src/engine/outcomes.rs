@@ -44,6 +44,14 @@ impl Exceptions {
         (lsn <= *last).then_some(fate)
     }
 
+    /// The ranges in LSN order, each with its fate.
+    pub fn iter(&self) -> impl Iterator<Item = (LsnRange, &Fate)> {
+        self.ranges.iter().map(|(first, (last, fate))| {
+            let range = LsnRange { first: *first, last: *last };
+            (range, fate)
+        })
+    }
+
     /// Forgets what lies wholly at or below `lsn`.
     pub fn forget_through(&mut self, lsn: Lsn) {
         self.ranges.retain(|_, (last, _)| *last > lsn);
