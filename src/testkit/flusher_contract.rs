@@ -26,7 +26,6 @@ use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
     WrapFuture,
 };
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::actors::Appender;
@@ -36,7 +35,8 @@ use crate::engine::shared::Shared;
 use crate::error::{AppendError, CheckpointError, CommitError};
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::{
-    Append, Checkpoint, Close, LogEvent, Read, Subscribe, Unsubscribe, WaitForLsn,
+    Append, Checkpoint, Close, GetStats, GetStatus, LogEvent, Read, Subscribe, Unsubscribe,
+    WaitForLsn,
 };
 use crate::wal::{Link, Wal};
 
@@ -51,11 +51,15 @@ pub trait FlusherFactory {
                          + ToEnvelope<Self::Flusher, Unsubscribe>
                          + ToEnvelope<Self::Flusher, Checkpoint>
                          + ToEnvelope<Self::Flusher, Read>
+                         + ToEnvelope<Self::Flusher, GetStats>
+                         + ToEnvelope<Self::Flusher, GetStatus>
                          + ToEnvelope<Self::Flusher, Close>,
         > + Handler<Subscribe>
         + Handler<Unsubscribe>
         + Handler<Checkpoint>
         + Handler<Read>
+        + Handler<GetStats>
+        + Handler<GetStatus>
         + Handler<Close>;
 
     /// The settings of the logs. A failed append must be answered, not written again.
@@ -170,12 +174,10 @@ impl Subject {
 async fn says_ready_first<F: FlusherFactory>(factory: &F) {
     let mut early = None;
     let subject = Subject::start_after(factory, |appender, link| {
-        let payload = Bytes::from_static(b"early");
-        let permit = match link.shared.admission.try_acquire(1, payload.len() + 5) {
-            Ok(permit) => permit,
+        let append = match Append::try_new(&link.shared.admission, "early") {
+            Ok(append) => append,
             Err(refusal) => panic!("a fresh log has room: {refusal:?}"),
         };
-        let append = Append { payload, durability: crate::Durability::GroupCommit, permit };
         early = Some(appender.send(append));
     });
     let subject = subject.await;
