@@ -78,6 +78,9 @@ impl Appender {
 
     /// Gives LSNs and answers, now or later; parks the append if the log is not there for the moment.
     fn submit(&mut self, submit: Submit) {
+        if let Some(error) = self.misfit(&submit) {
+            return self.refuse(submit, error);
+        }
         let refusal = match &self.gate {
             Gate::Open if self.shared.is_accepting() => return self.accept(submit),
             Gate::Ended(error) => error.clone(),
@@ -94,15 +97,23 @@ impl Appender {
         self.refuse(submit, refusal);
     }
 
+    /// What is wrong with the append itself, whatever the state of the log.
+    fn misfit(&self, submit: &Submit) -> Option<AppendError> {
+        let permit = &submit.permit;
+        let (entries, bytes) = (submit.payload.count(), submit.payload.encoded_len());
+        if entries == 0 {
+            return Some(AppendError::EmptyGroup);
+        }
+        let (permit_entries, permit_bytes) = (permit.entries(), permit.bytes());
+        let fits = permit.covers(&self.shared.admission, entries, bytes);
+        let misfit = AppendError::WrongPermit { permit_entries, permit_bytes, entries, bytes };
+        (!fits).then_some(misfit)
+    }
+
     fn accept(&mut self, submit: Submit) {
-        let Submit { payload, durability, permit, reply } = submit;
-        let fits = permit.entries() == payload.count() && permit.bytes() >= payload.encoded_len();
-        let assigned = if fits {
-            self.assigner.assign(payload, durability, permit)
-        } else {
-            let what = "the permit is not for this append".to_owned();
-            Err(Cause::Broken { what })
-        };
+        let Submit { payload, durability, mut permit, reply } = submit;
+        permit.shrink_to(payload.encoded_len());
+        let assigned = self.assigner.assign(payload, durability, permit);
         match (reply, assigned) {
             (Reply::Accepted(reply), Ok(range)) => drop(reply.send(Ok(range))),
             (Reply::Outcome(reply), Ok(range)) if durability == Durability::Async => {
@@ -270,9 +281,6 @@ impl Handler<AppendAll> for Appender {
     type Result = Response<Result<LsnRange, AppendError>>;
 
     fn handle(&mut self, append: AppendAll, _: &mut Self::Context) -> Self::Result {
-        if append.payloads.is_empty() {
-            return Response::reply(Err(AppendError::EmptyGroup));
-        }
         let payload = Payload::Group(append.payloads);
         submit_and_answer!(self, append, payload, Reply::Accepted, appender_gone(), |range| range)
     }

@@ -253,6 +253,21 @@ impl Shared {
         self.has_exceptions.store(!table.is_empty(), Ordering::Release);
     }
 
+    /// LSNs that are certainly not in the log, and those of which nobody knows, as far as no checkpoint
+    /// has released them.
+    pub fn exceptions(&self) -> (Vec<LsnRange>, Vec<LsnRange>) {
+        let table = self.exceptions.read().unwrap_or_else(PoisonError::into_inner);
+        let (mut failed, mut unknown) = (Vec::new(), Vec::new());
+        for (range, fate) in table.iter() {
+            match fate {
+                Fate::NotDurable(_) => failed.push(range),
+                Fate::Unknown(_) => unknown.push(range),
+                Fate::Durable => {}
+            }
+        }
+        (failed, unknown)
+    }
+
     /// What became of `lsn`, or `None` while it is open.
     pub fn fate(&self, lsn: Lsn) -> Option<Fate> {
         // The watermark first: an exception below it was noted before it was published.
