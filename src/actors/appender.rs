@@ -82,13 +82,16 @@ impl Appender {
             return self.refuse(submit, error);
         }
         let refusal = match &self.gate {
-            Gate::Open if self.shared.is_accepting() => return self.accept(submit),
+            Gate::Open if self.shared.is_accepting() && self.parked.is_empty() => {
+                return self.accept(submit);
+            }
             Gate::Ended(error) => error.clone(),
             Gate::Shut(Cause::NoSpace(fault)) => AppendError::NoSpace(fault.clone()),
             Gate::Shut(cause) if self.overload == OverloadPolicy::Refuse => {
                 AppendError::Unavailable { cause: cause.clone() }
             }
-            // `Open` but not accepting: a fault has happened, and the event is on its way.
+            // `Open` but not accepting: a fault has happened, and the event is on its way. What comes
+            // after a parked append is parked too, so that a client's appends keep their order.
             Gate::Open | Gate::Shut(_) | Gate::Opening => {
                 self.parked.push_back(submit);
                 return;
@@ -184,6 +187,10 @@ impl Appender {
 
     fn reopen(&mut self, next_lsn: Lsn) {
         self.assigner.resume(next_lsn);
+        if matches!(self.gate, Gate::Ended(_)) {
+            // Closing: the epoch that begins is there to write what was accepted before.
+            return;
+        }
         self.gate = Gate::Open;
         for submit in std::mem::take(&mut self.parked) {
             self.submit(submit);
