@@ -497,8 +497,16 @@ impl Handler<Retired> for Flusher {
 impl Handler<Subscribe> for Flusher {
     type Result = actix::MessageResult<Subscribe>;
 
-    fn handle(&mut self, Subscribe(recipient): Subscribe, _: &mut Self::Context) -> Self::Result {
-        self.subscribers.add(recipient);
+    fn handle(
+        &mut self,
+        Subscribe(recipient): Subscribe,
+        context: &mut Self::Context,
+    ) -> Self::Result {
+        self.subscribers.add(recipient, &self.shared);
+        if matches!(self.phase, Phase::Closed) && !self.subscribers.any_behind() {
+            self.subscribers.clear();
+        }
+        self.retry_subscribers(context);
         // What the subscriber is told now is covered by what it will be told next.
         actix::MessageResult(self.shared.durable())
     }

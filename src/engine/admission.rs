@@ -171,6 +171,18 @@ impl Permit {
         self.bytes
     }
 
+    /// Whether it was given out by this log, and is for at least this much.
+    pub fn covers(&self, admission: &Arc<Admission>, entries: usize, bytes: usize) -> bool {
+        let same_log = Arc::ptr_eq(&self.admission, admission);
+        same_log && self.entries == entries && self.bytes >= bytes
+    }
+
+    /// Gives back what is more than this many bytes: with the outcome, only so much will be released.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        self.admission.release(0, self.bytes.saturating_sub(bytes));
+        self.bytes = self.bytes.min(bytes);
+    }
+
     /// Passes the right on to the append that is now in flight; whoever knows its outcome gives it back
     /// with [`Admission::release`], once per batch and not once per record.
     pub fn spend(mut self) {
@@ -181,7 +193,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.entries > 0 {
+        if self.entries > 0 || self.bytes > 0 {
             self.admission.release(self.entries, self.bytes);
         }
     }
@@ -204,6 +216,19 @@ mod tests {
         assert_eq!((admission.entries_in_flight(), admission.bytes_in_flight()), (2, 100));
         admission.release(2, 100);
         assert_eq!((admission.entries_in_flight(), admission.bytes_in_flight()), (0, 0));
+    }
+
+    #[test]
+    fn p16_a_permit_gives_back_all_that_it_is_for_and_nothing_to_another_log() {
+        let admission = Admission::new(2, 100);
+        drop(admission.try_acquire(0, 60).expect("room"));
+        assert_eq!(admission.bytes_in_flight(), 0, "bytes without a record");
+        let mut permit = admission.try_acquire(1, 60).expect("room");
+        assert!(permit.covers(&admission, 1, 60) && permit.covers(&admission, 1, 20));
+        assert!(!permit.covers(&admission, 2, 20) && !permit.covers(&admission, 1, 61));
+        assert!(!permit.covers(&Admission::new(2, 100), 1, 60), "it is of another log");
+        permit.shrink_to(20);
+        assert_eq!((permit.bytes(), admission.bytes_in_flight()), (20, 20));
     }
 
     #[test]

@@ -460,6 +460,10 @@ impl FlushLoop {
             // The cut is on disk: readers must follow it before the watermark passes it.
             this.shared.catalog.begin(info.clone());
             this.writer = Some(writer);
+            // And so are its exceptions: before the watermark passes them.
+            if new_epoch {
+                this.settle_doomed();
+            }
             Ok(())
         })?;
         tracing::debug!(segment = %info.name, %epoch, cut = %info.cut, "wal.rotate");
@@ -474,10 +478,14 @@ impl FlushLoop {
         Ok(())
     }
 
-    fn epoch_begun(&mut self) {
+    /// The cut that excludes them is durable: from now on they are certainly not in the log.
+    fn settle_doomed(&mut self) {
         for doomed in std::mem::take(&mut self.doomed) {
             self.not_durable(doomed.range, doomed.entries, doomed.bytes, doomed.cause);
         }
+    }
+
+    fn epoch_begun(&mut self) {
         self.mode = Mode::Running;
         self.shared.begin_epoch(self.position.epoch);
         self.events.push(LoopEvent::EpochStarted(self.position.epoch, self.expected));

@@ -246,11 +246,26 @@ impl Shared {
         self.has_exceptions.store(true, Ordering::Release);
     }
 
-    /// Forgets exceptions at or below `lsn`, which a checkpoint has released.
+    /// May forget exceptions at or below `lsn`, which a checkpoint has released, if there are very many.
     pub fn forget_exceptions(&self, lsn: Lsn) {
         let mut table = self.exceptions.write().unwrap_or_else(PoisonError::into_inner);
         table.forget_through(lsn);
         self.has_exceptions.store(!table.is_empty(), Ordering::Release);
+    }
+
+    /// LSNs that are certainly not in the log, and those of which nobody knows, as far as no checkpoint
+    /// has released them.
+    pub fn exceptions(&self) -> (Vec<LsnRange>, Vec<LsnRange>) {
+        let table = self.exceptions.read().unwrap_or_else(PoisonError::into_inner);
+        let (mut failed, mut unknown) = (Vec::new(), Vec::new());
+        for (range, fate) in table.iter() {
+            match fate {
+                Fate::NotDurable(_) => failed.push(range),
+                Fate::Unknown(_) => unknown.push(range),
+                Fate::Durable => {}
+            }
+        }
+        (failed, unknown)
     }
 
     /// What became of `lsn`, or `None` while it is open.

@@ -4,10 +4,17 @@
 //! * [`FaultyStorage`] wraps any storage and fails where a [`FaultPlan`] says so.
 //! * [`Recorder`] wraps any storage, real ones too, and writes down every operation in an [`OpLog`], which
 //!   gives back the disk as power loss would have left it after any of them.
+//! * [`MockLog`] is a log without a disk: a [`MockFlusher`] answers as a [`MockScript`] says, for tests of
+//!   actors that use a log.
+//! * [`flusher_contract`] is what every Flusher must pass, real or mocked.
 
 mod disk;
 mod faulty;
+pub mod flusher_contract;
 mod image;
+mod mock_flusher;
+mod mock_log;
+mod mock_script;
 mod names;
 mod recorder;
 mod replay;
@@ -15,5 +22,8 @@ mod replay;
 pub use disk::{SECTOR, SimDisk};
 pub use faulty::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, errno};
 pub use image::Persist;
+pub use mock_flusher::MockFlusher;
+pub use mock_log::{MockHandle, MockLog};
+pub use mock_script::{MockScript, MockStep};
 pub use recorder::{Mark, Op, OpLog, Recorder};
 pub use replay::Cuts;
