@@ -277,6 +277,8 @@ impl Flusher {
         let events = idle.flush_loop.take_events();
         self.pass_on(events);
         self.refuse_checkpoints(&cause);
+        // Who follows the tail has to learn that it ends here.
+        self.shared.tail.notify_waiters();
         // The supply of segments may be busy with a disk that is ill: not on this thread.
         let retired = context.address().recipient();
         let retire = move || {
