@@ -18,7 +18,7 @@ use actix_wal::testkit::{FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk};
 use actix_wal::{FlushPolicy, Link, Lsn, RestartBudget, Wal, WalConfig};
 
 /// Longer than anything here takes, however slow the machine. Who needs all of it hangs.
-pub(crate) const SOON: Duration = Duration::from_secs(8);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// Small blocks and segments, no batching wait, quick restarts, and no seal within a test.
 pub(crate) fn config() -> WalConfig {
