@@ -1,6 +1,8 @@
 //! Guards P1 to P23 at one remove: what the pages say about them. Files, tests and commands that a page
 //! names exist, links lead somewhere, and the first screen of the README is what it is meant to be.
 
+#![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
+
 #[path = "common/sources.rs"]
 mod sources;
 

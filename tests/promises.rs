@@ -1,6 +1,8 @@
 //! Guards P1 to P23: every promise has a test, and `docs/promises.md` says which. What is named there
 //! exists, and every test that says that it guards a promise is named.
 
+#![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
+
 #[path = "common/sources.rs"]
 mod sources;
 
