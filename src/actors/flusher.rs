@@ -11,9 +11,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use actix::{
-    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Recipient, Response, Supervised,
-};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, Response, Supervised};
 use tokio::sync::oneshot;
 
 use super::flush_thread::{self, Board, News, ThreadEnded, Wiring};
@@ -26,6 +24,7 @@ use crate::engine::recovery::RecoveredLog;
 use crate::engine::restarts::Restarts;
 use crate::engine::segments::{Pool, SegmentSource};
 use crate::engine::shared::{LogState, QueueReceiver, Shared};
+use crate::engine::watchdog::{Alarm, Watchdog};
 use crate::error::{Cause, CheckpointError, CloseError, ReadError};
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::{
@@ -42,9 +41,9 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 /// forgets nothing in that restart.
 #[derive(Debug)]
 pub struct Flusher {
-    /// Its own, until the log is closed: a Supervisor restarts nobody whose last address was dropped,
+    /// Its own address, until the log is closed: a Supervisor restarts nobody whose last address was dropped,
     /// and what was accepted must be written all the same.
-    address: Option<Addr<Self>>,
+    alive: Option<Recipient<News>>,
     shared: Arc<Shared>,
     config: WalConfig,
     /// `None` once the log is closed: the directory is free then.
@@ -63,9 +62,7 @@ pub struct Flusher {
     unknown: Vec<LsnRange>,
     /// Since when no epoch could be begun, and the latest fault.
     unavailable: Option<(Tick, Cause)>,
-    warned: bool,
-    /// When it last said that nobody should wait on.
-    given_up: Option<Tick>,
+    watchdog: Watchdog,
     retrying: bool,
     watching: bool,
 }
@@ -109,8 +106,9 @@ impl Flusher {
         config: WalConfig,
         appender: Recipient<LogEvent>,
     ) -> Self {
+        let watchdog = Watchdog::new(&config);
         Flusher {
-            address: None,
+            alive: None,
             storage: Some(Arc::clone(&recovered.storage)),
             phase: Phase::Recovered(Box::new(recovered), queue),
             restarts: Restarts::new(config.restart_budget),
@@ -125,8 +123,7 @@ impl Flusher {
             closers: Vec::new(),
             unknown: Vec::new(),
             unavailable: None,
-            warned: false,
-            given_up: None,
+            watchdog,
             retrying: false,
             watching: false,
         }
@@ -203,7 +200,7 @@ impl Flusher {
                 }
                 LoopEvent::EpochStarted(epoch, next_lsn) => {
                     self.unavailable = None;
-                    self.given_up = None;
+                    self.watchdog.epoch_began();
                     if !self.closing() {
                         self.shared.set_state(LogState::Running);
                     }
@@ -328,7 +325,7 @@ impl Flusher {
             _ => Cause::Closed,
         };
         self.phase = phase;
-        self.address = None;
+        self.alive = None;
         self.storage = None;
         self.shared.set_stalled(false);
         self.shared.stop_accepting();
@@ -378,11 +375,10 @@ impl Flusher {
             return;
         }
         let now = self.shared.clock.now();
-        self.look_at_sync(now);
-        if let Some((since, cause)) = self.unavailable.clone()
-            && now.saturating_sub(since) >= self.config.give_up_after
-        {
-            self.give_up(cause, now);
+        let running = self.shared.io_running_for(now);
+        let unavailable = self.unavailable.as_ref().map(|(since, _)| now.saturating_sub(*since));
+        for alarm in self.watchdog.look(now, running, unavailable) {
+            self.raise(alarm, running.unwrap_or_default().as_secs());
         }
         let busy = self.shared.io_running_for(now).is_some()
             || self.shared.admission.entries_in_flight() > 0
@@ -400,47 +396,36 @@ impl Flusher {
     }
 
     fn watch_later(&mut self, context: &mut Context<Self>) {
-        let shortest = self.config.slow_sync.min(self.config.give_up_after) / 2;
-        let interval = shortest.clamp(Duration::from_millis(5), Duration::from_secs(1));
         self.watching = true;
-        context.run_later(interval, Self::watch);
+        context.run_later(self.watchdog.interval(), Self::watch);
     }
 
-    fn look_at_sync(&mut self, now: Tick) {
-        let running = self.shared.io_running_for(now).unwrap_or_default();
-        if running < self.config.slow_sync {
-            self.warned = false;
-            if self.shared.set_stalled(false) {
-                tracing::info!("the sync has returned");
-                self.given_up = None;
+    fn raise(&mut self, alarm: Alarm, seconds: u64) {
+        match alarm {
+            Alarm::Slow => tracing::warn!(seconds, "a sync is slow"),
+            Alarm::Stalled => {
+                tracing::error!(seconds, "a sync is stuck");
+                self.shared.set_stalled(true);
+                self.tell(&LogEvent::Stalled { seconds });
             }
-            return;
-        }
-        let seconds = running.as_secs();
-        if !std::mem::replace(&mut self.warned, true) {
-            tracing::warn!(seconds, "a sync is slow");
-        }
-        if running >= self.config.stalled_after && self.shared.set_stalled(true) {
-            tracing::error!(seconds, "a sync is stuck");
-            self.tell(&LogEvent::Stalled { seconds });
-        }
-        if running >= self.config.stalled_after + self.config.give_up_after {
-            self.give_up(Cause::Stalled { seconds }, now);
+            Alarm::Returned => {
+                tracing::info!("the sync has returned");
+                self.shared.set_stalled(false);
+            }
+            Alarm::GivenUp { first } => {
+                let cause = self.unavailable.as_ref().map(|(_, cause)| cause.clone());
+                self.give_up(cause.unwrap_or(Cause::Stalled { seconds }), first);
+            }
         }
     }
 
     /// Nobody should wait on: waiters are answered `Unknown`, and so is a close. What is in hand stays
     /// there, and may still become durable. Said once to the subscribers; to those who wait, again and
     /// again, because others come.
-    fn give_up(&mut self, cause: Cause, now: Tick) {
-        let last = self.given_up;
-        if last.is_some_and(|last| now.saturating_sub(last) < self.config.give_up_after) {
-            return;
-        }
-        self.given_up = Some(now);
+    fn give_up(&mut self, cause: Cause, first: bool) {
         let event = LogEvent::GivenUp { cause: cause.clone() };
         self.appender.do_send(event.clone());
-        if last.is_none() {
+        if first {
             self.subscribers.tell(&event);
         }
         self.shared.admission.refuse_waiting();
@@ -455,7 +440,7 @@ impl Actor for Flusher {
     fn started(&mut self, context: &mut Self::Context) {
         // A restart has cancelled the timers.
         (self.retrying, self.watching) = (false, false);
-        self.address = Some(context.address());
+        self.alive = Some(context.address().recipient());
         self.retry_subscribers(context);
         if self.shared.watched.load(Ordering::SeqCst) || self.unavailable.is_some() {
             self.shared.watched.store(true, Ordering::SeqCst);

@@ -308,9 +308,9 @@ impl Shared {
         self.stalled.load(Ordering::Acquire)
     }
 
-    /// Notes whether a sync is stuck. Returns whether that is news.
-    pub fn set_stalled(&self, stalled: bool) -> bool {
-        self.stalled.swap(stalled, Ordering::AcqRel) != stalled
+    /// Notes whether a sync is stuck.
+    pub fn set_stalled(&self, stalled: bool) {
+        self.stalled.store(stalled, Ordering::Release);
     }
 
     /// Whether the next segment can not be prepared for want of space: a warning, nothing fails yet.
