@@ -1,6 +1,8 @@
 //! Guards P1, P2, P8: the quickstart's comparison of a log with what its clients were told finds every
 //! record that is lost, there twice, or invented.
 
+#![allow(clippy::unwrap_used)] // also in the helpers of the tests
+
 #[path = "../examples/quickstart/ledger.rs"]
 mod ledger;
 #[path = "../examples/quickstart/payload.rs"]
