@@ -4,6 +4,8 @@
 //! cargo bench --bench append
 //! ```
 
+#![allow(clippy::expect_used)] // A benchmark whose disk fails has no result.
+
 use std::time::{Duration, Instant};
 
 use actix::System;

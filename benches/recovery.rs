@@ -5,6 +5,8 @@
 //! cargo bench --bench recovery
 //! ```
 
+#![allow(clippy::expect_used)] // A benchmark whose disk fails has no result.
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,8 @@
 //! Guards P1, P2, P8: the quickstart's comparison of a log with what its clients were told finds every
 //! record that is lost, there twice, or invented.
 
+#![allow(clippy::unwrap_used)] // also in the helpers of the tests
+
 #[path = "../examples/quickstart/ledger.rs"]
 mod ledger;
 #[path = "../examples/quickstart/payload.rs"]
@@ -37,7 +39,9 @@ fn check(ledger: Ledger, log: Log<'_>) -> (Ledger, Findings) {
 }
 
 /// Lost, twice, invented.
-fn counts(findings: &Findings) -> (u64, u64, u64) {
+type Counts = (u64, u64, u64);
+
+fn counts(findings: &Findings) -> Counts {
     (findings.lost, findings.duplicated, findings.invented)
 }
 
@@ -56,7 +60,7 @@ fn a_log_that_holds_what_was_acknowledged_is_sound_with_and_without_what_was_in_
 
 #[test]
 fn every_contradiction_is_found_and_described() {
-    let cases: [(&str, &[(u64, u64, u64)], (u64, u64, u64)); 8] = [
+    let cases: [(&str, Log<'_>, Counts); 8] = [
         ("the last one is lost", &SOUND[..3], (1, 0, 0)),
         ("the first one is lost", &SOUND[1..], (1, 0, 0)),
         ("all is lost", &[], (4, 0, 0)),

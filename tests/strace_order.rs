@@ -1,6 +1,8 @@
 //! Guards P1, P5: runs the quickstart's child under `strace` and reads in the trace that no client is told
 //! of a record before an `fdatasync` returned which began after the record had been written.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // also in the helpers of the tests
+
 #[path = "../examples/quickstart/child.rs"]
 #[allow(dead_code)]
 mod child;
