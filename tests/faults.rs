@@ -442,12 +442,13 @@ async fn dropping_the_last_handle_flushes_what_was_accepted_even_through_a_fault
         let wal = world.open(config()).await;
         let ear = Ear::on(&wal).await;
         world.plan.add(on_segments(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck)).times(1));
-        world.plan.add(on_segments(FaultRule::on(FaultOp::Sync, EIO)).times(faults));
-        for number in 0..5_u8 {
+        within("append", wal.append("0")).await.unwrap();
+        assert!(world.plan.wait_until_stuck(SOON));
+        world.plan.add(on_segments(FaultRule::on(FaultOp::Write, EIO)).times(faults));
+        for number in 1..5_u8 {
             within("append", wal.append(vec![number])).await.unwrap();
         }
         drop(wal);
-        assert!(world.plan.wait_until_stuck(SOON));
         world.plan.release();
         until("closed", || ear.heard(|event| matches!(event, LogEvent::Closed { .. }))).await;
         assert_eq!(world.records().await.len(), 5, "{faults} faults");
