@@ -9,16 +9,18 @@ mod logs;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 
 use actix::{Actor, Arbiter, Context, Handler};
-use actix_wal::messages::LogEvent;
+use actix_wal::actors::Appender;
+use actix_wal::engine::entry::QueueItem;
+use actix_wal::messages::{Append, LogEvent};
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, Persist, errno};
 use actix_wal::{
-    AppendError, Cause, CloseError, CommitError, Durability, FaultPolicy, LogState, Lsn, Wal,
-    WalConfig,
+    AppendError, Cause, CloseError, CommitError, Durability, Epoch, FaultPolicy, Link, LogState,
+    Lsn, OverloadPolicy, Wal, WalConfig,
 };
 use logs::{Ear, SOON, World, config, on_prepared, on_segments, records_on, until, within};
 
@@ -442,12 +444,13 @@ async fn dropping_the_last_handle_flushes_what_was_accepted_even_through_a_fault
         let wal = world.open(config()).await;
         let ear = Ear::on(&wal).await;
         world.plan.add(on_segments(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck)).times(1));
-        world.plan.add(on_segments(FaultRule::on(FaultOp::Sync, EIO)).times(faults));
-        for number in 0..5_u8 {
+        within("append", wal.append("0")).await.unwrap();
+        assert!(world.plan.wait_until_stuck(SOON));
+        world.plan.add(on_segments(FaultRule::on(FaultOp::Write, EIO)).times(faults));
+        for number in 1..5_u8 {
             within("append", wal.append(vec![number])).await.unwrap();
         }
         drop(wal);
-        assert!(world.plan.wait_until_stuck(SOON));
         world.plan.release();
         until("closed", || ear.heard(|event| matches!(event, LogEvent::Closed { .. }))).await;
         assert_eq!(world.records().await.len(), 5, "{faults} faults");
@@ -592,4 +595,28 @@ async fn a_fault_in_the_start_frame_after_a_fault_is_just_another_one() {
             check(&outcomes, &world.records().await, "closed");
         }
     }
+}
+
+#[actix::test]
+async fn a_restart_while_the_log_closes_takes_nothing_more() {
+    let Link { shared, queue } = Link::new(&config());
+    let appender = Appender::new(Arc::clone(&shared), OverloadPolicy::Wait).start();
+    let append = || {
+        let permit = shared.admission.try_acquire(1, 10).expect("room");
+        let durability = Durability::GroupCommit;
+        within("append", appender.send(Append { payload: "x".into(), durability, permit }))
+    };
+    let ready = |epoch| {
+        shared.begin_epoch(Epoch::new(epoch));
+        appender.send(LogEvent::Ready { epoch: Epoch::new(epoch), next_lsn: Lsn::FIRST })
+    };
+    ready(1).await.unwrap();
+    assert_eq!(append().await.unwrap().unwrap(), Lsn::FIRST);
+    appender.send(LogEvent::Closing).await.unwrap();
+    ready(2).await.unwrap();
+    assert!(!shared.is_accepting());
+    let refused = append().await.unwrap();
+    assert!(matches!(refused, Err(AppendError::Closed { .. })), "{refused:?}");
+    let entries = queue.try_iter().filter(|item| matches!(item, QueueItem::Entry(_)));
+    assert_eq!(entries.count(), 1);
 }
