@@ -88,8 +88,11 @@ impl Message for Arrived {
 pub(super) struct Ask {
     /// Nothing is done before this LSN has arrived.
     pub(super) after: Lsn,
-    pub(super) what: Box<dyn FnOnce(&mut MockFlusher, &mut Context<MockFlusher>) + Send>,
+    pub(super) what: Box<Wish>,
 }
+
+/// Runs in the actor.
+pub(super) type Wish = dyn FnOnce(&mut MockFlusher, &mut Context<MockFlusher>) + Send;
 
 impl std::fmt::Debug for Ask {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
