@@ -82,13 +82,16 @@ impl Appender {
             return self.refuse(submit, error);
         }
         let refusal = match &self.gate {
-            Gate::Open if self.shared.is_accepting() => return self.accept(submit),
+            Gate::Open if self.shared.is_accepting() && self.parked.is_empty() => {
+                return self.accept(submit);
+            }
             Gate::Ended(error) => error.clone(),
             Gate::Shut(Cause::NoSpace(fault)) => AppendError::NoSpace(fault.clone()),
             Gate::Shut(cause) if self.overload == OverloadPolicy::Refuse => {
                 AppendError::Unavailable { cause: cause.clone() }
             }
-            // `Open` but not accepting: a fault has happened, and the event is on its way.
+            // `Open` but not accepting: a fault has happened, and the event is on its way. What comes
+            // after a parked append is parked too, so that a client's appends keep their order.
             Gate::Open | Gate::Shut(_) | Gate::Opening => {
                 self.parked.push_back(submit);
                 return;
@@ -183,7 +186,15 @@ impl Appender {
     }
 
     fn reopen(&mut self, next_lsn: Lsn) {
+        if matches!(self.gate, Gate::Ended(_)) {
+            // A restart while the log closes: it takes nothing more.
+            return self.shared.stop_accepting();
+        }
         self.assigner.resume(next_lsn);
+        if matches!(self.gate, Gate::Ended(_)) {
+            // Closing: the epoch that begins is there to write what was accepted before.
+            return;
+        }
         self.gate = Gate::Open;
         for submit in std::mem::take(&mut self.parked) {
             self.submit(submit);
@@ -196,6 +207,14 @@ impl Appender {
             for submit in std::mem::take(&mut self.parked) {
                 self.submit(submit);
             }
+        }
+    }
+
+    /// Nobody should wait on, neither for an outcome nor for the log to come back.
+    fn give_up(&mut self, cause: &Cause) {
+        self.tell_all(|lsn| CommitError::Unknown { lsn, cause: cause.clone() });
+        for submit in std::mem::take(&mut self.parked) {
+            self.refuse(submit, AppendError::Unavailable { cause: cause.clone() });
         }
     }
 
@@ -328,9 +347,7 @@ impl Handler<LogEvent> for Appender {
             LogEvent::Durable { through, failed, .. } => self.tell_through(through, &failed),
             LogEvent::Ready { next_lsn, .. } => self.reopen(next_lsn),
             LogEvent::Unavailable { cause } => self.shut(cause),
-            LogEvent::GivenUp { cause } => {
-                self.tell_all(|lsn| CommitError::Unknown { lsn, cause: cause.clone() });
-            }
+            LogEvent::GivenUp { cause } => self.give_up(&cause),
             LogEvent::Poisoned { cause, .. } => {
                 self.end(AppendError::Poisoned { cause: cause.clone() });
                 self.tell_all(|lsn| CommitError::NotDurable { lsn, cause: cause.clone() });

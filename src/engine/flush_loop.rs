@@ -173,8 +173,9 @@ impl FlushLoop {
         }
     }
 
+    /// Not before everything has come out of the queue that was accepted before somebody asked.
     fn wants_close(&self) -> bool {
-        self.shared.control.close.load(Ordering::Acquire)
+        self.shared.control.close.load(Ordering::Acquire) && self.shared.accepted() < self.expected
     }
 
     fn checkpoint_wish(&self) -> Option<Lsn> {
@@ -398,7 +399,7 @@ impl FlushLoop {
                 self.shared.counters.rotations.add(1);
                 Ok(Worked::Done)
             }
-            Supply::NotYet => Ok(Worked::NeedsSegment),
+            Supply::NotYet => Ok(self.awaits_segment()),
             Supply::NoSpace(fault) => {
                 self.enter_no_space(fault);
                 Ok(Worked::NeedsSegment)
@@ -407,10 +408,17 @@ impl FlushLoop {
         }
     }
 
+    /// Whoever watches for stuck syncs must see this wait too: the preparer may be stuck in one.
+    fn awaits_segment(&self) -> Worked {
+        self.shared.io_awaited(self.shared.clock.now());
+        Worked::NeedsSegment
+    }
+
     /// A full disk is no fault: what was accepted and never written is refused, everything else
     /// stands, and the log goes on in a new epoch when there is space (promise P21).
     fn enter_no_space(&mut self, fault: IoFault) {
         self.shared.stop_accepting();
+        self.shared.io_ended();
         self.refuse_pending(&Cause::NoSpace(fault.clone()));
         self.events.push(LoopEvent::NoSpace(fault.clone()));
         self.mode = Mode::NoSpace(fault);
@@ -426,6 +434,7 @@ impl FlushLoop {
                 Ok(Worked::Done)
             }
             Supply::Failed(fault) if need == Need::Restart => Err(fault.into()),
+            Supply::NotYet if need == Need::Restart => Ok(self.awaits_segment()),
             Supply::NoSpace(_) | Supply::NotYet | Supply::Failed(_) => Ok(Worked::NeedsSegment),
         }
     }
@@ -460,6 +469,10 @@ impl FlushLoop {
             // The cut is on disk: readers must follow it before the watermark passes it.
             this.shared.catalog.begin(info.clone());
             this.writer = Some(writer);
+            // And so are its exceptions: before the watermark passes them.
+            if new_epoch {
+                this.settle_doomed();
+            }
             Ok(())
         })?;
         tracing::debug!(segment = %info.name, %epoch, cut = %info.cut, "wal.rotate");
@@ -474,10 +487,14 @@ impl FlushLoop {
         Ok(())
     }
 
-    fn epoch_begun(&mut self) {
+    /// The cut that excludes them is durable: from now on they are certainly not in the log.
+    fn settle_doomed(&mut self) {
         for doomed in std::mem::take(&mut self.doomed) {
             self.not_durable(doomed.range, doomed.entries, doomed.bytes, doomed.cause);
         }
+    }
+
+    fn epoch_begun(&mut self) {
         self.mode = Mode::Running;
         self.shared.begin_epoch(self.position.epoch);
         self.events.push(LoopEvent::EpochStarted(self.position.epoch, self.expected));
@@ -486,6 +503,7 @@ impl FlushLoop {
     /// The clean end: what was accepted is durable, and the next open finds nothing to repair (P22).
     fn close(&mut self) -> Result<Worked, Cause> {
         self.shared.stop_accepting();
+        self.shared.io_ended();
         let close = Empty::Close(self.expected);
         if self.writer.as_ref().is_some_and(|writer| writer.has_room_for(close)) {
             self.write_empty(close)?;

@@ -16,10 +16,14 @@ pub enum Fate {
     Unknown(Cause),
 }
 
+/// How many ranges are kept for clients that ask late; a fault adds two at most.
+const KEPT_RANGES: usize = 4096;
+
 /// The LSNs that are not durable although the watermark may pass them, and those of which nobody knows.
 ///
 /// Neighbouring ranges with the same kind of fate are joined, so the table grows with faults, not with
-/// records; a checkpoint forgets what lies below it.
+/// records. A checkpoint may forget the oldest of what lies below it, but only past a generous number: a
+/// client that asks late must not hear that a refused record is durable.
 #[derive(Debug, Default)]
 pub struct Exceptions {
     ranges: BTreeMap<Lsn, (Lsn, Fate)>,
@@ -52,9 +56,14 @@ impl Exceptions {
         })
     }
 
-    /// Forgets what lies wholly at or below `lsn`.
+    /// Forgets the oldest ranges that lie wholly at or below `lsn`, as far as there are too many.
     pub fn forget_through(&mut self, lsn: Lsn) {
-        self.ranges.retain(|_, (last, _)| *last > lsn);
+        while self.ranges.len() > KEPT_RANGES
+            && let Some(oldest) = self.ranges.first_entry()
+            && oldest.get().0 <= lsn
+        {
+            oldest.remove();
+        }
     }
 
     /// Whether there are none.
@@ -125,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbouring_exceptions_are_joined_and_a_checkpoint_forgets_them() {
+    fn neighbouring_exceptions_are_joined_and_a_checkpoint_forgets_only_the_oldest_of_very_many() {
         let mut table = Exceptions::default();
         table.note(range(5, 6), Fate::NotDurable(Cause::Closed));
         table.note(range(7, 9), Fate::NotDurable(Cause::Closed));
@@ -135,7 +144,16 @@ mod tests {
         assert!(matches!(table.fate(Lsn::new(9)), Some(Fate::NotDurable(_))));
         assert!(matches!(table.fate(Lsn::new(10)), Some(Fate::Unknown(_))));
         table.forget_through(Lsn::new(9));
+        assert!(
+            table.fate(Lsn::new(9)).is_some(),
+            "who asks late must not hear that it is durable"
+        );
+        (10..10 + KEPT_RANGES as u64).for_each(|at| {
+            table.note(range(2 * at, 2 * at), Fate::NotDurable(Cause::Closed));
+        });
+        table.forget_through(Lsn::new(9));
         assert!(table.fate(Lsn::new(9)).is_none() && table.fate(Lsn::new(10)).is_some());
+        assert!(table.ranges.len() > KEPT_RANGES, "nothing above the checkpoint is forgotten");
     }
 
     #[test]

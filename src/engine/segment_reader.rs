@@ -42,13 +42,18 @@ impl SegmentReader {
         let name = name.into();
         let len = file.size().map_err(|error| IoFault::new(IoOp::Read, &name, None, error))?;
         let scanner = Scanner::new(header, len, until);
-        Ok(SegmentReader { scanner, window: Window { file, name, bytes: Vec::new(), start: 0 } })
+        let window = Window { file, name, len, bytes: Vec::new(), start: 0 };
+        Ok(SegmentReader { scanner, window })
     }
 
     /// The next frame, or how the segment ends.
     ///
     /// # Errors
     /// The file could not be read. That says nothing about the records in it.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it lends the frame, so it can be no Iterator"
+    )]
     pub fn next(&mut self) -> Result<Next<'_>, IoFault> {
         let (header, offset, checksum) = loop {
             let Some(range) = self.scanner.wants() else {
@@ -81,6 +86,8 @@ impl SegmentReader {
 struct Window {
     file: Box<dyn StorageFile>,
     name: String,
+    /// The size of the file when it was opened: no more is read ahead.
+    len: u64,
     bytes: Vec<u8>,
     start: u64,
 }
@@ -100,7 +107,8 @@ impl Window {
         let kept = keep.len();
         self.bytes.copy_within(keep, 0);
         self.start = range.start;
-        let wanted = ((range.end - range.start) as usize).max(READ_AHEAD);
+        let rest = self.len.saturating_sub(range.start).min(READ_AHEAD as u64);
+        let wanted = (range.end - range.start).max(rest) as usize;
         self.bytes.resize(wanted, 0);
         let read = read_up_to(&*self.file, &mut self.bytes[kept..], range.start + kept as u64)
             .map_err(|error| IoFault::new(IoOp::Read, &self.name, Some(range.start), error))?;

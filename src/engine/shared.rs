@@ -101,7 +101,7 @@ pub struct Shared {
     accepting: AtomicBool,
     prepare_status: OnceLock<PrepareStatus>,
     stalled: AtomicBool,
-    /// Nanoseconds at which the sync that runs now began, plus one; zero if none runs.
+    /// Nanoseconds at which the I/O that the flush thread waits for began, plus one; zero if none runs.
     io_since: AtomicU64,
     has_exceptions: AtomicBool,
     exceptions: RwLock<Exceptions>,
@@ -246,7 +246,7 @@ impl Shared {
         self.has_exceptions.store(true, Ordering::Release);
     }
 
-    /// Forgets exceptions at or below `lsn`, which a checkpoint has released.
+    /// May forget exceptions at or below `lsn`, which a checkpoint has released, if there are very many.
     pub fn forget_exceptions(&self, lsn: Lsn) {
         let mut table = self.exceptions.write().unwrap_or_else(PoisonError::into_inner);
         table.forget_through(lsn);
@@ -284,6 +284,12 @@ impl Shared {
     /// A write or a sync begins.
     pub fn io_begins(&self, now: Tick) {
         self.io_since.store(now.as_nanos() as u64 + 1, Ordering::Release);
+    }
+
+    /// The flush thread waits for something that I/O elsewhere has to bring: a segment.
+    pub fn io_awaited(&self, now: Tick) {
+        let since = now.as_nanos() as u64 + 1;
+        let _ = self.io_since.compare_exchange(0, since, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// It returned.

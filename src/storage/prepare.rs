@@ -97,12 +97,26 @@ fn fill(storage: &dyn Storage, job: &PrepareJob) -> Result<Box<dyn StorageFile>,
 
 fn create(storage: &dyn Storage, job: &PrepareJob) -> Result<Box<dyn StorageFile>, PrepareFault> {
     let temp = &job.temp_name;
+    if job.zero_fill {
+        check_space(storage, job.size).map_err(PrepareFault::at("find space for", temp))?;
+    }
     let file = storage.create(temp).map_err(PrepareFault::at("create", temp))?;
     if job.zero_fill {
         fill_with_zeros(&*file, job.size).map_err(PrepareFault::at("zero-fill", temp))?;
     }
     write_all_at(&*file, &job.header, 0).map_err(PrepareFault::at("write", temp))?;
     Ok(file)
+}
+
+/// A full disk is better found out before it is filled to the last byte, again at every attempt: others
+/// write there too.
+fn check_space(storage: &dyn Storage, size: u64) -> io::Result<()> {
+    let free = storage.free_bytes()?;
+    if free < size {
+        let message = format!("{size} bytes are needed, {free} are free");
+        return Err(io::Error::new(io::ErrorKind::StorageFull, message));
+    }
+    Ok(())
 }
 
 fn fill_with_zeros(file: &dyn StorageFile, size: u64) -> io::Result<()> {

@@ -120,7 +120,7 @@ fn a_full_disk_leaves_no_file_behind_and_says_so() {
     let disk = SimDisk::new();
     disk.set_capacity(SIZE / 2);
     let fault = prepare(&*disk.mount().unwrap(), &job()).unwrap_err();
-    assert_eq!((fault.op, fault.file.as_str()), ("zero-fill", "2.tmp"));
+    assert_eq!((fault.op, fault.file.as_str()), ("find space for", "2.tmp"));
     assert!(fault.is_no_space());
     assert!(!fault.name_taken);
     assert!(disk.names().is_empty());

@@ -88,6 +88,12 @@ impl SimDisk {
         SimDisk::from_state(State { image: state.image.after_power_loss(persist), ..*state })
     }
 
+    /// Another disk in the same state, what is not durable yet included: as a process leaves it that is
+    /// killed while the power stays on. This one goes on.
+    pub fn fork(&self) -> SimDisk {
+        SimDisk::from_state(self.state().clone())
+    }
+
     /// Sets how many bytes the files can have together.
     pub fn set_capacity(&self, bytes: u64) {
         self.state().capacity = bytes;

@@ -84,15 +84,15 @@ impl Message for Arrived {
     type Result = ();
 }
 
+/// What is done in the actor, with all that it holds.
+type Action = Box<dyn FnOnce(&mut MockFlusher, &mut Context<MockFlusher>) + Send>;
+
 /// What a handle wants done, once everything has arrived that was accepted when it asked.
 pub(super) struct Ask {
     /// Nothing is done before this LSN has arrived.
     pub(super) after: Lsn,
-    pub(super) what: Box<Wish>,
+    pub(super) what: Action,
 }
-
-/// Runs in the actor.
-pub(super) type Wish = dyn FnOnce(&mut MockFlusher, &mut Context<MockFlusher>) + Send;
 
 impl std::fmt::Debug for Ask {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

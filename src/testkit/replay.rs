@@ -102,6 +102,12 @@ impl Cuts {
         self.disk.crash(persist)
     }
 
+    /// The disk as a process finds it that starts after another one was killed here, with the power on:
+    /// everything can be read, durable or not.
+    pub fn killed(&self) -> SimDisk {
+        self.disk.fork()
+    }
+
     fn begin_sync(&mut self, end: usize) {
         let ticket = match &self.ops[end] {
             Op::Sync { file, .. } => self.files.get(file).map(|&id| {
