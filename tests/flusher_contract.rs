@@ -1,6 +1,8 @@
 //! Guards P5, P6, P15, P22. Runs the contract of a Flusher for the real one, on a simulated disk and in a
 //! real directory, and for the mock.
 
+#![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
+
 use std::future::Future;
 use std::io;
 use std::sync::Arc;

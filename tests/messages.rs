@@ -1,6 +1,8 @@
 //! Guards P6, P16. Does every call of the handle as a message that an actor sends, and tries the edges of
 //! what an append may be: empty, as large as can be, too large, with a permit for something else.
 
+#![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,8 @@
 //! Guards P6. Shows how a user tests an actor of their own at message level, without a disk: a bank teller
 //! that answers its clients when the watermark passes the LSN of their deposit, against a mocked Flusher.
 
+#![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
