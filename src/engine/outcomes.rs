@@ -136,7 +136,10 @@ mod tests {
         assert!(matches!(table.fate(Lsn::new(9)), Some(Fate::NotDurable(_))));
         assert!(matches!(table.fate(Lsn::new(10)), Some(Fate::Unknown(_))));
         table.forget_through(Lsn::new(9));
-        assert!(table.fate(Lsn::new(9)).is_some(), "who asks late must not hear that it is durable");
+        assert!(
+            table.fate(Lsn::new(9)).is_some(),
+            "who asks late must not hear that it is durable"
+        );
         (10..10 + KEPT_RANGES as u64).for_each(|at| {
             table.note(range(2 * at, 2 * at), Fate::NotDurable(Cause::Closed));
         });
