@@ -320,3 +320,24 @@ fn a_torn_start_frame_is_reported_once_and_a_clean_close_after_it_is_clean() {
         assert_eq!(recovered.records, expected(1..=5));
     }
 }
+
+/// A segment of the same log, number and LSNs, but from a copy of the directory that went its own way.
+#[test]
+fn a_segment_from_another_history_of_the_same_log_contradicts_its_neighbours() {
+    let disk = closed_log(5);
+    let other = disk.fork();
+    for disk in [&disk, &other] {
+        run(async {
+            let wal = open(disk, config()).await;
+            commit(&wal, 27).await;
+            wal.close().await.expect("closes");
+        });
+    }
+    let used: Vec<_> = segments(&disk).into_iter().filter(|s| !s.frames.is_empty()).collect();
+    let middle = used[used.len() - 2].sequence;
+    copy(&other, middle, &disk, middle);
+    let refused = refuse("another history", &disk);
+    assert!(matches!(refused.kind, DamageKind::Contradiction { .. }), "{refused}");
+    assert_eq!((refused.segment, refused.offset), (middle, 512), "{refused}");
+    salvage("another history", &disk, &refused, first_lsn(&disk, middle));
+}
