@@ -312,7 +312,8 @@ mod tests {
 
     #[test]
     fn each_impossible_setting_is_named() {
-        let cases: [(&str, fn(&mut WalConfig)); 8] = [
+        type Spoil = fn(&mut WalConfig);
+        let cases: [(&str, Spoil); 8] = [
             ("block_size", |config| config.block_size = 1000),
             ("segment_size", |config| config.segment_size = 4096),
             ("segment_size", |config| config.segment_size = 8 << 30),

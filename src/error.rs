@@ -187,7 +187,9 @@ pub enum AppendError {
         /// Bytes in flight.
         bytes: usize,
     },
-    /// The record, or the group, is larger than the log can ever take.
+    /// The record, or the group, is larger than the log can ever take: see
+    /// [`WalConfig::in_flight_bytes`](crate::WalConfig::in_flight_bytes). Sizes are as encoded, with a few
+    /// bytes beside each payload.
     #[error(
         "too large: {size} {unit} exceed the limit of {limit}; split it, or configure a larger one"
     )]
@@ -198,6 +200,21 @@ pub enum AppendError {
         limit: u64,
         /// What is counted: "bytes" or "records".
         unit: &'static str,
+    },
+    /// The permit in the message is not for this append: it was given for other records or fewer bytes,
+    /// or by another log.
+    #[error(
+        "the permit is for {permit_entries} records and {permit_bytes} bytes of one log, the append has {entries} and {bytes}; acquire one for exactly this append"
+    )]
+    WrongPermit {
+        /// The records of the permit.
+        permit_entries: usize,
+        /// The bytes of the permit.
+        permit_bytes: usize,
+        /// The records of the append.
+        entries: usize,
+        /// The bytes of the append, encoded.
+        bytes: usize,
     },
     /// A group without records.
     #[error("an atomic group needs at least one record")]

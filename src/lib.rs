@@ -1,4 +1,44 @@
-//! A group-commit write-ahead log for Rust database servers, built from actix actors.
+#![doc = include_str!("../README.md")]
+//!
+//! # The modules
+//!
+//! Most hosts need what stands in the root of the crate and [`messages`]; the rest is for hosts that start
+//! the actors themselves, for tests, and for the curious.
+//!
+//! | module | what is in it | may know |
+//! |---|---|---|
+//! | the root | [`Wal`], [`ReadStream`], and what they take and give | all of it |
+//! | [`messages`] | what actors say to each other and to yours | plain data |
+//! | [`actors`] | [`Appender`](actors::Appender), [`Flusher`](actors::Flusher), [`Recovery`](actors::Recovery) | messages, engine |
+//! | [`engine`] | the decisions: no actor, no thread, no clock | format, storage |
+//! | [`format`](mod@format) | pure bytes | nothing |
+//! | [`storage`] | the world: directories, files, prepared segments | nothing |
+//! | [`codec`] | typed records: serde values to bytes and back | nothing |
+//! | [`config`], [`error`], [`lsn`] | settings, errors, names | each other |
+//! | `testkit` | with the feature `testkit`: worlds to test a log in | public parts |
+//!
+//! `tests/architecture.rs` keeps the last column true.
+//!
+//! # Settings
+//!
+//! They are plain fields, checked together when the log is opened:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use actix_wal::{Bounds, FlushPolicy, WalConfig};
+//!
+//! let mut config = WalConfig::new("data/wal");
+//! // Ten milliseconds or a hundred records, whichever comes first, also when the disk is idle.
+//! config.flush_policy = FlushPolicy::Window(Bounds::default());
+//! // Syncs are paid by the piece: at least five milliseconds from one to the next.
+//! config.min_sync_interval = Duration::from_millis(5);
+//! assert!(config.validate().is_ok());
+//!
+//! config.min_sync_interval = Duration::from_millis(50);
+//! let error = config.validate().expect_err("spaced out beyond max_delay");
+//! assert_eq!(error.setting, "min_sync_interval");
+//! ```
 
 pub mod actors;
 pub mod codec;
@@ -22,8 +62,9 @@ pub use engine::records::{Record, RecordBatch};
 pub use engine::recovery::RecoveryReport;
 pub use engine::shared::{LogState, Stats, Status};
 pub use error::{
-    AppendError, Cause, CheckpointError, CloseError, CommitError, OpenError, ReadError,
+    AppendError, Cause, CheckpointError, CloseError, CommitError, ConfigError, OpenError, ReadError,
 };
 pub use lsn::{Epoch, Lsn, LsnRange};
+pub use messages::LogEvent;
 pub use read_stream::ReadStream;
 pub use wal::{Link, Open, Wal};

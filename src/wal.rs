@@ -26,8 +26,8 @@ use crate::error::{
 };
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::{
-    Checkpoint, Close, Flush, GetStatus, LogEvent, Read, Recover, Replay, Reply, Submit, Subscribe,
-    Unsubscribe, WaitForLsn,
+    Checkpoint, Close, Flush, GetStats, GetStatus, LogEvent, Read, Recipients, Recover, Replay,
+    Reply, Submit, Subscribe, Unsubscribe, WaitForLsn,
 };
 use crate::read_stream::ReadStream;
 use crate::storage::Storage;
@@ -49,19 +49,12 @@ struct Inner {
     shared: Arc<Shared>,
     overload: OverloadPolicy,
     report: RecoveryReport,
-    submit: Recipient<Submit>,
-    wait: Recipient<WaitForLsn>,
-    flush: Recipient<Flush>,
-    subscribe: Recipient<Subscribe>,
-    unsubscribe: Recipient<Unsubscribe>,
-    checkpoint: Recipient<Checkpoint>,
-    read: Recipient<Read>,
-    close: Recipient<Close>,
+    to: Recipients,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.close.do_send(Close);
+        self.to.close.do_send(Close);
     }
 }
 
@@ -196,26 +189,33 @@ impl Wal {
             + Handler<Unsubscribe>
             + Handler<Checkpoint>
             + Handler<Read>
+            + Handler<GetStats>
+            + Handler<GetStatus>
             + Handler<Close>,
         F::Context: ToEnvelope<F, Subscribe>
             + ToEnvelope<F, Unsubscribe>
             + ToEnvelope<F, Checkpoint>
             + ToEnvelope<F, Read>
+            + ToEnvelope<F, GetStats>
+            + ToEnvelope<F, GetStatus>
             + ToEnvelope<F, Close>,
     {
-        let inner = Inner {
-            shared,
-            overload: config.overload,
-            report,
+        let to = Recipients {
+            append: appender.clone().recipient(),
+            append_all: appender.clone().recipient(),
+            commit: appender.clone().recipient(),
             submit: appender.clone().recipient(),
-            wait: appender.clone().recipient(),
+            wait_for_lsn: appender.clone().recipient(),
             flush: appender.clone().recipient(),
             subscribe: flusher.clone().recipient(),
             unsubscribe: flusher.clone().recipient(),
             checkpoint: flusher.clone().recipient(),
             read: flusher.clone().recipient(),
+            get_stats: flusher.clone().recipient(),
+            get_status: flusher.clone().recipient(),
             close: flusher.clone().recipient(),
         };
+        let inner = Inner { shared, overload: config.overload, report, to };
         Wal { inner: Arc::new(inner) }
     }
 
@@ -273,14 +273,11 @@ impl Wal {
     /// # Errors
     /// See [`CommitError`]: the record is certainly not in the log, or nobody knows.
     pub async fn wait_for_lsn(&self, lsn: Lsn) -> Result<(), CommitError> {
-        match self.inner.shared.fate(lsn) {
-            Some(Fate::Durable) => return Ok(()),
-            Some(Fate::NotDurable(cause)) => return Err(CommitError::NotDurable { lsn, cause }),
-            Some(Fate::Unknown(cause)) => return Err(CommitError::Unknown { lsn, cause }),
-            None => {}
+        if let Some(outcome) = self.outcome(lsn) {
+            return outcome;
         }
         let gone = |_| CommitError::Unknown { lsn, cause: self.gone("Appender") };
-        self.inner.wait.send(WaitForLsn(lsn)).await.map_err(gone)?
+        self.inner.to.wait_for_lsn.send(WaitForLsn(lsn)).await.map_err(gone)?
     }
 
     /// Both phases in one round trip: appends, and returns when the record is durable.
@@ -326,7 +323,7 @@ impl Wal {
     pub async fn flush(&self) -> Result<Lsn, CommitError> {
         let lsn = self.inner.shared.accepted();
         let gone = |_| CommitError::Unknown { lsn, cause: self.gone("Appender") };
-        self.inner.flush.send(Flush).await.map_err(gone)?
+        self.inner.to.flush.send(Flush).await.map_err(gone)?
     }
 
     /// The durable watermark, without any message: a page may be written back only when the LSN of its
@@ -335,13 +332,31 @@ impl Wal {
         self.inner.shared.durable()
     }
 
+    /// What became of an LSN, without any message; `None` while that is open, and for an LSN that was
+    /// never assigned. For actors that compare LSNs with the watermark themselves: an LSN at or below it
+    /// may have failed, and an event may come before the answer to the append that it is about.
+    pub fn outcome(&self, lsn: Lsn) -> Option<Result<(), CommitError>> {
+        let shared = &self.inner.shared;
+        // The state first: whatever the log knew when it ended is in its table.
+        let state = shared.state();
+        match (shared.fate(lsn), state) {
+            (Some(Fate::Durable), _) => Some(Ok(())),
+            (Some(Fate::NotDurable(cause)), _) => Some(Err(CommitError::NotDurable { lsn, cause })),
+            (Some(Fate::Unknown(cause)), _) => Some(Err(CommitError::Unknown { lsn, cause })),
+            (None, _) if lsn > shared.accepted() => None,
+            (None, LogState::Poisoned(cause)) => Some(Err(CommitError::NotDurable { lsn, cause })),
+            (None, LogState::Closed(cause)) => Some(Err(CommitError::Unknown { lsn, cause })),
+            (None, _) => None,
+        }
+    }
+
     /// Sends everything that happens to the log to an actor. Returns the watermark from which the events
     /// go on. See [`Subscribe`].
     ///
     /// # Errors
     /// The log is closed.
     pub async fn subscribe(&self, recipient: Recipient<LogEvent>) -> Result<Lsn, Cause> {
-        self.inner.subscribe.send(Subscribe(recipient)).await.map_err(|_| self.gone("Flusher"))
+        self.inner.to.subscribe.send(Subscribe(recipient)).await.map_err(|_| self.gone("Flusher"))
     }
 
     /// Ends a subscription. Whether there was one.
@@ -349,7 +364,12 @@ impl Wal {
     /// # Errors
     /// The log is closed.
     pub async fn unsubscribe(&self, recipient: Recipient<LogEvent>) -> Result<bool, Cause> {
-        self.inner.unsubscribe.send(Unsubscribe(recipient)).await.map_err(|_| self.gone("Flusher"))
+        self.inner
+            .to
+            .unsubscribe
+            .send(Unsubscribe(recipient))
+            .await
+            .map_err(|_| self.gone("Flusher"))
     }
 
     /// Says that nothing up to `lsn` is needed any more. Segments that hold nothing else are used again.
@@ -359,7 +379,7 @@ impl Wal {
     /// `lsn` is not durable yet, or the log is closed.
     pub async fn checkpoint(&self, lsn: Lsn) -> Result<Lsn, CheckpointError> {
         let gone = |_| CheckpointError::Closed { cause: self.gone("Flusher") };
-        self.inner.checkpoint.send(Checkpoint(lsn)).await.map_err(gone)?
+        self.inner.to.checkpoint.send(Checkpoint(lsn)).await.map_err(gone)?
     }
 
     /// Reads durable records from `from` on, up to what is durable when it gets there; see
@@ -369,7 +389,7 @@ impl Wal {
     /// A checkpoint has released `from`, or the log is closed.
     pub async fn read(&self, from: Lsn) -> Result<ReadStream, ReadError> {
         let gone = |_| ReadError::Closed { cause: self.gone("Flusher") };
-        let cursor = self.inner.read.send(Read { from }).await.map_err(gone)??;
+        let cursor = self.inner.to.read.send(Read { from }).await.map_err(gone)??;
         Ok(ReadStream::new(Arc::clone(&self.inner.shared), cursor))
     }
 
@@ -394,7 +414,7 @@ impl Wal {
     /// # Errors
     /// The log could not be closed cleanly. Acknowledged records are safe all the same.
     pub async fn close(&self) -> Result<(), CloseError> {
-        match self.inner.close.send(Close).await {
+        match self.inner.to.close.send(Close).await {
             Ok(result) => result,
             Err(_) => Err(CloseError { cause: self.gone("Flusher"), unresolved: None }),
         }
@@ -405,9 +425,14 @@ impl Wal {
         &self.inner.shared.admission
     }
 
+    /// Where each message goes, for actors that would rather send than call.
+    pub fn recipients(&self) -> &Recipients {
+        &self.inner.to
+    }
+
     /// Where to send [`Submit`], for hosts that send the messages themselves.
     pub fn submit_recipient(&self) -> Recipient<Submit> {
-        self.inner.submit.clone()
+        self.inner.to.submit.clone()
     }
 
     async fn submit_accepted(
@@ -434,10 +459,10 @@ impl Wal {
 
     /// `do_send` keeps the order and can not be cancelled; the permit bounds the mailbox.
     fn send(&self, submit: Submit) -> Result<(), AppendError> {
-        if !self.inner.submit.connected() {
+        if !self.inner.to.submit.connected() {
             return Err(AppendError::Closed { cause: self.gone("Appender") });
         }
-        self.inner.submit.do_send(submit);
+        self.inner.to.submit.do_send(submit);
         Ok(())
     }
 

@@ -4,15 +4,15 @@
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
-#[path = "common/logs.rs"]
-mod logs;
+#[path = "common/small_logs.rs"]
+mod small_logs;
 
 use actix_wal::DamagePolicy::{Refuse, Salvage};
 use actix_wal::OpenError;
 use actix_wal::error::{Damage, DamageKind};
 use actix_wal::format::segment::segment_name;
 use actix_wal::testkit::SimDisk;
-use logs::{
+use small_logs::{
     change, closed_log, commit, config, expected, frames, killed_log, open, recover, run, segments,
 };
 

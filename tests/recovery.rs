@@ -4,8 +4,8 @@
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
-#[path = "common/logs.rs"]
-mod logs;
+#[path = "common/small_logs.rs"]
+mod small_logs;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk, errno,
 };
 use actix_wal::{Lsn, OpenError, Wal, WalConfig};
-use logs::{
+use small_logs::{
     change, closed_log, commit, config, expected, killed_log, open, prepared, recover,
     recover_from, run, segments,
 };

@@ -78,14 +78,20 @@ impl Appender {
 
     /// Gives LSNs and answers, now or later; parks the append if the log is not there for the moment.
     fn submit(&mut self, submit: Submit) {
+        if let Some(error) = self.misfit(&submit) {
+            return self.refuse(submit, error);
+        }
         let refusal = match &self.gate {
-            Gate::Open if self.shared.is_accepting() => return self.accept(submit),
+            Gate::Open if self.shared.is_accepting() && self.parked.is_empty() => {
+                return self.accept(submit);
+            }
             Gate::Ended(error) => error.clone(),
             Gate::Shut(Cause::NoSpace(fault)) => AppendError::NoSpace(fault.clone()),
             Gate::Shut(cause) if self.overload == OverloadPolicy::Refuse => {
                 AppendError::Unavailable { cause: cause.clone() }
             }
-            // `Open` but not accepting: a fault has happened, and the event is on its way.
+            // `Open` but not accepting: a fault has happened, and the event is on its way. What comes
+            // after a parked append is parked too, so that a client's appends keep their order.
             Gate::Open | Gate::Shut(_) | Gate::Opening => {
                 self.parked.push_back(submit);
                 return;
@@ -94,15 +100,23 @@ impl Appender {
         self.refuse(submit, refusal);
     }
 
+    /// What is wrong with the append itself, whatever the state of the log.
+    fn misfit(&self, submit: &Submit) -> Option<AppendError> {
+        let permit = &submit.permit;
+        let (entries, bytes) = (submit.payload.count(), submit.payload.encoded_len());
+        if entries == 0 {
+            return Some(AppendError::EmptyGroup);
+        }
+        let (permit_entries, permit_bytes) = (permit.entries(), permit.bytes());
+        let fits = permit.covers(&self.shared.admission, entries, bytes);
+        let misfit = AppendError::WrongPermit { permit_entries, permit_bytes, entries, bytes };
+        (!fits).then_some(misfit)
+    }
+
     fn accept(&mut self, submit: Submit) {
-        let Submit { payload, durability, permit, reply } = submit;
-        let fits = permit.entries() == payload.count() && permit.bytes() >= payload.encoded_len();
-        let assigned = if fits {
-            self.assigner.assign(payload, durability, permit)
-        } else {
-            let what = "the permit is not for this append".to_owned();
-            Err(Cause::Broken { what })
-        };
+        let Submit { payload, durability, mut permit, reply } = submit;
+        permit.shrink_to(payload.encoded_len());
+        let assigned = self.assigner.assign(payload, durability, permit);
         match (reply, assigned) {
             (Reply::Accepted(reply), Ok(range)) => drop(reply.send(Ok(range))),
             (Reply::Outcome(reply), Ok(range)) if durability == Durability::Async => {
@@ -172,7 +186,15 @@ impl Appender {
     }
 
     fn reopen(&mut self, next_lsn: Lsn) {
+        if matches!(self.gate, Gate::Ended(_)) {
+            // A restart while the log closes: it takes nothing more.
+            return self.shared.stop_accepting();
+        }
         self.assigner.resume(next_lsn);
+        if matches!(self.gate, Gate::Ended(_)) {
+            // Closing: the epoch that begins is there to write what was accepted before.
+            return;
+        }
         self.gate = Gate::Open;
         for submit in std::mem::take(&mut self.parked) {
             self.submit(submit);
@@ -185,6 +207,14 @@ impl Appender {
             for submit in std::mem::take(&mut self.parked) {
                 self.submit(submit);
             }
+        }
+    }
+
+    /// Nobody should wait on, neither for an outcome nor for the log to come back.
+    fn give_up(&mut self, cause: &Cause) {
+        self.tell_all(|lsn| CommitError::Unknown { lsn, cause: cause.clone() });
+        for submit in std::mem::take(&mut self.parked) {
+            self.refuse(submit, AppendError::Unavailable { cause: cause.clone() });
         }
     }
 
@@ -270,9 +300,6 @@ impl Handler<AppendAll> for Appender {
     type Result = Response<Result<LsnRange, AppendError>>;
 
     fn handle(&mut self, append: AppendAll, _: &mut Self::Context) -> Self::Result {
-        if append.payloads.is_empty() {
-            return Response::reply(Err(AppendError::EmptyGroup));
-        }
         let payload = Payload::Group(append.payloads);
         submit_and_answer!(self, append, payload, Reply::Accepted, appender_gone(), |range| range)
     }
@@ -320,9 +347,7 @@ impl Handler<LogEvent> for Appender {
             LogEvent::Durable { through, failed, .. } => self.tell_through(through, &failed),
             LogEvent::Ready { next_lsn, .. } => self.reopen(next_lsn),
             LogEvent::Unavailable { cause } => self.shut(cause),
-            LogEvent::GivenUp { cause } => {
-                self.tell_all(|lsn| CommitError::Unknown { lsn, cause: cause.clone() });
-            }
+            LogEvent::GivenUp { cause } => self.give_up(&cause),
             LogEvent::Poisoned { cause, .. } => {
                 self.end(AppendError::Poisoned { cause: cause.clone() });
                 self.tell_all(|lsn| CommitError::NotDurable { lsn, cause: cause.clone() });

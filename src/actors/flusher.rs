@@ -11,7 +11,9 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, Response, Supervised};
+use actix::{
+    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Recipient, Response, Supervised,
+};
 use tokio::sync::oneshot;
 
 use super::flush_thread::{self, Board, News, ThreadEnded, Wiring};
@@ -40,6 +42,9 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 /// forgets nothing in that restart.
 #[derive(Debug)]
 pub struct Flusher {
+    /// Its own, until the log is closed: a Supervisor restarts nobody whose last address was dropped,
+    /// and what was accepted must be written all the same.
+    address: Option<Addr<Self>>,
     shared: Arc<Shared>,
     config: WalConfig,
     /// `None` once the log is closed: the directory is free then.
@@ -54,9 +59,13 @@ pub struct Flusher {
     told: Lsn,
     checkpoints: Vec<(Lsn, oneshot::Sender<Result<Lsn, CheckpointError>>)>,
     closers: Vec<oneshot::Sender<Result<(), CloseError>>>,
-    unavailable_since: Option<Tick>,
+    /// LSNs of which nobody knows, in a log that was poisoned.
+    unknown: Vec<LsnRange>,
+    /// Since when no epoch could be begun, and the latest fault.
+    unavailable: Option<(Tick, Cause)>,
     warned: bool,
-    given_up: bool,
+    /// When it last said that nobody should wait on.
+    given_up: Option<Tick>,
     retrying: bool,
     watching: bool,
 }
@@ -101,6 +110,7 @@ impl Flusher {
         appender: Recipient<LogEvent>,
     ) -> Self {
         Flusher {
+            address: None,
             storage: Some(Arc::clone(&recovered.storage)),
             phase: Phase::Recovered(Box::new(recovered), queue),
             restarts: Restarts::new(config.restart_budget),
@@ -113,9 +123,10 @@ impl Flusher {
             told: Lsn::NONE,
             checkpoints: Vec::new(),
             closers: Vec::new(),
-            unavailable_since: None,
+            unknown: Vec::new(),
+            unavailable: None,
             warned: false,
-            given_up: false,
+            given_up: None,
             retrying: false,
             watching: false,
         }
@@ -179,7 +190,7 @@ impl Flusher {
 
     /// Passes on what the flush thread has left on the board.
     fn pass_on(&mut self, events: Vec<LoopEvent>) {
-        let (mut failed, mut unknown) = (Vec::new(), Vec::new());
+        let mut failed = Vec::new();
         for event in events {
             match event {
                 LoopEvent::NotDurable(range, cause) => {
@@ -188,11 +199,11 @@ impl Flusher {
                 }
                 LoopEvent::Unknown(range, cause) => {
                     tracing::error!(%range, %cause, "nobody knows whether records are durable");
-                    unknown.push(range);
+                    self.unknown.push(range);
                 }
                 LoopEvent::EpochStarted(epoch, next_lsn) => {
-                    self.unavailable_since = None;
-                    self.given_up = false;
+                    self.unavailable = None;
+                    self.given_up = None;
                     if !self.closing() {
                         self.shared.set_state(LogState::Running);
                     }
@@ -200,7 +211,9 @@ impl Flusher {
                 }
                 LoopEvent::NoSpace(fault) => {
                     tracing::warn!(%fault, "the disk is full; appends are refused until there is space");
-                    self.shared.set_state(LogState::NoSpace(fault.clone()));
+                    if !self.closing() {
+                        self.shared.set_state(LogState::NoSpace(fault.clone()));
+                    }
                     self.tell(&LogEvent::Unavailable { cause: Cause::NoSpace(fault) });
                 }
                 LoopEvent::SegmentComplete(segment) => {
@@ -210,10 +223,6 @@ impl Flusher {
             }
         }
         self.tell_durable(failed);
-        if let Phase::Poisoned(cause) = &self.phase {
-            let cause = cause.clone();
-            self.tell(&LogEvent::Poisoned { cause, failed: Vec::new(), unknown });
-        }
     }
 
     fn tell_durable(&mut self, failed: Vec<LsnRange>) {
@@ -256,7 +265,8 @@ impl Flusher {
             return self.poison(idle, cause, context);
         };
         self.shared.counters.restarts.add(1);
-        self.unavailable_since.get_or_insert(now);
+        let since = self.unavailable.take().map_or(now, |(since, _)| since);
+        self.unavailable = Some((since, cause.clone()));
         if !self.closing() {
             self.shared.set_state(LogState::Unavailable(cause.clone()));
         }
@@ -275,8 +285,18 @@ impl Flusher {
         self.shared.admission.close();
         self.phase = Phase::Poisoned(cause.clone());
         let events = idle.flush_loop.take_events();
+        self.unavailable = None;
+        let failed = events.iter().filter_map(|event| match event {
+            LoopEvent::NotDurable(range, _) => Some(*range),
+            _ => None,
+        });
+        let failed = failed.collect();
         self.pass_on(events);
+        let unknown = self.unknown.clone();
+        self.tell(&LogEvent::Poisoned { cause: cause.clone(), failed, unknown });
         self.refuse_checkpoints(&cause);
+        // Who follows the tail has to learn that it ends here.
+        self.shared.tail.notify_waiters();
         // The supply of segments may be busy with a disk that is ill: not on this thread.
         let retired = context.address().recipient();
         let retire = move || {
@@ -308,7 +328,9 @@ impl Flusher {
             _ => Cause::Closed,
         };
         self.phase = phase;
+        self.address = None;
         self.storage = None;
+        self.shared.set_stalled(false);
         self.shared.stop_accepting();
         self.shared.admission.close();
         self.shared.set_state(LogState::Closed(cause.clone()));
@@ -326,8 +348,12 @@ impl Flusher {
         }
     }
 
-    /// Records whose outcome is open.
+    /// From the first to the last record whose outcome is open.
     fn unresolved(&self) -> Option<LsnRange> {
+        if let Phase::Poisoned(_) = self.phase {
+            let (first, last) = (self.unknown.first()?.first, self.unknown.last()?.last);
+            return LsnRange::new(first, last);
+        }
         LsnRange::new(self.shared.durable().next(), self.shared.accepted())
     }
 
@@ -353,15 +379,14 @@ impl Flusher {
         }
         let now = self.shared.clock.now();
         self.look_at_sync(now);
-        let unavailable = self.unavailable_since.map(|since| now.saturating_sub(since));
-        if unavailable.is_some_and(|time| time >= self.config.give_up_after)
-            && let LogState::Unavailable(cause) = self.shared.state()
+        if let Some((since, cause)) = self.unavailable.clone()
+            && now.saturating_sub(since) >= self.config.give_up_after
         {
-            self.give_up(cause);
+            self.give_up(cause, now);
         }
         let busy = self.shared.io_running_for(now).is_some()
             || self.shared.admission.entries_in_flight() > 0
-            || self.unavailable_since.is_some();
+            || self.unavailable.is_some();
         if busy {
             return self.watch_later(context);
         }
@@ -387,7 +412,7 @@ impl Flusher {
             self.warned = false;
             if self.shared.set_stalled(false) {
                 tracing::info!("the sync has returned");
-                self.given_up = false;
+                self.given_up = None;
             }
             return;
         }
@@ -400,18 +425,27 @@ impl Flusher {
             self.tell(&LogEvent::Stalled { seconds });
         }
         if running >= self.config.stalled_after + self.config.give_up_after {
-            self.give_up(Cause::Stalled { seconds });
+            self.give_up(Cause::Stalled { seconds }, now);
         }
     }
 
     /// Nobody should wait on: waiters are answered `Unknown`, and so is a close. What is in hand stays
-    /// there, and may still become durable.
-    fn give_up(&mut self, cause: Cause) {
-        if !std::mem::replace(&mut self.given_up, true) {
-            self.tell(&LogEvent::GivenUp { cause: cause.clone() });
-            let unresolved = self.unresolved();
-            self.answer_closers(&Err(CloseError { cause, unresolved }));
+    /// there, and may still become durable. Said once to the subscribers; to those who wait, again and
+    /// again, because others come.
+    fn give_up(&mut self, cause: Cause, now: Tick) {
+        let last = self.given_up;
+        if last.is_some_and(|last| now.saturating_sub(last) < self.config.give_up_after) {
+            return;
         }
+        self.given_up = Some(now);
+        let event = LogEvent::GivenUp { cause: cause.clone() };
+        self.appender.do_send(event.clone());
+        if last.is_none() {
+            self.subscribers.tell(&event);
+        }
+        self.shared.admission.refuse_waiting();
+        let unresolved = self.unresolved();
+        self.answer_closers(&Err(CloseError { cause, unresolved }));
     }
 }
 
@@ -421,8 +455,9 @@ impl Actor for Flusher {
     fn started(&mut self, context: &mut Self::Context) {
         // A restart has cancelled the timers.
         (self.retrying, self.watching) = (false, false);
+        self.address = Some(context.address());
         self.retry_subscribers(context);
-        if self.shared.watched.load(Ordering::SeqCst) || self.unavailable_since.is_some() {
+        if self.shared.watched.load(Ordering::SeqCst) || self.unavailable.is_some() {
             self.shared.watched.store(true, Ordering::SeqCst);
             self.watch_later(context);
         }
@@ -470,7 +505,11 @@ impl Handler<ThreadEnded> for Flusher {
             Some(cause) => self.fault(Idle { flush_loop, queue }, cause, context),
             None => {
                 drop(flush_loop);
-                self.end(Phase::Closed, LogEvent::Closed { cause: Cause::Closed });
+                let cause = match self.shared.state() {
+                    LogState::Closed(cause) => cause,
+                    _ => Cause::Closed,
+                };
+                self.end(Phase::Closed, LogEvent::Closed { cause });
                 self.answer_closers(&Ok(()));
             }
         }
@@ -487,8 +526,8 @@ impl Handler<Retired> for Flusher {
             && !self.closers.is_empty()
         {
             let cause = cause.clone();
-            self.end(Phase::Closed, LogEvent::Closed { cause: cause.clone() });
             let unresolved = self.unresolved();
+            self.end(Phase::Closed, LogEvent::Closed { cause: cause.clone() });
             self.answer_closers(&Err(CloseError { cause, unresolved }));
         }
     }
@@ -497,8 +536,16 @@ impl Handler<Retired> for Flusher {
 impl Handler<Subscribe> for Flusher {
     type Result = actix::MessageResult<Subscribe>;
 
-    fn handle(&mut self, Subscribe(recipient): Subscribe, _: &mut Self::Context) -> Self::Result {
-        self.subscribers.add(recipient);
+    fn handle(
+        &mut self,
+        Subscribe(recipient): Subscribe,
+        context: &mut Self::Context,
+    ) -> Self::Result {
+        self.subscribers.add(recipient, &self.shared);
+        if matches!(self.phase, Phase::Closed) && !self.subscribers.any_behind() {
+            self.subscribers.clear();
+        }
+        self.retry_subscribers(context);
         // What the subscriber is told now is covered by what it will be told next.
         actix::MessageResult(self.shared.durable())
     }

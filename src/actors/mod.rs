@@ -13,3 +13,4 @@ pub use appender::Appender;
 pub use flusher::Flusher;
 pub use recovery::Recovery;
 pub(crate) use recovery::block_on;
+pub use subscribers::Subscribers;

@@ -5,12 +5,13 @@ use std::collections::VecDeque;
 use actix::Recipient;
 use actix::dev::SendError;
 
+use crate::engine::shared::{LogState, Shared};
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::messages::LogEvent;
 
-/// Those who want to hear of the log.
+/// Those who want to hear of the log: for the Flusher, and for actors that stand in for it.
 #[derive(Debug, Default)]
-pub(super) struct Subscribers {
+pub struct Subscribers {
     all: Vec<Subscriber>,
 }
 
@@ -80,21 +81,29 @@ impl Subscriber {
 }
 
 impl Subscribers {
-    /// Adds one; it hears of everything from now on.
-    pub(super) fn add(&mut self, recipient: Recipient<LogEvent>) {
+    /// Adds one; it hears of everything from now on. Adding it twice is adding it once.
+    ///
+    /// What it came too late for and still has to know it is told first: which LSNs the watermark does
+    /// not cover, and the state, if the log does anything but run.
+    pub fn add(&mut self, recipient: Recipient<LogEvent>, shared: &Shared) {
+        self.remove(&recipient);
         let (durable, failed, others) = (None, Vec::new(), VecDeque::new());
-        self.all.push(Subscriber { recipient, durable, failed, others });
+        let mut subscriber = Subscriber { recipient, durable, failed, others };
+        current_state(shared).into_iter().for_each(|event| subscriber.add(event));
+        if subscriber.deliver() {
+            self.all.push(subscriber);
+        }
     }
 
     /// Removes one. Whether there was such a one.
-    pub(super) fn remove(&mut self, recipient: &Recipient<LogEvent>) -> bool {
+    pub fn remove(&mut self, recipient: &Recipient<LogEvent>) -> bool {
         let before = self.all.len();
         self.all.retain(|subscriber| subscriber.recipient != *recipient);
         self.all.len() < before
     }
 
     /// Tells all of them, as far as their mailboxes take it.
-    pub(super) fn tell(&mut self, event: &LogEvent) {
+    pub fn tell(&mut self, event: &LogEvent) {
         self.all.retain_mut(|subscriber| {
             subscriber.add(event.clone());
             subscriber.deliver()
@@ -102,18 +111,36 @@ impl Subscribers {
     }
 
     /// Tries again with those whose mailboxes were full. Whether some still are.
-    pub(super) fn retry(&mut self) -> bool {
+    pub fn retry(&mut self) -> bool {
         self.all.retain_mut(Subscriber::deliver);
         self.any_behind()
     }
 
     /// Whether someone has not been sent everything.
-    pub(super) fn any_behind(&self) -> bool {
+    pub fn any_behind(&self) -> bool {
         self.all.iter().any(Subscriber::is_behind)
     }
 
     /// Forgets them all.
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.all.clear();
     }
+}
+
+/// What a subscriber has to know beside the watermark.
+fn current_state(shared: &Shared) -> Vec<LogEvent> {
+    let (failed, unknown) = shared.exceptions();
+    let state = match shared.state() {
+        LogState::Opening | LogState::Running => None,
+        LogState::Unavailable(cause) => Some(LogEvent::Unavailable { cause }),
+        LogState::NoSpace(fault) => Some(LogEvent::Unavailable { cause: fault.into() }),
+        LogState::Poisoned(cause) => {
+            Some(LogEvent::Poisoned { cause, failed: failed.clone(), unknown })
+        }
+        LogState::Closing => Some(LogEvent::Closing),
+        LogState::Closed(cause) => Some(LogEvent::Closed { cause }),
+    };
+    let (epoch, through) = (shared.epoch(), shared.durable());
+    let gaps = (!failed.is_empty()).then_some(LogEvent::Durable { epoch, through, failed });
+    gaps.into_iter().chain(state).collect()
 }

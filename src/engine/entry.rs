@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use super::clock::Tick;
 use crate::config::Durability;
-use crate::format::record::RECORD_OVERHEAD;
+/// The bytes that a record takes in a frame beside its payload. The in-flight limit counts them.
+pub use crate::format::record::RECORD_OVERHEAD;
 use crate::lsn::Lsn;
 
 /// One append, with its LSNs: a record, or an atomic group of them that is never split.

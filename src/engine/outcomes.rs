@@ -48,6 +48,14 @@ impl Exceptions {
         (lsn <= *last).then_some(fate)
     }
 
+    /// The ranges in LSN order, each with its fate.
+    pub fn iter(&self) -> impl Iterator<Item = (LsnRange, &Fate)> {
+        self.ranges.iter().map(|(first, (last, fate))| {
+            let range = LsnRange { first: *first, last: *last };
+            (range, fate)
+        })
+    }
+
     /// Forgets the oldest ranges that lie wholly at or below `lsn`, as far as there are too many.
     pub fn forget_through(&mut self, lsn: Lsn) {
         while self.ranges.len() > KEPT_RANGES

@@ -50,6 +50,10 @@ impl SegmentReader {
     ///
     /// # Errors
     /// The file could not be read. That says nothing about the records in it.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it lends the frame, so it can be no Iterator"
+    )]
     pub fn next(&mut self) -> Result<Next<'_>, IoFault> {
         let (header, offset, checksum) = loop {
             let Some(range) = self.scanner.wants() else {

@@ -31,7 +31,7 @@ pub enum Supply {
     NotYet,
     /// The disk is full.
     NoSpace(IoFault),
-    /// It could not be prepared for another reason; it is tried again.
+    /// It could not be prepared for another reason, time and again.
     Failed(IoFault),
 }
 
@@ -152,7 +152,7 @@ impl SegmentSource for Pool {
     fn take(&mut self, need: Need) -> Supply {
         self.collect();
         let fault = self.status.fault();
-        // A full disk is the reason to hold the last one back; other errors pass, or end in a fault.
+        // A full disk is the reason to hold the last one back; other errors pass, or last and are a fault.
         let keep = match (need, &fault) {
             (Need::Rotation, None) => 1,
             (Need::Rotation, Some(fault)) if fault.is_no_space() => 1,
@@ -167,7 +167,9 @@ impl SegmentSource for Pool {
         match fault {
             None => Supply::NotYet,
             Some(fault) if fault.is_no_space() => Supply::NoSpace(io_fault(&fault)),
-            Some(fault) => Supply::Failed(io_fault(&fault)),
+            Some(fault) if self.status.is_lasting() => Supply::Failed(io_fault(&fault)),
+            // One error costs the file that was being prepared, and nothing else.
+            Some(_) => Supply::NotYet,
         }
     }
 

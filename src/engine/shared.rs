@@ -101,7 +101,7 @@ pub struct Shared {
     accepting: AtomicBool,
     prepare_status: OnceLock<PrepareStatus>,
     stalled: AtomicBool,
-    /// Nanoseconds at which the sync that runs now began, plus one; zero if none runs.
+    /// Nanoseconds at which the I/O that the flush thread waits for began, plus one; zero if none runs.
     io_since: AtomicU64,
     has_exceptions: AtomicBool,
     exceptions: RwLock<Exceptions>,
@@ -253,6 +253,21 @@ impl Shared {
         self.has_exceptions.store(!table.is_empty(), Ordering::Release);
     }
 
+    /// LSNs that are certainly not in the log, and those of which nobody knows, as far as no checkpoint
+    /// has released them.
+    pub fn exceptions(&self) -> (Vec<LsnRange>, Vec<LsnRange>) {
+        let table = self.exceptions.read().unwrap_or_else(PoisonError::into_inner);
+        let (mut failed, mut unknown) = (Vec::new(), Vec::new());
+        for (range, fate) in table.iter() {
+            match fate {
+                Fate::NotDurable(_) => failed.push(range),
+                Fate::Unknown(_) => unknown.push(range),
+                Fate::Durable => {}
+            }
+        }
+        (failed, unknown)
+    }
+
     /// What became of `lsn`, or `None` while it is open.
     pub fn fate(&self, lsn: Lsn) -> Option<Fate> {
         // The watermark first: an exception below it was noted before it was published.
@@ -269,6 +284,12 @@ impl Shared {
     /// A write or a sync begins.
     pub fn io_begins(&self, now: Tick) {
         self.io_since.store(now.as_nanos() as u64 + 1, Ordering::Release);
+    }
+
+    /// The flush thread waits for something that I/O elsewhere has to bring: a segment.
+    pub fn io_awaited(&self, now: Tick) {
+        let since = now.as_nanos() as u64 + 1;
+        let _ = self.io_since.compare_exchange(0, since, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// It returned.

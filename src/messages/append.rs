@@ -1,12 +1,14 @@
 //! Appending and waiting.
 
+use std::sync::Arc;
+
 use actix::Message;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::config::Durability;
-use crate::engine::admission::Permit;
-use crate::engine::entry::Payload;
+use crate::engine::admission::{Admission, Permit, Refusal};
+use crate::engine::entry::{Payload, RECORD_OVERHEAD};
 use crate::error::{AppendError, CommitError};
 use crate::lsn::{Lsn, LsnRange};
 
@@ -23,6 +25,18 @@ pub struct Append {
     /// The right to have it in flight: for one record and its
     /// [`encoded_len`](Payload::encoded_len).
     pub permit: Permit,
+}
+
+impl Append {
+    /// The message for one record in `GroupCommit` mode, with a permit if there is one now.
+    ///
+    /// # Errors
+    /// As much is in flight as is allowed; the record is too large for ever; or the log is closed.
+    pub fn try_new(admission: &Arc<Admission>, payload: impl Into<Bytes>) -> Result<Self, Refusal> {
+        let payload = payload.into();
+        let permit = admission.try_acquire(1, encoded_len(&payload))?;
+        Ok(Append { payload, durability: Durability::default(), permit })
+    }
 }
 
 impl Message for Append {
@@ -42,8 +56,24 @@ pub struct AppendAll {
     pub permit: Permit,
 }
 
+impl AppendAll {
+    /// The message for a group in `GroupCommit` mode, with a permit if there is one now.
+    ///
+    /// # Errors
+    /// As much is in flight as is allowed; the record is too large for ever; or the log is closed.
+    pub fn try_new(admission: &Arc<Admission>, payloads: Vec<Bytes>) -> Result<Self, Refusal> {
+        let bytes = payloads.iter().map(encoded_len).sum();
+        let permit = admission.try_acquire(payloads.len(), bytes)?;
+        Ok(AppendAll { payloads, durability: Durability::default(), permit })
+    }
+}
+
 impl Message for AppendAll {
     type Result = Result<LsnRange, AppendError>;
+}
+
+fn encoded_len(payload: &Bytes) -> usize {
+    payload.len() + RECORD_OVERHEAD
 }
 
 /// Both phases in one round trip.
@@ -58,6 +88,18 @@ pub struct Commit {
     pub durability: Durability,
     /// The right to have it in flight.
     pub permit: Permit,
+}
+
+impl Commit {
+    /// The message for one record in `GroupCommit` mode, with a permit if there is one now.
+    ///
+    /// # Errors
+    /// As much is in flight as is allowed; the record is too large for ever; or the log is closed.
+    pub fn try_new(admission: &Arc<Admission>, payload: impl Into<Bytes>) -> Result<Self, Refusal> {
+        let payload = payload.into();
+        let permit = admission.try_acquire(1, encoded_len(&payload))?;
+        Ok(Commit { payload, durability: Durability::default(), permit })
+    }
 }
 
 impl Message for Commit {

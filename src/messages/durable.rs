@@ -78,7 +78,9 @@ impl Message for LogEvent {
 /// Hear of everything that happens to the log.
 ///
 /// Sent by coordinators, answered by the Flusher with the current watermark, from which the events go
-/// on. A subscription keeps the subscriber alive until it unsubscribes or the log closes. An actor that
+/// on. Whoever comes late is told first which LSNs below the watermark have failed, and the state if the
+/// log does anything but run; so it does not matter whether an actor appends or subscribes first.
+/// Subscribing twice is subscribing once. A subscription keeps the subscriber alive until it unsubscribes or the log closes. An actor that
 /// has stopped is forgotten by itself.
 #[derive(Debug)]
 pub struct Subscribe(

@@ -19,10 +19,12 @@ mod append;
 mod control;
 mod durable;
 mod flush;
+mod recipients;
 mod recover;
 
 pub use append::{Append, AppendAll, Commit, Reply, Submit, WaitForLsn};
 pub use control::{Checkpoint, Close, GetStats, GetStatus, Read};
 pub use durable::{LogEvent, Subscribe, Unsubscribe};
 pub use flush::Flush;
+pub use recipients::Recipients;
 pub use recover::{Recover, Replay, ReplayRefused};

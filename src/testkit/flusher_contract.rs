@@ -1,0 +1,515 @@
+//! What every actor that stands in the Flusher's place must keep, as one suite: [`run_all`].
+//!
+//! Each check starts a fresh log with a real Appender and a real handle, and listens between the Flusher
+//! and the Appender. A check panics when the contract is broken, like a test.
+//!
+//! 1. `Ready` comes before anything else, and no append is answered before it.
+//! 2. The watermark never falls and is never ahead: no event says what has not been published, and no
+//!    commit is answered before.
+//! 3. What is held back stays open; released, it becomes durable in order.
+//! 4. There is one `Durable` at most for each batch.
+//! 5. A subscriber whose mailbox was full gets the final watermark, also when no batch follows.
+//! 6. Who has unsubscribed hears no more; who subscribed twice hears once.
+//! 7. A failed append is `NotDurable`, is told with its range, stays so when the watermark passes it, and
+//!    gives its permit back; a late subscriber is told of it, too.
+//! 8. Close makes durable what was accepted, answers everyone who waits, and may be repeated.
+//! 9. Checkpoint takes what is durable and nothing else.
+//! 10. An atomic group becomes durable as a whole.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::dev::ToEnvelope;
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
+    WrapFuture,
+};
+use tokio::sync::oneshot;
+
+use crate::actors::Appender;
+use crate::config::WalConfig;
+use crate::engine::recovery::RecoveryReport;
+use crate::engine::shared::Shared;
+use crate::error::{AppendError, CheckpointError, CommitError};
+use crate::lsn::{Lsn, LsnRange};
+use crate::messages::{
+    Append, Checkpoint, Close, GetStats, GetStatus, LogEvent, Read, Subscribe, Unsubscribe,
+    WaitForLsn,
+};
+use crate::wal::{Link, Wal};
+
+/// How long a check waits for something that must happen. Never the measure of anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How to start a kind of Flusher.
+pub trait FlusherFactory {
+    /// The actor.
+    type Flusher: Actor<
+            Context: ToEnvelope<Self::Flusher, Subscribe>
+                         + ToEnvelope<Self::Flusher, Unsubscribe>
+                         + ToEnvelope<Self::Flusher, Checkpoint>
+                         + ToEnvelope<Self::Flusher, Read>
+                         + ToEnvelope<Self::Flusher, GetStats>
+                         + ToEnvelope<Self::Flusher, GetStatus>
+                         + ToEnvelope<Self::Flusher, Close>,
+        > + Handler<Subscribe>
+        + Handler<Unsubscribe>
+        + Handler<Checkpoint>
+        + Handler<Read>
+        + Handler<GetStats>
+        + Handler<GetStatus>
+        + Handler<Close>;
+
+    /// The settings of the logs. A failed append must be answered, not written again.
+    fn config(&self) -> WalConfig;
+
+    /// Starts one for an empty log. It is asked for several, one after the other.
+    fn start(
+        &self,
+        config: &WalConfig,
+        link: Link,
+        appender: Recipient<LogEvent>,
+    ) -> impl Future<Output = Started<Self::Flusher>>;
+}
+
+/// A Flusher that was started.
+#[derive(Debug)]
+pub struct Started<F: Actor> {
+    /// Its address.
+    pub flusher: Addr<F>,
+    /// What recovery said, or would have said.
+    pub report: RecoveryReport,
+    /// What the suite does to its disk.
+    pub levers: Levers,
+}
+
+/// What the suite does to the disk of a Flusher, or to what stands in for it.
+pub struct Levers {
+    /// The next batch fails, and is `NotDurable`.
+    pub fail_next: Box<dyn Fn()>,
+    /// From now on nothing that is appended becomes durable ...
+    pub hold: Box<dyn Fn()>,
+    /// ... until this is called.
+    pub release: Box<dyn Fn()>,
+}
+
+impl fmt::Debug for Levers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Levers").finish_non_exhaustive()
+    }
+}
+
+/// Runs every check. Returns their names.
+///
+/// # Panics
+/// The contract is broken.
+pub async fn run_all<F: FlusherFactory>(factory: &F) -> Vec<&'static str> {
+    let mut done = Vec::new();
+    macro_rules! run {
+        ($($check:ident),*) => {
+            $($check(factory).await; done.push(stringify!($check));)*
+        };
+    }
+    run!(
+        says_ready_first,
+        raises_the_watermark_and_never_lowers_it,
+        keeps_open_what_is_held_and_then_covers_it_in_order,
+        tells_at_most_once_per_batch,
+        tells_a_subscriber_that_was_slow_the_final_watermark,
+        tells_nothing_to_who_has_unsubscribed,
+        reports_what_failed_and_never_covers_it_up,
+        answers_everyone_at_close,
+        checkpoints_only_what_is_durable,
+        makes_a_group_durable_as_a_whole
+    );
+    done
+}
+
+/// A log with a listener between Flusher and Appender.
+struct Subject {
+    wal: Wal,
+    appender: Addr<Appender>,
+    tap: Addr<Listener>,
+    levers: Levers,
+}
+
+impl Subject {
+    async fn start<F: FlusherFactory>(factory: &F) -> Subject {
+        Subject::start_after(factory, |_, _| {}).await
+    }
+
+    /// Starts the log, after `first` has done something to its Appender.
+    async fn start_after<F: FlusherFactory>(
+        factory: &F,
+        first: impl FnOnce(&Addr<Appender>, &Link),
+    ) -> Subject {
+        let config = factory.config();
+        let link = Link::new(&config);
+        let shared = Arc::clone(&link.shared);
+        let appender = Appender::new(Arc::clone(&shared), config.overload).start();
+        let passes_on = Some((appender.clone().recipient(), Arc::clone(&shared)));
+        let tap = Listener { passes_on, ..Listener::default() }.start();
+        first(&appender, &link);
+        let started = factory.start(&config, link, tap.clone().recipient()).await;
+        let Started { flusher, report, levers } = started;
+        let wal = Wal::compose(&config, shared, report, &appender, &flusher);
+        Subject { wal, appender, tap, levers }
+    }
+
+    async fn commit(&self, payload: &'static str) -> Lsn {
+        done(self.wal.commit(payload).await, "a commit")
+    }
+
+    async fn append(&self, payload: &'static str) -> Lsn {
+        done(self.wal.append(payload).await, "an append")
+    }
+
+    async fn close(self) {
+        done(self.wal.close().await, "a close");
+    }
+}
+
+async fn says_ready_first<F: FlusherFactory>(factory: &F) {
+    let mut early = None;
+    let subject = Subject::start_after(factory, |appender, link| {
+        let append = match Append::try_new(&link.shared.admission, "early") {
+            Ok(append) => append,
+            Err(refusal) => panic!("a fresh log has room: {refusal:?}"),
+        };
+        early = Some(appender.send(append));
+    });
+    let subject = subject.await;
+    let Some(early) = early else { unreachable!("it has been sent") };
+    let lsn = done(done(early.await, "an Append"), "an append before Ready");
+    let events = events(&subject.tap).await;
+    match events.first() {
+        Some(LogEvent::Ready { next_lsn, .. }) => {
+            assert_eq!(*next_lsn, lsn, "the first append gets the LSN that Ready names");
+        }
+        other => panic!("the first event is Ready, not {other:?}"),
+    }
+    subject.close().await;
+}
+
+async fn raises_the_watermark_and_never_lowers_it<F: FlusherFactory>(factory: &F) {
+    let subject = Subject::start(factory).await;
+    let mut last = Lsn::NONE;
+    for round in 0..50 {
+        let lsn = if round % 3 == 0 {
+            subject.append("without waiting").await
+        } else {
+            let lsn = subject.commit("waited for").await;
+            assert!(lsn <= subject.wal.durable_lsn(), "LSN {lsn} was acknowledged too early");
+            lsn
+        };
+        assert_eq!(lsn, if last.is_none() { lsn } else { last.next() }, "LSNs are dense");
+        last = lsn;
+        assert!(subject.wal.durable_lsn() <= last, "durable is never ahead of accepted");
+    }
+    done(subject.wal.flush().await, "a flush");
+    assert_eq!(subject.wal.durable_lsn(), last);
+    wait_for(&subject.tap, "the last watermark", |events| final_watermark(events) == last).await;
+    check_watermarks(&events(&subject.tap).await);
+    subject.close().await;
+}
+
+async fn keeps_open_what_is_held_and_then_covers_it_in_order<F: FlusherFactory>(factory: &F) {
+    let subject = Subject::start(factory).await;
+    let before = subject.commit("before").await;
+    (subject.levers.hold)();
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        let lsn = subject.append("held").await;
+        waiting.push((lsn, subject.appender.send(WaitForLsn(lsn))));
+    }
+    // The Flusher has had its chance: it answers this after whatever it would have said.
+    let probe = Listener::default().start();
+    done(subject.wal.subscribe(probe.clone().recipient()).await, "a subscription");
+    assert_eq!(subject.wal.durable_lsn(), before, "nothing that is held may become durable");
+    assert_eq!(final_watermark(&events(&subject.tap).await), before);
+    (subject.levers.release)();
+    for (lsn, waiter) in waiting {
+        done(done(waiter.await, "WaitForLsn"), "waiting for what was released");
+        assert!(lsn <= subject.wal.durable_lsn());
+    }
+    let last = subject.wal.durable_lsn();
+    wait_for(&probe, "the watermark at the subscriber", |events| final_watermark(events) == last)
+        .await;
+    check_watermarks(&events(&subject.tap).await);
+    check_watermarks(&events(&probe).await);
+    subject.close().await;
+}
+
+async fn tells_at_most_once_per_batch<F: FlusherFactory>(factory: &F) {
+    let subject = Subject::start(factory).await;
+    let probe = Listener::default().start();
+    done(subject.wal.subscribe(probe.clone().recipient()).await, "a subscription");
+    (subject.levers.hold)();
+    let mut last = Lsn::NONE;
+    for _ in 0..100 {
+        last = subject.append("one of many").await;
+    }
+    (subject.levers.release)();
+    done(subject.wal.wait_for_lsn(last).await, "waiting for what was released");
+    wait_for(&probe, "the final watermark", |events| final_watermark(events) == last).await;
+    let batches = subject.wal.stats().batches as usize;
+    for listener in [&probe, &subject.tap] {
+        let told = watermarks(&events(listener).await).len();
+        assert!(told <= batches, "{told} events were told for {batches} batches");
+    }
+    assert!(batches < 100, "a hundred appends that piled up are no hundred batches");
+    subject.close().await;
+}
+
+async fn tells_a_subscriber_that_was_slow_the_final_watermark<F: FlusherFactory>(factory: &F) {
+    let subject = Subject::start(factory).await;
+    let slow = Listener::default().start();
+    let (wake, woken) = oneshot::channel();
+    done(slow.send(Sleep(woken)).await, "falling asleep");
+    done(subject.wal.subscribe(slow.clone().recipient()).await, "a subscription");
+    let mut last = Lsn::NONE;
+    for _ in 0..30 {
+        last = subject.commit("while it sleeps").await;
+    }
+    // Its mailbox is full by far, and no batch follows.
+    let _ = wake.send(());
+    wait_for(&slow, "the final watermark", |events| final_watermark(events) == last).await;
+    let told = events(&slow).await;
+    check_watermarks(&told);
+    assert!(watermarks(&told).len() < 30, "a full mailbox is told less, not everything later");
+    subject.close().await;
+}
+
+async fn tells_nothing_to_who_has_unsubscribed<F: FlusherFactory>(factory: &F) {
+    let subject = Subject::start(factory).await;
+    let (gone, stays) = (Listener::default().start(), Listener::default().start());
+    for listener in [&gone, &stays, &stays] {
+        done(subject.wal.subscribe(listener.clone().recipient()).await, "a subscription");
+    }
+    let first = subject.commit("for both").await;
+    wait_for(&gone, "the first watermark", |events| final_watermark(events) == first).await;
+    let recipient = || gone.clone().recipient();
+    assert!(done(subject.wal.unsubscribe(recipient()).await, "unsubscribing"));
+    assert!(!done(subject.wal.unsubscribe(recipient()).await, "unsubscribing again"));
+    let before = events(&gone).await.len();
+    let last = subject.commit("for one").await;
+    wait_for(&stays, "the last watermark", |events| final_watermark(events) == last).await;
+    assert_eq!(events(&gone).await.len(), before, "it has unsubscribed");
+    let told = watermarks(&events(&stays).await);
+    let mut once = told.clone();
+    once.dedup();
+    assert_eq!(told, once, "subscribing twice is subscribing once");
+    subject.close().await;
+}
+
+async fn reports_what_failed_and_never_covers_it_up<F: FlusherFactory>(factory: &F) {
+    let subject = Subject::start(factory).await;
+    let probe = Listener::default().start();
+    done(subject.wal.subscribe(probe.clone().recipient()).await, "a subscription");
+    subject.commit("kept").await;
+    (subject.levers.fail_next)();
+    let lost = match subject.wal.commit("lost").await {
+        Err(CommitError::NotDurable { lsn, .. }) => lsn,
+        other => panic!("what failed is NotDurable, not {other:?}"),
+    };
+    let last = subject.commit("kept again").await;
+    assert!(lost < last && last <= subject.wal.durable_lsn(), "the log goes on, above {lost}");
+    for _ in 0..2 {
+        match subject.wal.wait_for_lsn(lost).await {
+            Err(CommitError::NotDurable { lsn, .. }) if lsn == lost => {}
+            other => panic!("LSN {lost} stays NotDurable, and does not become {other:?}"),
+        }
+    }
+    let told = |events: &[LogEvent]| failed(events).iter().any(|range| range.contains(lost));
+    wait_for(&probe, "the failed range", told).await;
+    wait_for(&subject.tap, "the failed range", told).await;
+    let late = Listener::default().start();
+    done(subject.wal.subscribe(late.clone().recipient()).await, "a late subscription");
+    wait_for(&late, "the failed range, for who comes late", told).await;
+    let kept = failed(&events(&probe).await).iter().any(|range| range.contains(last));
+    assert!(!kept, "what is durable has not failed");
+    assert_eq!(subject.wal.status().entries_in_flight, 0, "every permit is given back");
+    assert_eq!(subject.wal.stats().not_durable, 1);
+    subject.close().await;
+}
+
+async fn answers_everyone_at_close<F: FlusherFactory>(factory: &F) {
+    let subject = Subject::start(factory).await;
+    let probe = Listener::default().start();
+    done(subject.wal.subscribe(probe.clone().recipient()).await, "a subscription");
+    (subject.levers.hold)();
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        let lsn = subject.append("accepted before the close").await;
+        waiting.push(subject.appender.send(WaitForLsn(lsn)));
+    }
+    let last = subject.wal.status().accepted;
+    let close = {
+        let wal = subject.wal.clone();
+        actix::spawn(async move { wal.close().await })
+    };
+    wait_for(&probe, "Closing", |events| {
+        events.iter().any(|event| matches!(event, LogEvent::Closing))
+    })
+    .await;
+    (subject.levers.release)();
+    done(done(close.await, "the task that closes"), "a close");
+    for waiter in waiting {
+        done(done(waiter.await, "WaitForLsn"), "waiting for what a close made durable");
+    }
+    assert_eq!(subject.wal.durable_lsn(), last);
+    done(subject.wal.close().await, "closing twice");
+    match subject.wal.commit("too late").await {
+        Err(CommitError::Refused(AppendError::Closed { .. })) => {}
+        other => panic!("a closed log refuses appends, and does not answer {other:?}"),
+    }
+    done(subject.wal.wait_for_lsn(last).await, "waiting at a closed log");
+    let never = subject.wal.wait_for_lsn(last.plus(100)).await;
+    assert!(never.is_err(), "nobody waits for ever at a closed log");
+    let ended = |events: &[LogEvent]| matches!(events.last(), Some(LogEvent::Closed { .. }));
+    wait_for(&probe, "Closed as the last event", ended).await;
+    assert_eq!(final_watermark(&events(&probe).await), last);
+    let late = Listener::default().start();
+    if subject.wal.subscribe(late.clone().recipient()).await.is_ok() {
+        wait_for(&late, "Closed, for who comes late", ended).await;
+    }
+}
+
+async fn checkpoints_only_what_is_durable<F: FlusherFactory>(factory: &F) {
+    let subject = Subject::start(factory).await;
+    let lsn = subject.commit("durable").await;
+    match subject.wal.checkpoint(lsn.plus(1)).await {
+        Err(CheckpointError::NotDurable { durable, .. }) => assert_eq!(durable, lsn),
+        other => panic!("what is not durable can not be released: {other:?}"),
+    }
+    let low_water = done(subject.wal.checkpoint(lsn).await, "a checkpoint");
+    assert_eq!((low_water, subject.wal.status().low_water), (lsn, lsn));
+    assert_eq!(done(subject.wal.checkpoint(lsn).await, "the same again"), lsn);
+    let wal = subject.wal.clone();
+    subject.close().await;
+    let after = wal.checkpoint(lsn).await;
+    assert!(matches!(after, Err(CheckpointError::Closed { .. })), "after a close: {after:?}");
+}
+
+async fn makes_a_group_durable_as_a_whole<F: FlusherFactory>(factory: &F) {
+    let subject = Subject::start(factory).await;
+    let group = done(subject.wal.append_all(["a", "b", "c"]).await, "a group");
+    assert_eq!(group.count(), 3);
+    done(subject.wal.wait_for_lsn(group.first).await, "its first record");
+    assert!(subject.wal.durable_lsn() >= group.last, "one record of a group is never alone");
+    subject.close().await;
+}
+
+fn done<T, E: fmt::Debug>(result: Result<T, E>, what: &str) -> T {
+    result.unwrap_or_else(|error| panic!("{what} failed: {error:?}"))
+}
+
+/// Waits until a listener has heard what satisfies `enough`.
+async fn wait_for(listener: &Addr<Listener>, what: &str, enough: impl Fn(&[LogEvent]) -> bool) {
+    let began = Instant::now();
+    loop {
+        let heard = events(listener).await;
+        if enough(&heard) {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what} has not come; heard so far: {heard:?}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+async fn events(listener: &Addr<Listener>) -> Vec<LogEvent> {
+    let heard = done(listener.send(Heard).await, "asking a listener");
+    heard.unwrap_or_else(|lsn| panic!("LSN {lsn} was told to be durable before it was published"))
+}
+
+fn watermarks(events: &[LogEvent]) -> Vec<Lsn> {
+    let watermark = |event: &LogEvent| match event {
+        LogEvent::Durable { through, .. } => Some(*through),
+        _ => None,
+    };
+    events.iter().filter_map(watermark).collect()
+}
+
+fn final_watermark(events: &[LogEvent]) -> Lsn {
+    watermarks(events).last().copied().unwrap_or(Lsn::NONE)
+}
+
+fn failed(events: &[LogEvent]) -> Vec<LsnRange> {
+    let failed = |event: &LogEvent| match event {
+        LogEvent::Durable { failed, .. } => failed.clone(),
+        _ => Vec::new(),
+    };
+    events.iter().flat_map(failed).collect()
+}
+
+fn check_watermarks(events: &[LogEvent]) {
+    let told = watermarks(events);
+    assert!(told.is_sorted(), "the watermark falls: {told:?}");
+    assert!(failed(events).is_empty(), "nothing has failed");
+}
+
+/// Writes down what it hears, and passes it on.
+#[derive(Default)]
+struct Listener {
+    passes_on: Option<(Recipient<LogEvent>, Arc<Shared>)>,
+    events: Vec<LogEvent>,
+    /// A watermark that was told before it was published.
+    ahead: Option<Lsn>,
+}
+
+impl Actor for Listener {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        if self.passes_on.is_none() {
+            context.set_mailbox_capacity(1);
+        }
+    }
+}
+
+impl Handler<LogEvent> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {
+        self.events.push(event.clone());
+        if let Some((appender, shared)) = &self.passes_on {
+            if let LogEvent::Durable { through, .. } = &event
+                && (*through > shared.durable() || *through > shared.accepted())
+            {
+                self.ahead = Some(*through);
+            }
+            appender.do_send(event);
+        }
+    }
+}
+
+struct Heard;
+
+impl Message for Heard {
+    type Result = Result<Vec<LogEvent>, Lsn>;
+}
+
+impl Handler<Heard> for Listener {
+    type Result = MessageResult<Heard>;
+
+    fn handle(&mut self, _: Heard, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.ahead.map_or_else(|| Ok(self.events.clone()), Err))
+    }
+}
+
+/// Handle nothing until this comes.
+struct Sleep(oneshot::Receiver<()>);
+
+impl Message for Sleep {
+    type Result = ();
+}
+
+impl Handler<Sleep> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, Sleep(woken): Sleep, context: &mut Self::Context) {
+        context.wait(woken.into_actor(self).map(|_, _, _| ()));
+    }
+}

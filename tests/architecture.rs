@@ -1,0 +1,279 @@
+//! Guards P1 to P23 at one remove: the structure that their tests rely on. Reads the sources and holds
+//! them to the rules of `docs/architecture.md`: who may import whom, how an actor file opens, who starts
+//! actors, and what nobody does.
+
+#![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
+
+#[path = "common/sources.rs"]
+mod sources;
+
+use std::collections::BTreeSet;
+
+use sources::{code, files, read};
+
+/// Who may know whom, and nothing else. A module is a folder or a file right below `src`.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("lsn", &[]),
+    ("error", &["lsn"]),
+    ("config", &["error", "lsn"]),
+    ("codec", &["error"]),
+    ("format", &["error", "lsn"]),
+    ("storage", &["error", "lsn"]),
+    ("engine", &["format", "storage", "config", "error", "lsn"]),
+    // Plain data of the engine and the settings may stand in a message: decision 0006.
+    ("messages", &["engine", "storage", "config", "error", "lsn"]),
+    // A recovery opens the directory, and a Flusher hands the storage on to readers: decision 0006.
+    ("actors", &["messages", "engine", "storage", "config", "error", "lsn"]),
+    ("read_stream", &["engine", "error", "lsn"]),
+    (
+        "wal",
+        &[
+            "actors",
+            "messages",
+            "engine",
+            "storage",
+            "codec",
+            "read_stream",
+            "config",
+            "error",
+            "lsn",
+        ],
+    ),
+    // The public parts: what a user could write outside of the crate.
+    (
+        "testkit",
+        &["messages", "engine", "actors", "wal", "storage", "config", "error", "lsn", "format"],
+    ),
+];
+
+/// Files that are longer than they should be, and how long they may be at most.
+const LONG_FILES: &[(&str, usize)] = &[
+    // Survey, tail, begin, replay and salvage: five steps over the same few types.
+    ("src/engine/recovery.rs", 920),
+];
+
+const LONGEST: usize = 650;
+
+/// The sources that the rules are about: without the tests that stand in files of their own, and the
+/// suites that users' implementations are tested with.
+fn sources() -> Vec<String> {
+    let is_test = |path: &String| path.ends_with("_tests.rs") || path.ends_with("_contract.rs");
+    files("src", ".rs").into_iter().filter(|path| !is_test(path)).collect()
+}
+
+/// `src/engine/cursor.rs` and `src/engine/mod.rs` are in `engine`, `src/lsn.rs` is `lsn`.
+fn module(path: &str) -> &str {
+    let inner = path.strip_prefix("src/").expect("a source");
+    inner.split('/').next().unwrap_or(inner).trim_end_matches(".rs")
+}
+
+/// The modules that follow on `crate::`, also those in braces. A name that is not a module is one that
+/// the root re-exports.
+fn imported(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, marker) in code.match_indices("crate::") {
+        let rest = &code[at + marker.len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => found.extend(heads_of_group(group)),
+            None => found.extend(head(rest)),
+        }
+    }
+    found
+}
+
+fn head(path: &str) -> Option<String> {
+    let end = path.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(path.len());
+    (end > 0).then(|| path[..end].to_owned())
+}
+
+/// The first names of `a::b, c::{d, e}, f}` and so on: `a`, `c`, `f`.
+fn heads_of_group(group: &str) -> Vec<String> {
+    let (mut depth, mut heads, mut fresh) = (0, Vec::new(), true);
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => fresh = true,
+            c if fresh && !c.is_whitespace() => {
+                heads.extend(head(&group[at..]));
+                fresh = false;
+            }
+            _ => {}
+        }
+    }
+    heads
+}
+
+/// What a file breaks of the import rule.
+fn import_faults(path: &str, text: &str) -> Vec<String> {
+    let (module, code) = (module(path), code(text));
+    let mut faults = Vec::new();
+    let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == module) else {
+        return vec![format!("{path}: the module `{module}` has no line in the import rule")];
+    };
+    for name in imported(&code) {
+        let is_module = MAY_IMPORT.iter().any(|(known, _)| *known == name);
+        let is_public = !is_module && module == "testkit";
+        if name == module || is_public || (is_module && allowed.contains(&name.as_str())) {
+            continue;
+        }
+        let hint = if is_module { "may not know" } else { "imports by way of the root" };
+        faults.push(format!("{path}: `{module}` {hint} `{name}`"));
+    }
+    // `super` must not lead out of the module.
+    let climb = if path.matches('/').count() == 1 { "super::" } else { "super::super::" };
+    if code.contains(climb) {
+        faults.push(format!("{path}: `{climb}` leads out of `{module}`"));
+    }
+    faults
+}
+
+fn assert_none(faults: Vec<String>) {
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn every_module_knows_only_what_the_import_rule_allows() {
+    let paths = sources();
+    assert!(paths.len() > 30, "the sources were not found");
+    let paths = paths.iter().filter(|path| *path != "src/lib.rs");
+    assert_none(paths.flat_map(|path| import_faults(path, &read(path))).collect());
+}
+
+#[test]
+fn the_import_rule_sees_groups_full_paths_and_climbing() {
+    let path = "src/format/x.rs";
+    let faults = |text: &str| import_faults(path, text);
+    assert!(faults("use crate::lsn::Lsn;\nuse crate::{error::A, lsn::{B, C}};\n").is_empty());
+    assert_eq!(faults("use crate::storage::Storage;").len(), 1);
+    assert_eq!(faults("pub use crate::{lsn::Lsn, engine::{a, b}, wal::Wal};").len(), 2);
+    assert_eq!(faults("fn f() { crate::engine::recovery::recover() }").len(), 1);
+    assert_eq!(faults("use crate::Wal;").len(), 1, "not by way of the root either");
+    assert_eq!(faults("use super::super::storage::Storage;").len(), 1);
+    assert!(faults("// use crate::storage::Storage;").is_empty());
+    assert!(faults("#[cfg(test)]\nmod tests { use crate::testkit::SimDisk; }").is_empty());
+    assert_eq!(import_faults("src/lsn.rs", "use super::wal::Wal;").len(), 1);
+    assert_eq!(import_faults("src/new/x.rs", "").len(), 1, "a new module needs a line");
+}
+
+#[test]
+fn no_actor_knows_another_actor() {
+    let actors: Vec<_> = actor_files().iter().map(|path| stem(path).to_owned()).collect();
+    let mut faults = Vec::new();
+    for path in files("src/actors", ".rs").iter().filter(|path| stem(path) != "mod") {
+        let code = code(&read(path));
+        for other in actors.iter().filter(|other| *other != stem(path)) {
+            if code.contains(&format!("super::{other}")) || code.contains("crate::actors") {
+                faults.push(format!("{path} knows the actor in {other}.rs"));
+            }
+        }
+        if code.contains("Addr<") {
+            faults.push(format!("{path} holds an `Addr`; actors hold `Recipient`s"));
+        }
+    }
+    assert_none(faults);
+}
+
+fn stem(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path).trim_end_matches(".rs")
+}
+
+/// The files that define an actor.
+fn actor_files() -> Vec<String> {
+    sources().into_iter().filter(|path| code(&read(path)).contains("impl Actor for")).collect()
+}
+
+#[test]
+fn every_actor_file_opens_with_its_role_what_it_owns_receives_sends_and_never_does() {
+    let actors = actor_files();
+    assert!(actors.len() >= 3, "the actors were not found");
+    let mut faults = Vec::new();
+    for path in actors {
+        let text = read(&path);
+        let head: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
+        let mut from = 0;
+        for word in ["//! Role: ", "//! Owns: ", "//! Receives: ", "//! Sends: ", "//! Never: "] {
+            match head[from..].find(word) {
+                Some(at) => from += at + word.len(),
+                None => faults.push(format!("{path}: no `{word}` in its place")),
+            }
+        }
+        if !text.starts_with("//! Role: ") {
+            faults.push(format!("{path}: does not open with its role"));
+        }
+    }
+    assert_none(faults);
+}
+
+#[test]
+fn only_the_handle_starts_actors() {
+    let starts =
+        ["Supervisor::start", "start_in_arbiter", ".start()", "start_default", "SyncArbiter"];
+    let mut faults = Vec::new();
+    for path in sources() {
+        if path == "src/wal.rs" || module(&path) == "testkit" {
+            continue;
+        }
+        let code = code(&read(&path));
+        let found = starts.iter().filter(|start| code.contains(**start));
+        faults.extend(found.map(|start| format!("{path}: `{start}`")));
+    }
+    assert_none(faults);
+}
+
+/// With `do_send` nobody hears of the LSN, nor that there is none. `Submit` brings its answer along.
+#[test]
+fn nobody_sends_an_append_without_waiting_for_its_answer() {
+    let mut faults = Vec::new();
+    for folder in ["src", "examples", "benches", "tests"] {
+        for path in files(folder, ".rs").iter().filter(|path| *path != "tests/architecture.rs") {
+            let squeezed: String =
+                code(&read(path)).chars().filter(|c| !c.is_whitespace()).collect();
+            for message in ["Append{", "Append(", "AppendAll{", "Commit{", "append)", "commit)"] {
+                if squeezed.contains(&format!("do_send({message}")) {
+                    faults.push(format!("{path}: `do_send({message}`"));
+                }
+            }
+        }
+    }
+    assert_none(faults);
+}
+
+#[test]
+fn no_file_is_longer_than_it_should_be() {
+    let mut faults = Vec::new();
+    for path in files("src", ".rs") {
+        let lines = read(&path).lines().count();
+        let known = LONG_FILES.iter().find(|(long, _)| *long == path);
+        let limit = known.map_or(LONGEST, |(_, limit)| *limit);
+        if lines > limit {
+            faults.push(format!("{path} has {lines} lines of at most {limit}"));
+        }
+        if known.is_some() && lines <= LONGEST {
+            faults.push(format!("{path} has {lines} lines: it needs no exception any more"));
+        }
+    }
+    assert_none(faults);
+}
+
+#[test]
+fn nothing_is_unsafe_and_nothing_is_left_to_do() {
+    assert!(read("Cargo.toml").contains("unsafe_code = \"forbid\""));
+    let mut faults = Vec::new();
+    for folder in ["src", "examples", "benches", "tests"] {
+        for path in files(folder, ".rs").iter().filter(|path| *path != "tests/architecture.rs") {
+            for (at, line) in read(path).lines().enumerate() {
+                let code = line.split("//").next().unwrap_or(line);
+                let is_unsafe = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+                let words = ["todo!", "unimplemented!", "FIXME", "XXX", "TODO"];
+                if is_unsafe.into_iter().any(|word| word == "unsafe")
+                    || words.iter().any(|word| line.contains(word))
+                {
+                    faults.push(format!("{path}:{}: {}", at + 1, line.trim()));
+                }
+            }
+        }
+    }
+    assert_none(faults);
+}
