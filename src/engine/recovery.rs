@@ -14,7 +14,12 @@
 //! Old segments are never written. A crash at any point leaves a directory on which all of this can be
 //! done again (promise P11).
 
+mod live_walk;
+mod salvage;
+
 use std::sync::Arc;
+
+use live_walk::LiveWalk;
 
 use super::catalog::SegmentInfo;
 use super::log_writer::{LogWriter, Opening, Position, Stamp};
@@ -27,7 +32,7 @@ use crate::error::{Damage, DamageKind, IoFault, IoOp, OpenError};
 use crate::format::LogId;
 use crate::format::frame::{Frame, FrameHeader, frame_len};
 use crate::format::scan::{TornTail, Until, Verdict};
-use crate::format::segment::{FileKind, HeaderFault, SegmentHeader, file_kind, set_aside_name};
+use crate::format::segment::{FileKind, HeaderFault, SegmentHeader, file_kind};
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::storage::{FileEntry, Medium, PrepareJob, PreparedSegment, Storage, prepare};
 
@@ -680,149 +685,6 @@ impl<'a> Recovery<'a> {
             .into_iter()
             .collect()
     }
-
-    /// Looks for damage before anything is written, and if there is some, ends the log before it.
-    fn salvage(&mut self) -> Result<Option<Damage>, OpenError> {
-        let tail_damage = match self.tail() {
-            Ok(_) => None,
-            Err(OpenError::Damaged(damage)) => Some(damage),
-            Err(error) => return Err(error),
-        };
-        let claims = self.claims()?;
-        let end = self.started().next_back().and_then(|(segment, _)| self.sound_end(segment));
-        let live = self.live_until(end.unwrap_or(Lsn::MAX));
-        let mut walk = LiveWalk::new(self, &live, claims.low_water);
-        let walked = walk.run(&live, &mut RecoveryReport::default(), &mut |_, _| Ok(()));
-        let (good, walked_to) = (walk.position, walk.sequence);
-        let last = self.started().next_back().map_or(0, |(segment, _)| segment.sequence);
-        let (damage, sequence) = match (walked, tail_damage) {
-            (Err(OpenError::Damaged(damage)), _) => (damage, walked_to),
-            (Err(error), _) => return Err(error),
-            (Ok(()), Some(damage)) => (damage, last),
-            (Ok(()), None) => return Ok(self.salvage_around_lost()),
-        };
-        // A segment that could not be read is the reason why its records are missing.
-        let is_reason = |lost: &Damage| (walked_to + 1..=damage.segment).contains(&lost.segment);
-        let known = self.lost.iter().find(|(lost, _)| is_reason(lost));
-        let damage =
-            known.map_or(damage, |(lost, _)| Damage { lsn: damage_lsn(&good), ..lost.clone() });
-        self.cut_after(good, sequence, claims);
-        tracing::warn!(%damage, last_lsn = %good.last_live, "the log was cut");
-        Ok(Some(damage))
-    }
-
-    /// What could be read is whole. Segments that could not be read may have been its end.
-    fn salvage_around_lost(&mut self) -> Option<Damage> {
-        let damage = self.lost.first().map(|(damage, _)| damage.clone())?;
-        self.skip = self.unknown_lsns(0);
-        self.set_lost_aside();
-        tracing::warn!(%damage, "the log was opened without a segment");
-        Some(damage)
-    }
-
-    fn set_lost_aside(&mut self) {
-        let lost = self.lost.iter().map(|(damage, name)| (name.clone(), damage.segment));
-        self.aside.extend(lost);
-    }
-
-    /// More LSNs than segments that nobody can read may have used up: none is given out twice. Each
-    /// salvage skips another number, since what an earlier one has skipped may be unreadable now.
-    fn unknown_lsns(&self, set_aside: usize) -> u64 {
-        let salvages = 1 + self.aside_before + (self.lost.len() + set_aside) as u64;
-        UNKNOWN_LSNS.saturating_mul(salvages)
-    }
-
-    /// What all sound frame headers say, also those behind a damage and beyond a cut.
-    fn claims(&self) -> Result<Claims, OpenError> {
-        let mut claims = Claims::default();
-        for (segment, start) in self.started() {
-            let block = segment.header.place.block_size as usize;
-            let file = open(&*self.storage, &segment.name)?;
-            let mut bytes = vec![0; block];
-            let mut offset = block as u64;
-            while offset + block as u64 <= segment.len {
-                crate::storage::read_exact_at(&*file, &mut bytes, offset).map_err(|error| {
-                    IoFault::new(IoOp::Read, &segment.name, Some(offset), error)
-                })?;
-                let header = FrameHeader::decode(&bytes, &segment.header.place, offset, u64::MAX);
-                if let Some(header) = header.ok().filter(|header| header.salt == start.salt) {
-                    claims.note(&header);
-                }
-                offset += block as u64;
-            }
-        }
-        Ok(claims)
-    }
-
-    /// The LSN of the last record that is live up to the end of the sound frames of a segment.
-    fn sound_end(&self, segment: &Surveyed) -> Option<Lsn> {
-        let mut reader = self.reader(segment, Until::Tail).ok()?;
-        let First::Started(FrameHeader { start: Some(start), .. }) = segment.first else {
-            return None;
-        };
-        let mut end = Some(start.cut);
-        while let Ok(Next::Frame(frame)) = reader.next() {
-            end = (frame.header.count > 0).then(|| frame.header.last_lsn()).or(end);
-        }
-        end
-    }
-
-    /// Ends the log at `good`; segments behind `sequence` that hold more are to be set aside.
-    fn cut_after(&mut self, good: Position, sequence: u64, claims: Claims) {
-        let (kept, aside): (Vec<_>, Vec<_>) = std::mem::take(&mut self.segments)
-            .into_iter()
-            .partition(|segment| segment.sequence <= sequence || is_prepared(segment));
-        self.segments = kept;
-        self.set_lost_aside();
-        self.aside.extend(aside.into_iter().map(|segment| (segment.name, segment.sequence)));
-        let highest = claims.next_lsn.max(good.last_live.next());
-        let next_life = highest.plus(self.unknown_lsns(self.aside.len()));
-        // What a checkpoint has released is not missed.
-        let last_live = good.last_live.max(claims.low_water);
-        let position =
-            Position { epoch: claims.epoch, low_water: claims.low_water, last_live, ..good };
-        self.cut = Some(Cut { position, next_life });
-    }
-
-    fn set_aside(&self, name: &str, sequence: u64) -> Result<(), OpenError> {
-        let fault = |op| move |error| IoFault::new(op, name, None, error);
-        let first = set_aside_name(sequence);
-        let mut renamed = self.storage.rename(name, &first);
-        for copy in 2..100 {
-            match &renamed {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                    renamed = self.storage.rename(name, &format!("{first}.{copy}"));
-                }
-                _ => break,
-            }
-        }
-        renamed.map_err(fault(IoOp::Rename))?;
-        Ok(self.storage.sync_dir().map_err(fault(IoOp::SyncDirectory))?)
-    }
-}
-
-/// More LSNs than one life of the log uses up between two salvages: a segment holds less than 2^30
-/// records.
-const UNKNOWN_LSNS: u64 = 1 << 40;
-
-/// The highest that sound frame headers claim.
-#[derive(Clone, Copy, Debug, Default)]
-struct Claims {
-    next_lsn: Lsn,
-    low_water: Lsn,
-    epoch: Epoch,
-}
-
-impl Claims {
-    fn note(&mut self, header: &FrameHeader) {
-        self.next_lsn = self.next_lsn.max(header.next_lsn);
-        self.low_water = self.low_water.max(header.low_water);
-        self.epoch = self.epoch.max(header.epoch);
-    }
-}
-
-fn damage_lsn(good: &Position) -> Lsn {
-    good.last_live.next()
 }
 
 /// The sequence number of a file that a salvage has set aside.
@@ -848,10 +710,6 @@ fn random_log_id(shared: &Shared) -> LogId {
     log_id[..8].copy_from_slice(&shared.clock.random().to_le_bytes());
     log_id[8..].copy_from_slice(&shared.clock.random().to_le_bytes());
     LogId(log_id)
-}
-
-fn is_prepared(segment: &Surveyed) -> bool {
-    matches!(segment.first, First::Unused(Verdict::Clean))
 }
 
 /// The size of a segment whose start frame can carry this many bytes of records.
@@ -940,215 +798,5 @@ fn follow(position: &mut Position, frame: &Frame<'_>) {
     if header.count > 0 {
         position.last_live = header.last_lsn();
         position.chain = frame.checksum;
-    }
-}
-
-/// Takes each live frame, in order.
-type FrameSink<'a> = dyn FnMut(&Frame<'_>, Progress) -> Result<(), OpenError> + 'a;
-
-/// Walks the live frames of all segments and checks that nothing is missing.
-struct LiveWalk<'a> {
-    recovery: &'a Recovery<'a>,
-    low_water: Lsn,
-    /// Whether a live frame was seen: what comes next must follow on it.
-    begun: bool,
-    /// Where the walk stands: behind the last good frame.
-    position: Position,
-    /// The segment it stands in.
-    sequence: u64,
-    progress: Progress,
-}
-
-impl<'a> LiveWalk<'a> {
-    fn new(recovery: &'a Recovery<'a>, live: &[SegmentInfo], low_water: Lsn) -> Self {
-        let mut walk = LiveWalk {
-            recovery,
-            low_water,
-            begun: false,
-            position: Position::default(),
-            sequence: 0,
-            progress: Progress::default(),
-        };
-        let live = live.iter().filter(|info| walk.is_live(info));
-        walk.progress.total = live.map(|info| walk.len_of(info)).sum();
-        walk
-    }
-
-    /// Whether a segment holds anything that no checkpoint has released.
-    fn is_live(&self, info: &SegmentInfo) -> bool {
-        info.live_end.is_some_and(|end| end > info.cut && end > self.low_water)
-    }
-
-    /// Walks everything above the low-water mark in these segments, each up to its live end.
-    fn run(
-        &mut self,
-        live: &[SegmentInfo],
-        report: &mut RecoveryReport,
-        sink: &mut FrameSink<'_>,
-    ) -> Result<(), OpenError> {
-        let mut done = self.progress.done;
-        for info in live {
-            let Some(end) = info.live_end.filter(|_| self.is_live(info)) else {
-                continue;
-            };
-            if !self.begun && info.cut > self.low_water {
-                return Err(self.missing_before(info));
-            }
-            self.segment(info, end, done, report, sink)?;
-            done = (done + self.len_of(info)).min(self.progress.total);
-            self.progress.done = done;
-            report.segments += 1;
-            report.bytes += self.len_of(info);
-        }
-        Ok(())
-    }
-
-    fn len_of(&self, info: &SegmentInfo) -> u64 {
-        self.recovery
-            .segments
-            .iter()
-            .find(|one| one.sequence == info.sequence)
-            .map_or(0, |one| one.len)
-    }
-
-    /// The segment's file: surveyed, or the one that was begun just now.
-    fn open(&self, info: &SegmentInfo, end: Lsn) -> Result<SegmentReader, OpenError> {
-        let known = self.recovery.segments.iter().find(|one| one.sequence == info.sequence);
-        if let Some(segment) = known {
-            return Ok(self.recovery.reader(segment, Until::LiveEnd(end))?);
-        }
-        let file = open(&*self.recovery.storage, &info.name)?;
-        let mut block = [0; crate::format::segment::SEGMENT_HEADER_LEN];
-        crate::storage::read_exact_at(&*file, &mut block, 0)
-            .map_err(|error| IoFault::new(IoOp::Read, &info.name, Some(0), error))?;
-        let header = SegmentHeader::decode(&block).map_err(|fault| {
-            self.damage(
-                info.sequence,
-                0,
-                Lsn::NONE,
-                DamageKind::SegmentHeader { reason: fault.to_string() },
-            )
-        })?;
-        Ok(SegmentReader::new(file, &info.name, header, Until::LiveEnd(end))?)
-    }
-
-    fn segment(
-        &mut self,
-        info: &SegmentInfo,
-        end: Lsn,
-        done: u64,
-        report: &mut RecoveryReport,
-        sink: &mut FrameSink<'_>,
-    ) -> Result<(), OpenError> {
-        self.sequence = info.sequence;
-        let mut reader = self.open(info, end)?;
-        let is_first = !std::mem::replace(&mut self.begun, true);
-        loop {
-            match reader.next()? {
-                Next::Frame(frame) => {
-                    if frame.header.start.is_some()
-                        && !is_first
-                        && frame.header.chain != self.position.chain
-                    {
-                        let what = "the chain of checksums is broken".to_owned();
-                        let kind = DamageKind::Contradiction { what };
-                        return Err(self.damage(
-                            info.sequence,
-                            frame.offset,
-                            frame.header.first_lsn,
-                            kind,
-                        ));
-                    }
-                    if frame.header.start.is_some() && is_first {
-                        self.position.chain = frame.header.chain;
-                        self.position.last_live = info.cut;
-                        self.position.next_lsn = info.cut.next();
-                    }
-                    note_gap(&self.position, &frame, report);
-                    follow(&mut self.position, &frame);
-                    report.frames += 1;
-                    report.records += u64::from(frame.header.count);
-                    self.progress.done = (done + frame.offset).min(self.progress.total);
-                    sink(&frame, self.progress)?;
-                }
-                Next::End(ending) => match ending.verdict {
-                    Verdict::Damage { fault, proof } => {
-                        return Err(self.shortfall(info, ending.offset, fault.to_string(), proof));
-                    }
-                    Verdict::Clean | Verdict::TornTail(_) => return Ok(()),
-                },
-            }
-        }
-    }
-
-    /// The first live records are not there: is their segment missing, or its start frame damaged?
-    fn missing_before(&self, info: &SegmentInfo) -> OpenError {
-        let before = info.sequence.saturating_sub(1);
-        let lsn = self.low_water.next();
-        let known = self.recovery.segments.iter().find(|one| one.sequence == before);
-        match known.map(|one| &one.first) {
-            Some(First::Unused(verdict)) => {
-                self.recovery.start_damage(before, &describe(verdict), lsn).into()
-            }
-            _ => self.damage(before, 0, lsn, DamageKind::MissingSegment),
-        }
-    }
-
-    /// A segment ends before its live end: is it damaged, shortened, or is the next one missing?
-    fn shortfall(
-        &self,
-        info: &SegmentInfo,
-        offset: u64,
-        reason: String,
-        proof: Option<u64>,
-    ) -> OpenError {
-        let lsn = self.position.last_live.next();
-        let surveyed =
-            |sequence| self.recovery.segments.iter().find(|one| one.sequence == sequence);
-        let segment = surveyed(info.sequence);
-        if let Some(segment) = segment.filter(|segment| offset >= segment.len) {
-            let (expected, found) = (segment.header.size, segment.len);
-            // A file that was trimmed to its end is complete: then the records are in the next one.
-            let next_is_there = surveyed(info.sequence.saturating_add(1)).is_some();
-            if found < expected && next_is_there {
-                return self.damage(
-                    info.sequence,
-                    offset,
-                    lsn,
-                    DamageKind::ShortenedSegment { expected, found },
-                );
-            }
-        }
-        let next = info.sequence.saturating_add(1);
-        match surveyed(next).map(|next| &next.first) {
-            None => self.damage(next, 0, lsn, DamageKind::MissingSegment),
-            Some(First::Unused(verdict @ (Verdict::TornTail(_) | Verdict::Damage { .. }))) => {
-                self.recovery.start_damage(next, &describe(verdict), lsn).into()
-            }
-            Some(_) => self.damage(info.sequence, offset, lsn, DamageKind::Frame { reason, proof }),
-        }
-    }
-
-    fn damage(&self, segment: u64, offset: u64, lsn: Lsn, kind: DamageKind) -> OpenError {
-        Damage { segment, offset, lsn, kind }.into()
-    }
-}
-
-/// What is wrong where a start frame should be.
-fn describe(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::Clean => "there is none".to_owned(),
-        Verdict::TornTail(torn) => torn.reason.to_string(),
-        Verdict::Damage { fault, .. } => fault.to_string(),
-    }
-}
-
-/// LSNs between the last record and this frame name no record.
-fn note_gap(position: &Position, frame: &Frame<'_>, report: &mut RecoveryReport) {
-    if frame.header.count > 0
-        && let Some(gap) =
-            LsnRange::new(position.last_live.next(), frame.header.first_lsn.previous())
-    {
-        report.gaps.push(gap);
     }
 }
