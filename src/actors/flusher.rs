@@ -156,7 +156,7 @@ impl Flusher {
             removable,
             ..
         } = recovered;
-        let pool = Pool::start(storage, style, next_sequence, prepared);
+        let pool = Pool::start(storage, style, next_sequence, writer.size(), prepared);
         let mut pool = pool.map_err(|error| Cause::Broken {
             what: format!("the preparer thread could not be started: {error}"),
         })?;

@@ -570,8 +570,9 @@ impl<'a> Recovery<'a> {
             let fits = segment.sequence > last_used.max(torn_at)
                 && verdict == Verdict::Clean
                 && segment.header.place.block_size == style.block_size
-                && segment.header.size == style.segment_size
-                && (segment.len == style.segment_size || segment.header.growing);
+                && segment.header.size <= style.segment_size
+                && segment.header.size >= segment_size_for(0, style)
+                && (segment.len == segment.header.size || segment.header.growing);
             let file = if fits { self.storage.open(&segment.name).ok() } else { None };
             match file {
                 Some(file) => usable.push(PreparedSegment {
