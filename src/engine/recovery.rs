@@ -32,7 +32,7 @@ use crate::error::{Damage, DamageKind, IoFault, IoOp, OpenError};
 use crate::format::LogId;
 use crate::format::frame::{Frame, FrameHeader, frame_len};
 use crate::format::scan::{TornTail, Until, Verdict};
-use crate::format::segment::{FileKind, HeaderFault, SegmentHeader, file_kind};
+use crate::format::segment::{FileKind, HeaderFault, SegmentHeader, file_kind, scratch_name};
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::storage::{FileEntry, Medium, PrepareJob, PreparedSegment, Storage, prepare};
 
@@ -219,6 +219,9 @@ struct Recovery<'a> {
     highest: u64,
     /// How many files earlier salvages have set aside.
     aside_before: u64,
+    /// Files that were being prepared. They go when the log has begun behind them: until then they tell
+    /// that a number was never used.
+    scratch: Vec<String>,
     /// Segments that the salvage policy could make nothing of.
     lost: Vec<(Damage, String)>,
     /// Files that the salvage policy sets aside as soon as the log no longer needs them.
@@ -255,6 +258,7 @@ impl<'a> Recovery<'a> {
             highest: 0,
             aside_before: 0,
             lost: Vec::new(),
+            scratch: Vec::new(),
             aside: Vec::new(),
             cut: None,
             skip: 0,
@@ -275,7 +279,7 @@ impl<'a> Recovery<'a> {
                     self.highest = self.highest.max(sequence);
                     files.push((sequence, entry));
                 }
-                FileKind::Scratch => remove(&*self.storage, &entry.name)?,
+                FileKind::Scratch => self.scratch.push(entry.name),
                 FileKind::SetAside | FileKind::Other => {
                     if let Some(sequence) = aside_sequence(&entry.name) {
                         self.highest = self.highest.max(sequence);
@@ -461,7 +465,10 @@ impl<'a> Recovery<'a> {
     /// the end of the log was once its end.
     fn check_successor(&self, last: u64, lsn: Lsn) -> Result<(), Damage> {
         let next = self.segments.iter().find(|segment| segment.sequence > last);
-        let is_known = |sequence| self.lost.iter().any(|(damage, _)| damage.segment == sequence);
+        let is_known = |sequence| {
+            self.lost.iter().any(|(damage, _)| damage.segment == sequence)
+                || self.scratch.contains(&scratch_name(sequence))
+        };
         match next {
             Some(next) if next.sequence != last + 1 && !is_known(last + 1) => {
                 Err(Damage { segment: last + 1, offset: 0, lsn, kind: DamageKind::MissingSegment })
@@ -506,6 +513,7 @@ impl<'a> Recovery<'a> {
         {
             trim(&*self.storage, name, *end);
         }
+        self.scratch.iter().try_for_each(|name| remove(&*self.storage, name))?;
         self.aside.iter().try_for_each(|(name, sequence)| self.set_aside(name, *sequence))?;
         let gone = self.shared.catalog.take_removable(self.shared.clock.now());
         let kept = tail.torn.map(|(sequence, _)| sequence);
@@ -728,7 +736,11 @@ fn open(
 }
 
 fn remove(storage: &dyn Storage, name: &str) -> Result<(), IoFault> {
-    storage.remove(name).map_err(|error| IoFault::new(IoOp::Remove, name, None, error))
+    match storage.remove(name) {
+        // Whoever prepared a segment under that name has taken it.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(|error| IoFault::new(IoOp::Remove, name, None, error)),
+    }
 }
 
 /// Gives the unused space of the last segment back. Only space is at stake, so an error is no failure.
