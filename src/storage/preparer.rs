@@ -282,8 +282,9 @@ fn prepare_or_fail(
 ) -> Result<Box<dyn StorageFile>, PrepareFault> {
     catch_unwind(AssertUnwindSafe(|| prepare(storage, job))).unwrap_or_else(|_| {
         let source = Arc::new(io::Error::other("the storage panicked"));
-        // Nobody knows how far it came.
-        Err(PrepareFault { op: "prepare", file: job.name.clone(), name_taken: true, source })
+        // Nobody knows how far it came. The same number is tried again: if the file has its name
+        // already, the rename will not replace it, and no number is left out without a file.
+        Err(PrepareFault { op: "prepare", file: job.name.clone(), name_taken: false, source })
     })
 }
 
