@@ -118,7 +118,7 @@ async fn the_real_flusher_keeps_the_contract_in_a_real_directory() {
     let logs = std::cell::Cell::new(0);
     let fresh = || {
         logs.set(logs.get() + 1);
-        let directory = Directory::open(&parent.path().join(format!("log-{}", logs.get())))?;
+        let directory = Directory::open(parent.path().join(format!("log-{}", logs.get())))?;
         Ok(Arc::new(directory) as Arc<dyn Storage>)
     };
     run_all(&Real(fresh)).await;
