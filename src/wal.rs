@@ -273,11 +273,8 @@ impl Wal {
     /// # Errors
     /// See [`CommitError`]: the record is certainly not in the log, or nobody knows.
     pub async fn wait_for_lsn(&self, lsn: Lsn) -> Result<(), CommitError> {
-        match self.inner.shared.fate(lsn) {
-            Some(Fate::Durable) => return Ok(()),
-            Some(Fate::NotDurable(cause)) => return Err(CommitError::NotDurable { lsn, cause }),
-            Some(Fate::Unknown(cause)) => return Err(CommitError::Unknown { lsn, cause }),
-            None => {}
+        if let Some(outcome) = self.outcome(lsn) {
+            return outcome;
         }
         let gone = |_| CommitError::Unknown { lsn, cause: self.gone("Appender") };
         self.inner.to.wait_for_lsn.send(WaitForLsn(lsn)).await.map_err(gone)?
@@ -333,6 +330,24 @@ impl Wal {
     /// last change is at or below it.
     pub fn durable_lsn(&self) -> Lsn {
         self.inner.shared.durable()
+    }
+
+    /// What became of an LSN, without any message; `None` while that is open, and for an LSN that was
+    /// never assigned. For actors that compare LSNs with the watermark themselves: an LSN at or below it
+    /// may have failed, and an event may come before the answer to the append that it is about.
+    pub fn outcome(&self, lsn: Lsn) -> Option<Result<(), CommitError>> {
+        let shared = &self.inner.shared;
+        // The state first: whatever the log knew when it ended is in its table.
+        let state = shared.state();
+        match (shared.fate(lsn), state) {
+            (Some(Fate::Durable), _) => Some(Ok(())),
+            (Some(Fate::NotDurable(cause)), _) => Some(Err(CommitError::NotDurable { lsn, cause })),
+            (Some(Fate::Unknown(cause)), _) => Some(Err(CommitError::Unknown { lsn, cause })),
+            (None, _) if lsn > shared.accepted() => None,
+            (None, LogState::Poisoned(cause)) => Some(Err(CommitError::NotDurable { lsn, cause })),
+            (None, LogState::Closed(cause)) => Some(Err(CommitError::Unknown { lsn, cause })),
+            (None, _) => None,
+        }
     }
 
     /// Sends everything that happens to the log to an actor. Returns the watermark from which the events

@@ -2,6 +2,8 @@
 //!
 //! The Appender alone, told by hand what happens to the log.
 
+#![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
+
 use actix::{Actor, Addr};
 use actix_wal::actors::Appender;
 use actix_wal::engine::entry::{Payload, QueueItem};

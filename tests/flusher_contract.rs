@@ -1,6 +1,8 @@
 //! Guards P5, P6, P15, P22. Runs the contract of a Flusher for the real one, on a simulated disk and in a
 //! real directory, and for the mock.
 
+#![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
+
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -116,7 +118,7 @@ async fn the_real_flusher_keeps_the_contract_in_a_real_directory() {
     let logs = std::cell::Cell::new(0);
     let fresh = || {
         logs.set(logs.get() + 1);
-        let directory = Directory::open(&parent.path().join(format!("log-{}", logs.get())))?;
+        let directory = Directory::open(parent.path().join(format!("log-{}", logs.get())))?;
         Ok(Arc::new(directory) as Arc<dyn Storage>)
     };
     run_all(&Real(fresh)).await;

@@ -72,7 +72,12 @@ fn cut_everywhere(name: &str, disk: Arc<dyn Storage>, lives: &[Life]) {
     let mut sweep = Sweep::new(name, seed, log, &facts);
     sweep.run(&facts);
     let Sweep { images, seen, .. } = &sweep;
-    println!("{name}: {images} images of {} operations held; {seen:?}", sweep.log.len());
+    let failed =
+        sweep.log.ops().iter().filter(|op| matches!(op, Op::Sync { ok: false, .. })).count();
+    let operations = sweep.log.len();
+    println!(
+        "{name}: {images} images of {operations} operations held, {failed} syncs failed; {seen:?}"
+    );
     assert!(
         seen.carried > 0 && seen.torn > 0 && seen.released > 0 && seen.segments > 1,
         "{seen:?}"
@@ -179,7 +184,8 @@ impl<'a> Sweep<'a> {
         self.images += 2;
         let first = self.recover_and_check(disk.mount().expect("free"))?;
         let seed = self.random.number();
-        let persist = if seed % 2 == 0 { Persist::Dropped } else { Persist::Torn { seed } };
+        let persist =
+            if seed.is_multiple_of(2) { Persist::Dropped } else { Persist::Torn { seed } };
         let later = disk.crash(persist);
         // A recovered log is not a closed one.
         let closed = std::mem::replace(&mut self.oracle.closed, false);

@@ -168,9 +168,11 @@ impl Check {
             return;
         };
         let what = || format!("LSN {lsn}: record {sequence} of client {client}");
-        if let Some(before) = self.seen.insert((client, sequence), lsn) {
+        // The first one stays: a second one does not make it lost.
+        let first = *self.seen.entry((client, sequence)).or_insert(lsn);
+        if first != lsn {
             findings.duplicated += 1;
-            findings.describe(|| format!("{} is at LSN {before} too", what()));
+            findings.describe(|| format!("{} is at LSN {first} too", what()));
             return;
         }
         match self.ledger.fate(client, sequence) {

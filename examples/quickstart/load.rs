@@ -45,6 +45,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    #[allow(clippy::expect_used)] // Three digits are possible: it is a constant.
     fn new() -> Self {
         Load {
             commits: 0,

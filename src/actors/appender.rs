@@ -186,6 +186,10 @@ impl Appender {
     }
 
     fn reopen(&mut self, next_lsn: Lsn) {
+        if matches!(self.gate, Gate::Ended(_)) {
+            // A restart while the log closes: it takes nothing more.
+            return self.shared.stop_accepting();
+        }
         self.assigner.resume(next_lsn);
         if matches!(self.gate, Gate::Ended(_)) {
             // Closing: the epoch that begins is there to write what was accepted before.
@@ -203,6 +207,14 @@ impl Appender {
             for submit in std::mem::take(&mut self.parked) {
                 self.submit(submit);
             }
+        }
+    }
+
+    /// Nobody should wait on, neither for an outcome nor for the log to come back.
+    fn give_up(&mut self, cause: &Cause) {
+        self.tell_all(|lsn| CommitError::Unknown { lsn, cause: cause.clone() });
+        for submit in std::mem::take(&mut self.parked) {
+            self.refuse(submit, AppendError::Unavailable { cause: cause.clone() });
         }
     }
 
@@ -335,9 +347,7 @@ impl Handler<LogEvent> for Appender {
             LogEvent::Durable { through, failed, .. } => self.tell_through(through, &failed),
             LogEvent::Ready { next_lsn, .. } => self.reopen(next_lsn),
             LogEvent::Unavailable { cause } => self.shut(cause),
-            LogEvent::GivenUp { cause } => {
-                self.tell_all(|lsn| CommitError::Unknown { lsn, cause: cause.clone() });
-            }
+            LogEvent::GivenUp { cause } => self.give_up(&cause),
             LogEvent::Poisoned { cause, .. } => {
                 self.end(AppendError::Poisoned { cause: cause.clone() });
                 self.tell_all(|lsn| CommitError::NotDurable { lsn, cause: cause.clone() });

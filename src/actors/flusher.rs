@@ -24,6 +24,7 @@ use crate::engine::recovery::RecoveredLog;
 use crate::engine::restarts::Restarts;
 use crate::engine::segments::{Pool, SegmentSource};
 use crate::engine::shared::{LogState, QueueReceiver, Shared};
+use crate::engine::watchdog::{Alarm, Watchdog};
 use crate::error::{Cause, CheckpointError, CloseError, ReadError};
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::{
@@ -40,6 +41,9 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 /// forgets nothing in that restart.
 #[derive(Debug)]
 pub struct Flusher {
+    /// Its own address, until the log is closed: a Supervisor restarts nobody whose last address was dropped,
+    /// and what was accepted must be written all the same.
+    alive: Option<Recipient<News>>,
     shared: Arc<Shared>,
     config: WalConfig,
     /// `None` once the log is closed: the directory is free then.
@@ -54,9 +58,11 @@ pub struct Flusher {
     told: Lsn,
     checkpoints: Vec<(Lsn, oneshot::Sender<Result<Lsn, CheckpointError>>)>,
     closers: Vec<oneshot::Sender<Result<(), CloseError>>>,
-    unavailable_since: Option<Tick>,
-    warned: bool,
-    given_up: bool,
+    /// LSNs of which nobody knows, in a log that was poisoned.
+    unknown: Vec<LsnRange>,
+    /// Since when no epoch could be begun, and the latest fault.
+    unavailable: Option<(Tick, Cause)>,
+    watchdog: Watchdog,
     retrying: bool,
     watching: bool,
 }
@@ -100,7 +106,9 @@ impl Flusher {
         config: WalConfig,
         appender: Recipient<LogEvent>,
     ) -> Self {
+        let watchdog = Watchdog::new(&config);
         Flusher {
+            alive: None,
             storage: Some(Arc::clone(&recovered.storage)),
             phase: Phase::Recovered(Box::new(recovered), queue),
             restarts: Restarts::new(config.restart_budget),
@@ -113,9 +121,9 @@ impl Flusher {
             told: Lsn::NONE,
             checkpoints: Vec::new(),
             closers: Vec::new(),
-            unavailable_since: None,
-            warned: false,
-            given_up: false,
+            unknown: Vec::new(),
+            unavailable: None,
+            watchdog,
             retrying: false,
             watching: false,
         }
@@ -148,7 +156,7 @@ impl Flusher {
             removable,
             ..
         } = recovered;
-        let pool = Pool::start(storage, style, next_sequence, prepared);
+        let pool = Pool::start(storage, style, next_sequence, writer.size(), prepared);
         let mut pool = pool.map_err(|error| Cause::Broken {
             what: format!("the preparer thread could not be started: {error}"),
         })?;
@@ -179,7 +187,7 @@ impl Flusher {
 
     /// Passes on what the flush thread has left on the board.
     fn pass_on(&mut self, events: Vec<LoopEvent>) {
-        let (mut failed, mut unknown) = (Vec::new(), Vec::new());
+        let mut failed = Vec::new();
         for event in events {
             match event {
                 LoopEvent::NotDurable(range, cause) => {
@@ -188,11 +196,11 @@ impl Flusher {
                 }
                 LoopEvent::Unknown(range, cause) => {
                     tracing::error!(%range, %cause, "nobody knows whether records are durable");
-                    unknown.push(range);
+                    self.unknown.push(range);
                 }
                 LoopEvent::EpochStarted(epoch, next_lsn) => {
-                    self.unavailable_since = None;
-                    self.given_up = false;
+                    self.unavailable = None;
+                    self.watchdog.epoch_began();
                     if !self.closing() {
                         self.shared.set_state(LogState::Running);
                     }
@@ -200,7 +208,9 @@ impl Flusher {
                 }
                 LoopEvent::NoSpace(fault) => {
                     tracing::warn!(%fault, "the disk is full; appends are refused until there is space");
-                    self.shared.set_state(LogState::NoSpace(fault.clone()));
+                    if !self.closing() {
+                        self.shared.set_state(LogState::NoSpace(fault.clone()));
+                    }
                     self.tell(&LogEvent::Unavailable { cause: Cause::NoSpace(fault) });
                 }
                 LoopEvent::SegmentComplete(segment) => {
@@ -210,10 +220,6 @@ impl Flusher {
             }
         }
         self.tell_durable(failed);
-        if let Phase::Poisoned(cause) = &self.phase {
-            let cause = cause.clone();
-            self.tell(&LogEvent::Poisoned { cause, failed: Vec::new(), unknown });
-        }
     }
 
     fn tell_durable(&mut self, failed: Vec<LsnRange>) {
@@ -256,7 +262,8 @@ impl Flusher {
             return self.poison(idle, cause, context);
         };
         self.shared.counters.restarts.add(1);
-        self.unavailable_since.get_or_insert(now);
+        let since = self.unavailable.take().map_or(now, |(since, _)| since);
+        self.unavailable = Some((since, cause.clone()));
         if !self.closing() {
             self.shared.set_state(LogState::Unavailable(cause.clone()));
         }
@@ -275,8 +282,18 @@ impl Flusher {
         self.shared.admission.close();
         self.phase = Phase::Poisoned(cause.clone());
         let events = idle.flush_loop.take_events();
+        self.unavailable = None;
+        let failed = events.iter().filter_map(|event| match event {
+            LoopEvent::NotDurable(range, _) => Some(*range),
+            _ => None,
+        });
+        let failed = failed.collect();
         self.pass_on(events);
+        let unknown = self.unknown.clone();
+        self.tell(&LogEvent::Poisoned { cause: cause.clone(), failed, unknown });
         self.refuse_checkpoints(&cause);
+        // Who follows the tail has to learn that it ends here.
+        self.shared.tail.notify_waiters();
         // The supply of segments may be busy with a disk that is ill: not on this thread.
         let retired = context.address().recipient();
         let retire = move || {
@@ -308,7 +325,9 @@ impl Flusher {
             _ => Cause::Closed,
         };
         self.phase = phase;
+        self.alive = None;
         self.storage = None;
+        self.shared.set_stalled(false);
         self.shared.stop_accepting();
         self.shared.admission.close();
         self.shared.set_state(LogState::Closed(cause.clone()));
@@ -326,8 +345,12 @@ impl Flusher {
         }
     }
 
-    /// Records whose outcome is open.
+    /// From the first to the last record whose outcome is open.
     fn unresolved(&self) -> Option<LsnRange> {
+        if let Phase::Poisoned(_) = self.phase {
+            let (first, last) = (self.unknown.first()?.first, self.unknown.last()?.last);
+            return LsnRange::new(first, last);
+        }
         LsnRange::new(self.shared.durable().next(), self.shared.accepted())
     }
 
@@ -352,16 +375,14 @@ impl Flusher {
             return;
         }
         let now = self.shared.clock.now();
-        self.look_at_sync(now);
-        let unavailable = self.unavailable_since.map(|since| now.saturating_sub(since));
-        if unavailable.is_some_and(|time| time >= self.config.give_up_after)
-            && let LogState::Unavailable(cause) = self.shared.state()
-        {
-            self.give_up(cause);
+        let running = self.shared.io_running_for(now);
+        let unavailable = self.unavailable.as_ref().map(|(since, _)| now.saturating_sub(*since));
+        for alarm in self.watchdog.look(now, running, unavailable) {
+            self.raise(alarm, running.unwrap_or_default().as_secs());
         }
         let busy = self.shared.io_running_for(now).is_some()
             || self.shared.admission.entries_in_flight() > 0
-            || self.unavailable_since.is_some();
+            || self.unavailable.is_some();
         if busy {
             return self.watch_later(context);
         }
@@ -375,43 +396,41 @@ impl Flusher {
     }
 
     fn watch_later(&mut self, context: &mut Context<Self>) {
-        let shortest = self.config.slow_sync.min(self.config.give_up_after) / 2;
-        let interval = shortest.clamp(Duration::from_millis(5), Duration::from_secs(1));
         self.watching = true;
-        context.run_later(interval, Self::watch);
+        context.run_later(self.watchdog.interval(), Self::watch);
     }
 
-    fn look_at_sync(&mut self, now: Tick) {
-        let running = self.shared.io_running_for(now).unwrap_or_default();
-        if running < self.config.slow_sync {
-            self.warned = false;
-            if self.shared.set_stalled(false) {
-                tracing::info!("the sync has returned");
-                self.given_up = false;
+    fn raise(&mut self, alarm: Alarm, seconds: u64) {
+        match alarm {
+            Alarm::Slow => tracing::warn!(seconds, "a sync is slow"),
+            Alarm::Stalled => {
+                tracing::error!(seconds, "a sync is stuck");
+                self.shared.set_stalled(true);
+                self.tell(&LogEvent::Stalled { seconds });
             }
-            return;
-        }
-        let seconds = running.as_secs();
-        if !std::mem::replace(&mut self.warned, true) {
-            tracing::warn!(seconds, "a sync is slow");
-        }
-        if running >= self.config.stalled_after && self.shared.set_stalled(true) {
-            tracing::error!(seconds, "a sync is stuck");
-            self.tell(&LogEvent::Stalled { seconds });
-        }
-        if running >= self.config.stalled_after + self.config.give_up_after {
-            self.give_up(Cause::Stalled { seconds });
+            Alarm::Returned => {
+                tracing::info!("the sync has returned");
+                self.shared.set_stalled(false);
+            }
+            Alarm::GivenUp { first } => {
+                let cause = self.unavailable.as_ref().map(|(_, cause)| cause.clone());
+                self.give_up(cause.unwrap_or(Cause::Stalled { seconds }), first);
+            }
         }
     }
 
     /// Nobody should wait on: waiters are answered `Unknown`, and so is a close. What is in hand stays
-    /// there, and may still become durable.
-    fn give_up(&mut self, cause: Cause) {
-        if !std::mem::replace(&mut self.given_up, true) {
-            self.tell(&LogEvent::GivenUp { cause: cause.clone() });
-            let unresolved = self.unresolved();
-            self.answer_closers(&Err(CloseError { cause, unresolved }));
+    /// there, and may still become durable. Said once to the subscribers; to those who wait, again and
+    /// again, because others come.
+    fn give_up(&mut self, cause: Cause, first: bool) {
+        let event = LogEvent::GivenUp { cause: cause.clone() };
+        self.appender.do_send(event.clone());
+        if first {
+            self.subscribers.tell(&event);
         }
+        self.shared.admission.refuse_waiting();
+        let unresolved = self.unresolved();
+        self.answer_closers(&Err(CloseError { cause, unresolved }));
     }
 }
 
@@ -421,8 +440,9 @@ impl Actor for Flusher {
     fn started(&mut self, context: &mut Self::Context) {
         // A restart has cancelled the timers.
         (self.retrying, self.watching) = (false, false);
+        self.alive = Some(context.address().recipient());
         self.retry_subscribers(context);
-        if self.shared.watched.load(Ordering::SeqCst) || self.unavailable_since.is_some() {
+        if self.shared.watched.load(Ordering::SeqCst) || self.unavailable.is_some() {
             self.shared.watched.store(true, Ordering::SeqCst);
             self.watch_later(context);
         }
@@ -470,7 +490,11 @@ impl Handler<ThreadEnded> for Flusher {
             Some(cause) => self.fault(Idle { flush_loop, queue }, cause, context),
             None => {
                 drop(flush_loop);
-                self.end(Phase::Closed, LogEvent::Closed { cause: Cause::Closed });
+                let cause = match self.shared.state() {
+                    LogState::Closed(cause) => cause,
+                    _ => Cause::Closed,
+                };
+                self.end(Phase::Closed, LogEvent::Closed { cause });
                 self.answer_closers(&Ok(()));
             }
         }
@@ -487,8 +511,8 @@ impl Handler<Retired> for Flusher {
             && !self.closers.is_empty()
         {
             let cause = cause.clone();
-            self.end(Phase::Closed, LogEvent::Closed { cause: cause.clone() });
             let unresolved = self.unresolved();
+            self.end(Phase::Closed, LogEvent::Closed { cause: cause.clone() });
             self.answer_closers(&Err(CloseError { cause, unresolved }));
         }
     }

@@ -50,7 +50,8 @@ impl Handler<Recover> for Recovery {
         let (reply, answer) = oneshot::channel();
         let (shared, config) = (Arc::clone(&self.shared), self.config.clone());
         let work = move || {
-            let recovered = catch_unwind(AssertUnwindSafe(|| run(&request, &config, &shared)));
+            // It lets go of the directory before it answers: the next attempt must not find it locked.
+            let recovered = catch_unwind(AssertUnwindSafe(|| run(request, &config, &shared)));
             let _ = reply.send(recovered.unwrap_or_else(|panic| {
                 let message = panic_message(&*panic);
                 Err(OpenError::Start(Cause::Panic { place: "recovery thread", message }))
@@ -68,10 +69,10 @@ impl Handler<Recover> for Recovery {
     }
 }
 
-fn run(request: &Recover, config: &WalConfig, shared: &Shared) -> Result<RecoveredLog, OpenError> {
+fn run(request: Recover, config: &WalConfig, shared: &Shared) -> Result<RecoveredLog, OpenError> {
     config.validate()?;
-    let storage = match &request.storage {
-        Some(storage) => Arc::clone(storage),
+    let storage = match request.storage {
+        Some(storage) => storage,
         None => open_directory(config)?,
     };
     let metered = Metered::new(storage);

@@ -4,10 +4,13 @@
 //! ignores the capacity, and so in effect does `send`), so this is what bounds memory: mailboxes, the
 //! queue, and the batch in hand, all at once. A permit is given back with the outcome of its append.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::{Notify, Semaphore, TryAcquireError};
 
 /// The bound on records and bytes in flight. Waiting is fair: first come, first served.
 #[derive(Debug)]
@@ -17,6 +20,7 @@ pub struct Admission {
     max_entries: usize,
     max_bytes: usize,
     waiting: AtomicUsize,
+    hopeless: Notify,
 }
 
 /// The right to have this many records and bytes in flight. Dropping it gives the right back.
@@ -49,6 +53,7 @@ impl Admission {
             max_entries,
             max_bytes,
             waiting: AtomicUsize::new(0),
+            hopeless: Notify::new(),
         })
     }
 
@@ -68,14 +73,29 @@ impl Admission {
     /// A permit as soon as there is room. A dropped future leaves nothing behind.
     ///
     /// # Errors
-    /// Too large for ever, or closed.
+    /// Too large for ever, closed, or `Overloaded` if the log [gives up](Self::refuse_waiting) meanwhile.
     pub async fn acquire(
         self: &Arc<Self>,
         entries: usize,
         bytes: usize,
     ) -> Result<Permit, Refusal> {
-        let (want_entries, want_bytes) = self.check(entries, bytes)?;
         let _waiting = Waiting::new(&self.waiting);
+        let mut hopeless = pin!(self.hopeless.notified());
+        hopeless.as_mut().enable();
+        let mut room = pin!(self.wait_for_room(entries, bytes));
+        poll_fn(|context| match room.as_mut().poll(context) {
+            Poll::Pending => hopeless.as_mut().poll(context).map(|()| Err(Refusal::Overloaded)),
+            ready => ready,
+        })
+        .await
+    }
+
+    async fn wait_for_room(
+        self: &Arc<Self>,
+        entries: usize,
+        bytes: usize,
+    ) -> Result<Permit, Refusal> {
+        let (want_entries, want_bytes) = self.check(entries, bytes)?;
         let closed = |_| Refusal::Closed;
         let entry_permit = self.entries.acquire_many(want_entries).await.map_err(closed)?;
         let byte_permit = self.bytes.acquire_many(want_bytes).await.map_err(closed)?;
@@ -103,6 +123,11 @@ impl Admission {
     pub fn release(&self, entries: usize, bytes: usize) {
         self.entries.add_permits(entries);
         self.bytes.add_permits(bytes);
+    }
+
+    /// Nothing in flight gets anywhere, and nobody should wait on: those who wait now are refused.
+    pub fn refuse_waiting(&self) {
+        self.hopeless.notify_waiters();
     }
 
     /// No more permits: whoever waits for one is refused, now and from now on.

@@ -173,8 +173,9 @@ impl FlushLoop {
         }
     }
 
+    /// Not before everything has come out of the queue that was accepted before somebody asked.
     fn wants_close(&self) -> bool {
-        self.shared.control.close.load(Ordering::Acquire)
+        self.shared.control.close.load(Ordering::Acquire) && self.shared.accepted() < self.expected
     }
 
     fn checkpoint_wish(&self) -> Option<Lsn> {
@@ -398,7 +399,7 @@ impl FlushLoop {
                 self.shared.counters.rotations.add(1);
                 Ok(Worked::Done)
             }
-            Supply::NotYet => Ok(Worked::NeedsSegment),
+            Supply::NotYet => Ok(self.awaits_segment()),
             Supply::NoSpace(fault) => {
                 self.enter_no_space(fault);
                 Ok(Worked::NeedsSegment)
@@ -407,10 +408,17 @@ impl FlushLoop {
         }
     }
 
+    /// Whoever watches for stuck syncs must see this wait too: the preparer may be stuck in one.
+    fn awaits_segment(&self) -> Worked {
+        self.shared.io_awaited(self.shared.clock.now());
+        Worked::NeedsSegment
+    }
+
     /// A full disk is no fault: what was accepted and never written is refused, everything else
     /// stands, and the log goes on in a new epoch when there is space (promise P21).
     fn enter_no_space(&mut self, fault: IoFault) {
         self.shared.stop_accepting();
+        self.shared.io_ended();
         self.refuse_pending(&Cause::NoSpace(fault.clone()));
         self.events.push(LoopEvent::NoSpace(fault.clone()));
         self.mode = Mode::NoSpace(fault);
@@ -426,6 +434,7 @@ impl FlushLoop {
                 Ok(Worked::Done)
             }
             Supply::Failed(fault) if need == Need::Restart => Err(fault.into()),
+            Supply::NotYet if need == Need::Restart => Ok(self.awaits_segment()),
             Supply::NoSpace(_) | Supply::NotYet | Supply::Failed(_) => Ok(Worked::NeedsSegment),
         }
     }
@@ -494,6 +503,7 @@ impl FlushLoop {
     /// The clean end: what was accepted is durable, and the next open finds nothing to repair (P22).
     fn close(&mut self) -> Result<Worked, Cause> {
         self.shared.stop_accepting();
+        self.shared.io_ended();
         let close = Empty::Close(self.expected);
         if self.writer.as_ref().is_some_and(|writer| writer.has_room_for(close)) {
             self.write_empty(close)?;

@@ -193,6 +193,11 @@ impl LogWriter {
         self.place.sequence
     }
 
+    /// The size of the segment in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// The name of the file.
     pub fn name(&self) -> &str {
         &self.name

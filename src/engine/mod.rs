@@ -15,6 +15,7 @@
 //! * [`segment_reader`], [`records`], [`cursor`]: read durable records.
 //! * [`recovery`]: judges what a directory holds and begins the next epoch.
 //! * [`restarts`]: how often a failed Flusher may start again.
+//! * [`watchdog`]: when to say that a sync is slow, stuck, or beyond hope.
 //! * [`shared`]: what all parts of one log share: the watermark, the state, the counters.
 
 pub mod admission;
@@ -33,6 +34,7 @@ pub mod restarts;
 pub mod segment_reader;
 pub mod segments;
 pub mod shared;
+pub mod watchdog;
 
 use crate::config::WalConfig;
 use crate::format::frame::{FRAME_HEADER_LEN, FRAME_TRAILER_LEN};

@@ -4,15 +4,22 @@
 //!    the smallest cut of the segments after it.
 //! 2. **Tail**: walk the last segment to its end. An unfinished write there is cut; a damaged frame
 //!    before a sound one is refused.
-//! 3. **Begin**: write the start frame of a new segment. No later byte vouches for the very last frame:
+//! 3. **Replay** every live record but those of the very last frame, in order, checking that each segment
+//!    reaches exactly its live end. Nothing was written so far: a refused or interrupted recovery leaves
+//!    the directory as it was.
+//! 4. **Begin**: write the start frame of a new segment. No later byte vouches for the very last frame:
 //!    it may lie in the page cache alone (promise P12). So its records are carried into that start
-//!    frame, and cut and copy become durable under one checksum.
-//! 4. **Replay** every live record in order, checking that each segment reaches exactly its live end.
+//!    frame, and cut and copy become durable under one checksum; only then are they replayed.
 //!
 //! Old segments are never written. A crash at any point leaves a directory on which all of this can be
 //! done again (promise P11).
 
+mod live_walk;
+mod salvage;
+
 use std::sync::Arc;
+
+use live_walk::LiveWalk;
 
 use super::catalog::SegmentInfo;
 use super::log_writer::{LogWriter, Opening, Position, Stamp};
@@ -25,7 +32,7 @@ use crate::error::{Damage, DamageKind, IoFault, IoOp, OpenError};
 use crate::format::LogId;
 use crate::format::frame::{Frame, FrameHeader, frame_len};
 use crate::format::scan::{TornTail, Until, Verdict};
-use crate::format::segment::{FileKind, HeaderFault, SegmentHeader, file_kind, set_aside_name};
+use crate::format::segment::{FileKind, HeaderFault, SegmentHeader, file_kind, scratch_name};
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::storage::{FileEntry, Medium, PrepareJob, PreparedSegment, Storage, prepare};
 
@@ -163,10 +170,43 @@ pub fn recover(
         return Err(OpenError::Released { from, released: low_water });
     }
     let from = from.unwrap_or(low_water.next());
-    let mut recovered = recovery.begin(tail)?;
-    recovered.report.salvaged = salvaged;
-    recovery.replay(&mut recovered, from, sink)?;
+    let mut replay = Replaying { from, batch: BatchBuilder::default(), replayed: 0, sink };
+    let mut counts = RecoveryReport { salvaged, ..RecoveryReport::default() };
+    let live = recovery.live_until(tail.position.last_live);
+    let mut walk = LiveWalk::new(&recovery, &live, low_water);
+    walk.run(&live, &mut counts, &mut |frame, progress| replay.frame(frame, progress))?;
+    let mut recovered = recovery.begin(tail, counts)?;
+    let carried = recovery.live_in_new(&recovered);
+    let report = &mut recovered.report;
+    walk.run(&carried, report, &mut |frame, progress| replay.frame(frame, progress))?;
+    report.replayed = replay.end(walk.progress.total)?;
     Ok(recovered)
+}
+
+/// Hands records on to the host, in batches.
+struct Replaying<'a, 'b> {
+    from: Lsn,
+    batch: BatchBuilder,
+    replayed: u64,
+    sink: &'a mut ReplaySink<'b>,
+}
+
+impl Replaying<'_, '_> {
+    fn frame(&mut self, frame: &Frame<'_>, progress: Progress) -> Result<(), OpenError> {
+        self.batch.push(frame, self.from);
+        if self.batch.is_full() { self.send(progress) } else { Ok(()) }
+    }
+
+    fn send(&mut self, progress: Progress) -> Result<(), OpenError> {
+        let batch = self.batch.take();
+        self.replayed += batch.len() as u64;
+        (self.sink)(batch, progress).map_err(|reason| OpenError::Replay { reason })
+    }
+
+    fn end(mut self, total: u64) -> Result<u64, OpenError> {
+        self.send(Progress { done: total, total })?;
+        Ok(self.replayed)
+    }
 }
 
 struct Recovery<'a> {
@@ -175,8 +215,21 @@ struct Recovery<'a> {
     shared: &'a Shared,
     log_id: LogId,
     segments: Vec<Surveyed>,
+    /// The highest sequence number that any file here bears or bore: none is given out twice.
+    highest: u64,
+    /// How many files earlier salvages have set aside.
+    aside_before: u64,
+    /// Files that were being prepared. They go when the log has begun behind them: until then they tell
+    /// that a number was never used.
+    scratch: Vec<String>,
+    /// Segments that the salvage policy could make nothing of.
+    lost: Vec<(Damage, String)>,
+    /// Files that the salvage policy sets aside as soon as the log no longer needs them.
+    aside: Vec<(String, u64)>,
     /// Set by the salvage policy: the log is taken to end here.
     cut: Option<Cut>,
+    /// Set by the salvage policy: LSNs to leave out, since nobody knows which were given out.
+    skip: u64,
 }
 
 /// Where the salvage policy ends the log.
@@ -197,77 +250,122 @@ impl<'a> Recovery<'a> {
         storage
             .sync_dir()
             .map_err(|error| IoFault::new(IoOp::SyncDirectory, &location, None, error))?;
-        let mut files = Vec::new();
-        let listed = storage.list();
-        for entry in listed.map_err(|error| IoFault::new(IoOp::List, &location, None, error))? {
-            match file_kind(&entry.name) {
-                FileKind::Segment(sequence) => files.push((sequence, entry)),
-                FileKind::Scratch => remove(&*storage, &entry.name)?,
-                FileKind::SetAside | FileKind::Other => {}
-            }
-        }
-        files.sort_by_key(|(sequence, _)| *sequence);
-        let random = || shared.clock.random().to_le_bytes();
-        let mut log_id = [0; 16];
-        log_id[..8].copy_from_slice(&random());
-        log_id[8..].copy_from_slice(&random());
-        let log_id = LogId(log_id);
-        let mut recovery =
-            Recovery { storage, config, shared, log_id, segments: Vec::new(), cut: None };
-        for (sequence, entry) in files {
-            recovery.survey_segment(sequence, entry)?;
-        }
+        let mut recovery = Recovery {
+            config,
+            shared,
+            log_id: random_log_id(shared),
+            segments: Vec::new(),
+            highest: 0,
+            aside_before: 0,
+            lost: Vec::new(),
+            scratch: Vec::new(),
+            aside: Vec::new(),
+            cut: None,
+            skip: 0,
+            storage,
+        };
+        let files = recovery.list(&location)?;
+        recovery.survey_files(files)?;
         Ok(recovery)
     }
 
-    fn survey_segment(&mut self, sequence: u64, entry: FileEntry) -> Result<(), OpenError> {
-        match self.read_segment(sequence, &entry) {
-            Ok(surveyed) => {
-                self.log_id = surveyed.header.place.log_id;
-                self.segments.push(surveyed);
-                Ok(())
+    /// The files that bear the name of a segment, in order.
+    fn list(&mut self, location: &str) -> Result<Vec<(u64, FileEntry)>, OpenError> {
+        let mut files = Vec::new();
+        let listed = self.storage.list();
+        for entry in listed.map_err(|error| IoFault::new(IoOp::List, location, None, error))? {
+            match file_kind(&entry.name) {
+                FileKind::Segment(sequence) => {
+                    self.highest = self.highest.max(sequence);
+                    files.push((sequence, entry));
+                }
+                FileKind::Scratch => self.scratch.push(entry.name),
+                FileKind::SetAside | FileKind::Other => {
+                    if let Some(sequence) = aside_sequence(&entry.name) {
+                        self.highest = self.highest.max(sequence);
+                        self.aside_before += 1;
+                    }
+                }
             }
-            Err(OpenError::Damaged(damage))
-                if self.config.damage_policy == DamagePolicy::Salvage =>
-            {
-                tracing::warn!(%damage, "set aside");
-                self.set_aside(&entry.name, sequence)
+        }
+        files.sort_by_key(|(sequence, _)| *sequence);
+        Ok(files)
+    }
+
+    fn survey_files(&mut self, files: Vec<(u64, FileEntry)>) -> Result<(), OpenError> {
+        let mut headers = Vec::new();
+        for (sequence, entry) in files {
+            let header = self.read_header(sequence, &entry)?;
+            headers.push((sequence, entry, header));
+        }
+        let ids =
+            headers.iter().filter_map(|(.., header)| Some(header.as_ref().ok()?.place.log_id));
+        if let Some(log_id) = most_frequent(ids) {
+            self.log_id = log_id;
+        }
+        for (sequence, entry, header) in headers {
+            match header.and_then(|header| self.check_id(sequence, header)) {
+                Ok(header) => self.survey_segment(sequence, entry, header)?,
+                Err(damage) if self.config.damage_policy == DamagePolicy::Salvage => {
+                    self.lost.push((damage, entry.name));
+                }
+                Err(damage) => return Err(damage.into()),
             }
-            Err(error) => Err(error),
+        }
+        Ok(())
+    }
+
+    fn read_header(
+        &self,
+        sequence: u64,
+        entry: &FileEntry,
+    ) -> Result<Result<SegmentHeader, Damage>, OpenError> {
+        let damage = |kind| Ok(Err(Damage { segment: sequence, offset: 0, lsn: Lsn::NONE, kind }));
+        let file = open(&*self.storage, &entry.name)?;
+        let mut block = [0; crate::format::segment::SEGMENT_HEADER_LEN];
+        let len = usize::try_from(entry.size).map_or(block.len(), |size| size.min(block.len()));
+        crate::storage::read_exact_at(&*file, &mut block[..len], 0)
+            .map_err(|error| IoFault::new(IoOp::Read, &entry.name, Some(0), error))?;
+        match SegmentHeader::decode(&block[..len]) {
+            Err(fault @ HeaderFault::Version { .. }) => {
+                let reason = fault.to_string();
+                Err(OpenError::NewerVersion { file: entry.name.clone(), reason })
+            }
+            Err(fault) => damage(DamageKind::SegmentHeader { reason: fault.to_string() }),
+            Ok(header) if header.place.sequence != sequence => {
+                damage(DamageKind::SwappedSegment { found: header.place.sequence })
+            }
+            Ok(_) if matches!(sequence, 0 | u64::MAX) => {
+                let what = "no segment ever has this sequence number".to_owned();
+                damage(DamageKind::Contradiction { what })
+            }
+            Ok(header) => Ok(Ok(header)),
         }
     }
 
-    fn read_segment(&self, sequence: u64, entry: &FileEntry) -> Result<Surveyed, OpenError> {
-        let damage = |kind| Damage { segment: sequence, offset: 0, lsn: Lsn::NONE, kind };
+    fn check_id(&self, sequence: u64, header: SegmentHeader) -> Result<SegmentHeader, Damage> {
+        if header.place.log_id == self.log_id {
+            return Ok(header);
+        }
+        let (expected, found) = (self.log_id.to_string(), header.place.log_id.to_string());
+        let kind = DamageKind::ForeignSegment { expected, found };
+        Err(Damage { segment: sequence, offset: 0, lsn: Lsn::NONE, kind })
+    }
+
+    fn survey_segment(
+        &mut self,
+        sequence: u64,
+        entry: FileEntry,
+        header: SegmentHeader,
+    ) -> Result<(), OpenError> {
         let file = open(&*self.storage, &entry.name)?;
-        let mut block = [0; crate::format::segment::SEGMENT_HEADER_LEN];
-        let len = block.len().min(entry.size as usize);
-        crate::storage::read_exact_at(&*file, &mut block[..len], 0)
-            .map_err(|error| IoFault::new(IoOp::Read, &entry.name, Some(0), error))?;
-        let header = match SegmentHeader::decode(&block[..len]) {
-            Ok(header) => header,
-            Err(fault @ HeaderFault::Version { .. }) => {
-                let reason = fault.to_string();
-                return Err(OpenError::NewerVersion { file: entry.name.clone(), reason });
-            }
-            Err(fault) => {
-                return Err(damage(DamageKind::SegmentHeader { reason: fault.to_string() }).into());
-            }
-        };
-        let place = header.place;
-        if place.sequence != sequence {
-            return Err(damage(DamageKind::SwappedSegment { found: place.sequence }).into());
-        }
-        if !self.segments.is_empty() && place.log_id != self.log_id {
-            let (expected, found) = (self.log_id.to_string(), place.log_id.to_string());
-            return Err(damage(DamageKind::ForeignSegment { expected, found }).into());
-        }
         let mut reader = SegmentReader::new(file, &entry.name, header, Until::Tail)?;
         let first = match reader.next()? {
             Next::Frame(frame) => First::Started(frame.header),
             Next::End(ending) => First::Unused(ending.verdict),
         };
-        Ok(Surveyed { sequence, name: entry.name.clone(), len: entry.size, header, first })
+        self.segments.push(Surveyed { sequence, name: entry.name, len: entry.size, header, first });
+        Ok(())
     }
 
     fn started(&self) -> impl DoubleEndedIterator<Item = (&Surveyed, &FrameHeader)> {
@@ -289,11 +387,12 @@ impl<'a> Recovery<'a> {
             return Ok(Tail { position, next_life, ..Tail::default() });
         }
         let Some((segment, start)) = self.started().next_back() else {
-            let torn = self.judge_unused(0)?;
+            let torn = self.judge_unused(0, Lsn::FIRST)?;
+            self.check_successor(0, Lsn::FIRST)?;
             let position = Position { next_lsn: Lsn::FIRST, ..Position::default() };
             return Ok(Tail {
                 position,
-                next_life: Lsn::FIRST,
+                next_life: Lsn::FIRST.plus(self.skip),
                 clean: torn.is_none(),
                 torn,
                 ..Tail::default()
@@ -320,24 +419,33 @@ impl<'a> Recovery<'a> {
                 return Err(damage(DamageKind::Frame { reason: fault.to_string(), proof }).into());
             }
         };
+        let later_torn = self.judge_unused(segment.sequence, ending.next_lsn)?;
+        self.check_successor(segment.sequence, ending.next_lsn)?;
         let (expected, found) = (segment.header.size, segment.len);
         if found < expected && !segment.header.growing && !walk.closed {
-            return Err(damage(DamageKind::ShortenedSegment { expected, found }).into());
+            // A file is trimmed only after the next start frame is durable: where that is torn, it is
+            // damaged now.
+            return Err(match later_torn {
+                Some((sequence, torn)) => {
+                    self.start_damage(sequence, &torn.reason, ending.next_lsn)
+                }
+                None => damage(DamageKind::ShortenedSegment { expected, found }),
+            }
+            .into());
         }
-        let later_torn = self.judge_unused(segment.sequence)?;
         let clean = walk.closed && torn.is_none() && later_torn.is_none();
         let evidence = torn.map_or(0, |(_, torn)| torn.bytes);
         Ok(Tail {
             trim: Some((segment.name.clone(), ending.offset + evidence)),
             torn: later_torn.or(torn),
             clean,
-            ..walk.finish()
+            ..walk.finish(self.skip)
         })
     }
 
     /// What stands in segments after the last one that has a start frame: nothing if they were only
     /// prepared, a torn start frame, or a damaged one that had successors.
-    fn judge_unused(&self, after: u64) -> Result<Option<(u64, TornTail)>, OpenError> {
+    fn judge_unused(&self, after: u64, lsn: Lsn) -> Result<Option<(u64, TornTail)>, OpenError> {
         let mut torn = None;
         for segment in self.segments.iter().filter(|segment| segment.sequence > after) {
             match segment.first {
@@ -345,8 +453,7 @@ impl<'a> Recovery<'a> {
                 First::Unused(Verdict::Damage { fault, proof }) => {
                     let kind = DamageKind::Frame { reason: fault.to_string(), proof };
                     let offset = u64::from(segment.header.place.block_size);
-                    let damage = Damage { segment: segment.sequence, offset, lsn: Lsn::NONE, kind };
-                    return Err(damage.into());
+                    return Err(Damage { segment: segment.sequence, offset, lsn, kind }.into());
                 }
                 _ => {}
             }
@@ -354,8 +461,31 @@ impl<'a> Recovery<'a> {
         Ok(torn)
     }
 
+    /// Segments are prepared, named and started in order, so a number that is left out right behind
+    /// the end of the log was once its end.
+    fn check_successor(&self, last: u64, lsn: Lsn) -> Result<(), Damage> {
+        let next = self.segments.iter().find(|segment| segment.sequence > last);
+        let is_known = |sequence| {
+            self.lost.iter().any(|(damage, _)| damage.segment == sequence)
+                || self.scratch.contains(&scratch_name(sequence))
+        };
+        match next {
+            Some(next) if next.sequence != last + 1 && !is_known(last + 1) => {
+                Err(Damage { segment: last + 1, offset: 0, lsn, kind: DamageKind::MissingSegment })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn start_damage(&self, segment: u64, reason: &dyn std::fmt::Display, lsn: Lsn) -> Damage {
+        let surveyed = self.segments.iter().find(|one| one.sequence == segment);
+        let offset = surveyed.map_or(0, |one| u64::from(one.header.place.block_size));
+        let reason = format!("its start frame is damaged: {reason}");
+        Damage { segment, offset, lsn, kind: DamageKind::Frame { reason, proof: None } }
+    }
+
     /// Writes the start frame of the next epoch. From here on the tail is cut and the last frame safe.
-    fn begin(&self, tail: Tail) -> Result<RecoveredLog, OpenError> {
+    fn begin(&self, tail: Tail, counts: RecoveryReport) -> Result<RecoveredLog, OpenError> {
         let style = SegmentStyle {
             log_id: self.log_id,
             block_size: self.config.block_size,
@@ -364,15 +494,16 @@ impl<'a> Recovery<'a> {
         };
         let last_used = self.started().next_back().map_or(0, |(segment, _)| segment.sequence);
         let (mut prepared, mut removable) = self.sort_unused(&style, last_used, tail.torn);
-        let highest = self.segments.last().map_or(0, |segment| segment.sequence);
-        let mut next_sequence = highest + 1;
+        // `survey` refuses a file with the last number there is, so this one is free.
+        let mut next_sequence = self.highest.saturating_add(1);
         let carried = tail.carry.as_ref().map_or(0, |last| last.payload.len() as u64);
         let segment = match prepared.first() {
             Some(first) if first.size >= segment_size_for(carried, &style) => prepared.remove(0),
             _ => {
                 removable.extend(prepared.drain(..).map(|segment| segment.name));
-                next_sequence += 1;
-                self.make_first_segment(&style, highest + 1, carried)?
+                let sequence = next_sequence;
+                next_sequence = next_sequence.saturating_add(1);
+                self.make_first_segment(&style, sequence, carried)?
             }
         };
         self.fill_catalog(tail.position.low_water);
@@ -382,11 +513,14 @@ impl<'a> Recovery<'a> {
         {
             trim(&*self.storage, name, *end);
         }
+        self.scratch.iter().try_for_each(|name| remove(&*self.storage, name))?;
+        self.aside.iter().try_for_each(|(name, sequence)| self.set_aside(name, *sequence))?;
         let gone = self.shared.catalog.take_removable(self.shared.clock.now());
         let kept = tail.torn.map(|(sequence, _)| sequence);
         removable.extend(
             gone.into_iter().filter(|gone| Some(gone.sequence) != kept).map(|gone| gone.name),
         );
+        let removable = self.remove_small(removable, &style);
         let report = RecoveryReport {
             epoch: position.epoch,
             last_lsn: position.last_live,
@@ -395,7 +529,7 @@ impl<'a> Recovery<'a> {
             clean: tail.clean,
             carried: tail.carry.map_or(0, |last| u64::from(last.header.count)),
             torn_tail: tail.torn,
-            ..RecoveryReport::default()
+            ..counts
         };
         let storage = Arc::clone(&self.storage);
         Ok(RecoveredLog {
@@ -410,6 +544,23 @@ impl<'a> Recovery<'a> {
         })
     }
 
+    /// Removes what is of no use to anybody, so that lives that end before their first append do not pile
+    /// up files. Full segments stay for the preparer, which may use them again.
+    fn remove_small(&self, removable: Vec<String>, style: &SegmentStyle) -> Vec<String> {
+        let is_full = |name: &String| {
+            let segment = self.segments.iter().find(|segment| segment.name == *name);
+            segment.is_some_and(|segment| segment.len == style.segment_size)
+        };
+        let (full, small): (Vec<_>, Vec<_>) = removable.into_iter().partition(is_full);
+        for name in small {
+            // A name that comes back after power loss is found and removed again.
+            if let Err(error) = self.storage.remove(&name) {
+                tracing::warn!(%error, name, "can not remove an old segment");
+            }
+        }
+        full
+    }
+
     /// Segments without a start frame: those that can be used as they are, and those that nobody needs.
     fn sort_unused(
         &self,
@@ -422,11 +573,14 @@ impl<'a> Recovery<'a> {
             let First::Unused(verdict) = segment.first else {
                 continue;
             };
-            let fits = segment.sequence > last_used
+            // Behind a torn start frame too, or it would be found again at the next open.
+            let torn_at = torn.map_or(0, |(sequence, _)| sequence);
+            let fits = segment.sequence > last_used.max(torn_at)
                 && verdict == Verdict::Clean
                 && segment.header.place.block_size == style.block_size
-                && segment.header.size == style.segment_size
-                && (segment.len == style.segment_size || segment.header.growing);
+                && segment.header.size <= style.segment_size
+                && segment.header.size >= segment_size_for(0, style)
+                && (segment.len == segment.header.size || segment.header.growing);
             let file = if fits { self.storage.open(&segment.name).ok() } else { None };
             match file {
                 Some(file) => usable.push(PreparedSegment {
@@ -515,59 +669,8 @@ impl<'a> Recovery<'a> {
         Ok((writer, position))
     }
 
-    /// Hands every live record from `from` on to `sink`, and checks all of them.
-    fn replay(
-        &self,
-        recovered: &mut RecoveredLog,
-        from: Lsn,
-        sink: &mut ReplaySink<'_>,
-    ) -> Result<(), OpenError> {
-        let live = self.shared.catalog.segments();
-        let mut walk = LiveWalk::new(self, &live, recovered.position.low_water);
-        let mut batch = BatchBuilder::default();
-        let mut replayed = 0;
-        let mut send = |batch: &mut BatchBuilder, progress| {
-            let batch = batch.take();
-            replayed += batch.len() as u64;
-            sink(batch, progress).map_err(|reason| OpenError::Replay { reason })
-        };
-        let report = &mut recovered.report;
-        walk.run(recovered.position.last_live, report, &mut |frame, progress| {
-            batch.push(frame, from);
-            if batch.is_full() { send(&mut batch, progress) } else { Ok(()) }
-        })?;
-        let total = report.bytes;
-        send(&mut batch, Progress { done: total, total })?;
-        report.replayed = replayed;
-        Ok(())
-    }
-
-    /// Looks for damage before anything is written, and if there is some, ends the log before it.
-    fn salvage(&mut self) -> Result<Option<Damage>, OpenError> {
-        let tail_damage = match self.tail() {
-            Ok(_) => None,
-            Err(OpenError::Damaged(damage)) => Some(damage),
-            Err(error) => return Err(error),
-        };
-        let low_water = self.started().map(|(_, start)| start.low_water).max().unwrap_or_default();
-        let live = self.survey_live();
-        let mut walk = LiveWalk::new(self, &live, low_water);
-        let end = live.last().and_then(|last| last.live_end).unwrap_or_default();
-        let walked = walk.run(end, &mut RecoveryReport::default(), &mut |_, _| Ok(()));
-        let (good, sequence) = (walk.position, walk.sequence);
-        let damage = match (walked, tail_damage) {
-            (Err(OpenError::Damaged(damage)), _) => damage,
-            (Err(error), _) => return Err(error),
-            (Ok(()), Some(damage)) => damage,
-            (Ok(()), None) => return Ok(None),
-        };
-        self.cut_after(good, sequence, low_water)?;
-        tracing::warn!(%damage, last_lsn = %good.last_live, "the log was cut");
-        Ok(Some(damage))
-    }
-
-    /// The live segments as the survey knows them, the last one to the end of its sound frames.
-    fn survey_live(&self) -> Vec<SegmentInfo> {
+    /// The segments as the survey knows them, with nothing live beyond `end`.
+    fn live_until(&self, end: Lsn) -> Vec<SegmentInfo> {
         let catalog = super::catalog::Catalog::default();
         for (segment, start) in self.started() {
             let cut = start.start.map_or(Lsn::NONE, |start| start.cut);
@@ -575,58 +678,47 @@ impl<'a> Recovery<'a> {
             catalog.begin(SegmentInfo { sequence: segment.sequence, name, cut, live_end: None });
         }
         let mut live = catalog.segments();
-        if let (Some(last), Some((segment, _))) = (live.last_mut(), self.started().next_back()) {
-            last.live_end = Some(self.sound_end(segment).unwrap_or(last.cut));
+        for segment in &mut live {
+            segment.live_end = Some(segment.live_end.map_or(end, |live_end| live_end.min(end)));
         }
         live
     }
 
-    /// The LSN of the last record in the sound frames of a segment.
-    fn sound_end(&self, segment: &Surveyed) -> Option<Lsn> {
-        let mut reader = self.reader(segment, Until::Tail).ok()?;
-        let mut end = None;
-        while let Ok(Next::Frame(frame)) = reader.next() {
-            end = (frame.header.count > 0).then(|| frame.header.last_lsn()).or(end);
-        }
-        end
-    }
-
-    /// Ends the log at `good`; segments from `sequence` on that hold more are kept aside.
-    fn cut_after(
-        &mut self,
-        good: Position,
-        sequence: u64,
-        low_water: Lsn,
-    ) -> Result<(), OpenError> {
-        let highest = self.started().map(|(_, start)| start.next_lsn).max().unwrap_or(Lsn::FIRST);
-        let limit = self
-            .started()
-            .filter_map(|(_, header)| header.start.map(|start| start.in_flight_limit))
-            .max()
-            .unwrap_or_default();
-        let ends = self.started().filter_map(|(segment, _)| self.sound_end(segment)).max();
-        let highest = highest.max(ends.unwrap_or_default().next()).max(good.last_live.next());
-        let epoch = self.started().map(|(_, start)| start.epoch).max().unwrap_or_default();
-        let position = Position { epoch, low_water, ..good };
-        // Room for a whole segment of records behind the damage, whose LSNs nobody can read.
-        let unread = self.segments.iter().map(|segment| segment.header.size).sum::<u64>();
-        self.cut = Some(Cut { position, next_life: highest.plus(limit).plus(unread) });
-        let (kept, aside): (Vec<_>, Vec<_>) = std::mem::take(&mut self.segments)
+    /// What was carried into the segment that was begun just now.
+    fn live_in_new(&self, recovered: &RecoveredLog) -> Vec<SegmentInfo> {
+        let mut segments = self.shared.catalog.segments().into_iter();
+        let live_end = Some(recovered.position.last_live);
+        segments
+            .next_back()
+            .map(|segment| SegmentInfo { live_end, ..segment })
             .into_iter()
-            .partition(|segment| segment.sequence <= sequence || is_prepared(segment));
-        self.segments = kept;
-        aside.iter().try_for_each(|segment| self.set_aside(&segment.name, segment.sequence))
-    }
-
-    fn set_aside(&self, name: &str, sequence: u64) -> Result<(), OpenError> {
-        let fault = |op| move |error| IoFault::new(op, name, None, error);
-        self.storage.rename(name, &set_aside_name(sequence)).map_err(fault(IoOp::Rename))?;
-        Ok(self.storage.sync_dir().map_err(fault(IoOp::SyncDirectory))?)
+            .collect()
     }
 }
 
-fn is_prepared(segment: &Surveyed) -> bool {
-    matches!(segment.first, First::Unused(Verdict::Clean))
+/// The sequence number of a file that a salvage has set aside.
+fn aside_sequence(name: &str) -> Option<u64> {
+    let (stem, rest) = name.split_once('.')?;
+    rest.starts_with("wal.damaged").then(|| stem.parse().ok())?
+}
+
+/// The id that most segments bear; of two, that of the later segment.
+fn most_frequent(ids: impl Iterator<Item = LogId>) -> Option<LogId> {
+    let mut counts: Vec<(LogId, usize)> = Vec::new();
+    for id in ids {
+        match counts.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((id, 1)),
+        }
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map(|(id, _)| id)
+}
+
+fn random_log_id(shared: &Shared) -> LogId {
+    let mut log_id = [0; 16];
+    log_id[..8].copy_from_slice(&shared.clock.random().to_le_bytes());
+    log_id[8..].copy_from_slice(&shared.clock.random().to_le_bytes());
+    LogId(log_id)
 }
 
 /// The size of a segment whose start frame can carry this many bytes of records.
@@ -644,7 +736,11 @@ fn open(
 }
 
 fn remove(storage: &dyn Storage, name: &str) -> Result<(), IoFault> {
-    storage.remove(name).map_err(|error| IoFault::new(IoOp::Remove, name, None, error))
+    match storage.remove(name) {
+        // Whoever prepared a segment under that name has taken it.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(|error| IoFault::new(IoOp::Remove, name, None, error)),
+    }
 }
 
 /// Gives the unused space of the last segment back. Only space is at stake, so an error is no failure.
@@ -693,9 +789,9 @@ impl TailWalk {
         });
     }
 
-    fn finish(self) -> Tail {
+    fn finish(self, skip: u64) -> Tail {
         let unclean = if self.closed { 0 } else { self.in_flight_limit };
-        let next_life = self.after.next_lsn.plus(unclean);
+        let next_life = self.after.next_lsn.plus(unclean).plus(skip);
         let carry = self.last.filter(|last| last.header.count > 0);
         let position = if carry.is_some() {
             Position { low_water: self.after.low_water, ..self.before }
@@ -715,198 +811,5 @@ fn follow(position: &mut Position, frame: &Frame<'_>) {
     if header.count > 0 {
         position.last_live = header.last_lsn();
         position.chain = frame.checksum;
-    }
-}
-
-/// Takes each live frame, in order.
-type FrameSink<'a> = dyn FnMut(&Frame<'_>, Progress) -> Result<(), OpenError> + 'a;
-
-/// Walks the live frames of all segments and checks that nothing is missing.
-struct LiveWalk<'a> {
-    recovery: &'a Recovery<'a>,
-    live: &'a [SegmentInfo],
-    low_water: Lsn,
-    /// Where the walk stands: behind the last good frame.
-    position: Position,
-    /// The segment it stands in.
-    sequence: u64,
-    progress: Progress,
-}
-
-impl<'a> LiveWalk<'a> {
-    fn new(recovery: &'a Recovery<'a>, live: &'a [SegmentInfo], low_water: Lsn) -> Self {
-        LiveWalk {
-            recovery,
-            live,
-            low_water,
-            position: Position::default(),
-            sequence: 0,
-            progress: Progress::default(),
-        }
-    }
-
-    /// Walks everything above the low-water mark up to `last`.
-    fn run(
-        &mut self,
-        last: Lsn,
-        report: &mut RecoveryReport,
-        sink: &mut FrameSink<'_>,
-    ) -> Result<(), OpenError> {
-        let live: Vec<_> = self
-            .live
-            .iter()
-            .map(|info| (info, info.live_end.unwrap_or(last)))
-            .filter(|(info, end)| *end > info.cut && *end > self.low_water)
-            .collect();
-        self.progress.total = live.iter().map(|(info, _)| self.len_of(info)).sum();
-        let mut done = 0;
-        for (at, (info, end)) in live.iter().enumerate() {
-            if at == 0 && info.cut > self.low_water {
-                return Err(self.damage(
-                    info.sequence - 1,
-                    0,
-                    self.low_water.next(),
-                    DamageKind::MissingSegment,
-                ));
-            }
-            self.segment(info, *end, at == 0, done, report, sink)?;
-            done += self.len_of(info);
-        }
-        report.segments = live.len() as u64;
-        report.bytes = self.progress.total;
-        Ok(())
-    }
-
-    fn len_of(&self, info: &SegmentInfo) -> u64 {
-        self.recovery
-            .segments
-            .iter()
-            .find(|one| one.sequence == info.sequence)
-            .map_or(0, |one| one.len)
-    }
-
-    /// The segment's file: surveyed, or the one that was begun just now.
-    fn open(&self, info: &SegmentInfo, end: Lsn) -> Result<SegmentReader, OpenError> {
-        let known = self.recovery.segments.iter().find(|one| one.sequence == info.sequence);
-        if let Some(segment) = known {
-            return Ok(self.recovery.reader(segment, Until::LiveEnd(end))?);
-        }
-        let file = open(&*self.recovery.storage, &info.name)?;
-        let mut block = [0; crate::format::segment::SEGMENT_HEADER_LEN];
-        crate::storage::read_exact_at(&*file, &mut block, 0)
-            .map_err(|error| IoFault::new(IoOp::Read, &info.name, Some(0), error))?;
-        let header = SegmentHeader::decode(&block).map_err(|fault| {
-            self.damage(
-                info.sequence,
-                0,
-                Lsn::NONE,
-                DamageKind::SegmentHeader { reason: fault.to_string() },
-            )
-        })?;
-        Ok(SegmentReader::new(file, &info.name, header, Until::LiveEnd(end))?)
-    }
-
-    fn segment(
-        &mut self,
-        info: &SegmentInfo,
-        end: Lsn,
-        is_first: bool,
-        done: u64,
-        report: &mut RecoveryReport,
-        sink: &mut FrameSink<'_>,
-    ) -> Result<(), OpenError> {
-        self.sequence = info.sequence;
-        let mut reader = self.open(info, end)?;
-        loop {
-            match reader.next()? {
-                Next::Frame(frame) => {
-                    if frame.header.start.is_some()
-                        && !is_first
-                        && frame.header.chain != self.position.chain
-                    {
-                        let what = "the chain of checksums is broken".to_owned();
-                        let kind = DamageKind::Contradiction { what };
-                        return Err(self.damage(
-                            info.sequence,
-                            frame.offset,
-                            frame.header.first_lsn,
-                            kind,
-                        ));
-                    }
-                    if frame.header.start.is_some() && is_first {
-                        self.position.chain = frame.header.chain;
-                        self.position.last_live = info.cut;
-                        self.position.next_lsn = info.cut.next();
-                    }
-                    note_gap(&self.position, &frame, report);
-                    follow(&mut self.position, &frame);
-                    report.frames += 1;
-                    report.records += u64::from(frame.header.count);
-                    self.progress.done = (done + frame.offset).min(self.progress.total);
-                    sink(&frame, self.progress)?;
-                }
-                Next::End(ending) => match ending.verdict {
-                    Verdict::Damage { fault, proof } => {
-                        return Err(self.shortfall(info, ending.offset, fault.to_string(), proof));
-                    }
-                    Verdict::Clean | Verdict::TornTail(_) => return Ok(()),
-                },
-            }
-        }
-    }
-
-    /// A segment ends before its live end: is it damaged, shortened, or is the next one missing?
-    fn shortfall(
-        &self,
-        info: &SegmentInfo,
-        offset: u64,
-        reason: String,
-        proof: Option<u64>,
-    ) -> OpenError {
-        let lsn = self.position.last_live.next();
-        let surveyed =
-            |sequence| self.recovery.segments.iter().find(|one| one.sequence == sequence);
-        let segment = surveyed(info.sequence);
-        if let Some(segment) = segment.filter(|segment| offset >= segment.len) {
-            let (expected, found) = (segment.header.size, segment.len);
-            // A file that was trimmed to its end is complete: then the records are in the next one.
-            let next_is_there = surveyed(info.sequence + 1).is_some();
-            if found < expected && next_is_there {
-                return self.damage(
-                    info.sequence,
-                    offset,
-                    lsn,
-                    DamageKind::ShortenedSegment { expected, found },
-                );
-            }
-        }
-        match surveyed(info.sequence + 1).map(|next| &next.first) {
-            None => self.damage(info.sequence + 1, 0, lsn, DamageKind::MissingSegment),
-            Some(First::Unused(Verdict::TornTail(_) | Verdict::Damage { .. })) => {
-                let block = u64::from(segment.map_or(0, |segment| segment.header.place.block_size));
-                let reason = "its start frame is damaged".to_owned();
-                self.damage(
-                    info.sequence + 1,
-                    block,
-                    lsn,
-                    DamageKind::Frame { reason, proof: None },
-                )
-            }
-            Some(_) => self.damage(info.sequence, offset, lsn, DamageKind::Frame { reason, proof }),
-        }
-    }
-
-    fn damage(&self, segment: u64, offset: u64, lsn: Lsn, kind: DamageKind) -> OpenError {
-        Damage { segment, offset, lsn, kind }.into()
-    }
-}
-
-/// LSNs between the last record and this frame name no record.
-fn note_gap(position: &Position, frame: &Frame<'_>, report: &mut RecoveryReport) {
-    if frame.header.count > 0
-        && let Some(gap) =
-            LsnRange::new(position.last_live.next(), frame.header.first_lsn.previous())
-    {
-        report.gaps.push(gap);
     }
 }

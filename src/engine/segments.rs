@@ -31,7 +31,7 @@ pub enum Supply {
     NotYet,
     /// The disk is full.
     NoSpace(IoFault),
-    /// It could not be prepared for another reason; it is tried again.
+    /// It could not be prepared for another reason, time and again.
     Failed(IoFault),
 }
 
@@ -84,6 +84,10 @@ impl SegmentStyle {
 /// One segment to rotate into, and one that is kept back for a restart or the next open.
 const POOL: usize = 2;
 
+/// The segments of a life grow from a small first one by this factor up to the configured size: a busy
+/// log must not wait, just after it was opened, until two full segments have been filled with zeros.
+const GROWTH: u64 = 4;
+
 /// The supply of a real log: the preparer thread, and what an earlier life had prepared.
 #[derive(Debug)]
 pub struct Pool {
@@ -91,11 +95,14 @@ pub struct Pool {
     preparer: Option<Preparer>,
     status: PrepareStatus,
     ready: VecDeque<PreparedSegment>,
+    /// The size of the segment that is asked for next.
+    next_size: u64,
     segment_size: u64,
 }
 
 impl Pool {
-    /// Starts the preparer thread and has it prepare what is missing.
+    /// Starts the preparer thread and has it prepare what is missing beside a segment of `current_size`
+    /// bytes, which is being written.
     ///
     /// # Errors
     /// The thread could not be started.
@@ -103,6 +110,7 @@ impl Pool {
         storage: Arc<dyn Storage>,
         style: SegmentStyle,
         next_sequence: u64,
+        current_size: u64,
         ready: Vec<PreparedSegment>,
     ) -> io::Result<Self> {
         let config = PreparerConfig {
@@ -115,7 +123,14 @@ impl Pool {
         let preparer = Preparer::spawn(storage, config, Box::new(plan))?;
         let status = preparer.status().clone();
         let preparer = Some(preparer);
-        let pool = Pool { preparer, status, ready: ready.into(), segment_size: style.segment_size };
+        let largest = ready.iter().map(|segment| segment.size).fold(current_size, u64::max);
+        let mut pool = Pool {
+            preparer,
+            status,
+            ready: ready.into(),
+            next_size: grown(largest, style.segment_size),
+            segment_size: style.segment_size,
+        };
         (pool.ready.len()..POOL).for_each(|_| pool.request());
         Ok(pool)
     }
@@ -125,8 +140,9 @@ impl Pool {
         self.status.clone()
     }
 
-    fn request(&self) {
-        self.ask(PrepareRequest::Segment { size: self.segment_size });
+    fn request(&mut self) {
+        self.ask(PrepareRequest::Segment { size: self.next_size });
+        self.next_size = grown(self.next_size, self.segment_size);
     }
 
     fn ask(&self, request: PrepareRequest) {
@@ -143,6 +159,10 @@ impl Pool {
     }
 }
 
+fn grown(size: u64, segment_size: u64) -> u64 {
+    size.saturating_mul(GROWTH).min(segment_size)
+}
+
 fn io_fault(fault: &PrepareFault) -> IoFault {
     let source = io::Error::new(fault.source.kind(), format!("{}: {}", fault.op, fault.source));
     IoFault::new(IoOp::Prepare, &fault.file, None, source)
@@ -152,7 +172,7 @@ impl SegmentSource for Pool {
     fn take(&mut self, need: Need) -> Supply {
         self.collect();
         let fault = self.status.fault();
-        // A full disk is the reason to hold the last one back; other errors pass, or end in a fault.
+        // A full disk is the reason to hold the last one back; other errors pass, or last and are a fault.
         let keep = match (need, &fault) {
             (Need::Rotation, None) => 1,
             (Need::Rotation, Some(fault)) if fault.is_no_space() => 1,
@@ -167,7 +187,9 @@ impl SegmentSource for Pool {
         match fault {
             None => Supply::NotYet,
             Some(fault) if fault.is_no_space() => Supply::NoSpace(io_fault(&fault)),
-            Some(fault) => Supply::Failed(io_fault(&fault)),
+            Some(fault) if self.status.is_lasting() => Supply::Failed(io_fault(&fault)),
+            // One error costs the file that was being prepared, and nothing else.
+            Some(_) => Supply::NotYet,
         }
     }
 

@@ -101,7 +101,7 @@ pub struct Shared {
     accepting: AtomicBool,
     prepare_status: OnceLock<PrepareStatus>,
     stalled: AtomicBool,
-    /// Nanoseconds at which the sync that runs now began, plus one; zero if none runs.
+    /// Nanoseconds at which the I/O that the flush thread waits for began, plus one; zero if none runs.
     io_since: AtomicU64,
     has_exceptions: AtomicBool,
     exceptions: RwLock<Exceptions>,
@@ -286,6 +286,12 @@ impl Shared {
         self.io_since.store(now.as_nanos() as u64 + 1, Ordering::Release);
     }
 
+    /// The flush thread waits for something that I/O elsewhere has to bring: a segment.
+    pub fn io_awaited(&self, now: Tick) {
+        let since = now.as_nanos() as u64 + 1;
+        let _ = self.io_since.compare_exchange(0, since, Ordering::AcqRel, Ordering::Acquire);
+    }
+
     /// It returned.
     pub fn io_ended(&self) {
         self.io_since.store(0, Ordering::Release);
@@ -302,9 +308,9 @@ impl Shared {
         self.stalled.load(Ordering::Acquire)
     }
 
-    /// Notes whether a sync is stuck. Returns whether that is news.
-    pub fn set_stalled(&self, stalled: bool) -> bool {
-        self.stalled.swap(stalled, Ordering::AcqRel) != stalled
+    /// Notes whether a sync is stuck.
+    pub fn set_stalled(&self, stalled: bool) {
+        self.stalled.store(stalled, Ordering::Release);
     }
 
     /// Whether the next segment can not be prepared for want of space: a warning, nothing fails yet.

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::FileExt,
     },
     path::{Path, PathBuf},
@@ -35,9 +35,41 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    /// Bears the lock.
-    handle: Arc<File>,
+    handle: Arc<Locked>,
     medium: Medium,
+}
+
+/// The open directory that bears the lock, shared by everyone who can still write.
+#[derive(Debug)]
+struct Locked {
+    handle: File,
+    /// A forked child that lives on without `exec` has this value too, but not the lock.
+    owner: u32,
+}
+
+impl Locked {
+    fn new(handle: File, path: &Path) -> io::Result<Locked> {
+        lock(&handle, path)?;
+        Ok(Locked { handle, owner: std::process::id() })
+    }
+}
+
+impl AsFd for Locked {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
+/// Says so, rather than rely on closing: a child process that is being started has a copy of the
+/// descriptor until it calls `exec`, and the lock would last as long.
+impl Drop for Locked {
+    fn drop(&mut self) {
+        if self.owner == std::process::id()
+            && let Err(error) = rustix::fs::flock(&self.handle, FlockOperation::Unlock)
+        {
+            warn!(%error, "the directory of the log can not be unlocked before it is closed");
+        }
+    }
 }
 
 impl Directory {
@@ -50,7 +82,7 @@ impl Directory {
         let path = path.as_ref();
         create_durably(path)?;
         let handle = open_directory(path)?;
-        lock(&handle, path)?;
+        let handle = Locked::new(handle, path)?;
         let (name, medium) = identify(&handle)?;
         if medium == Medium::Memory {
             warn!(path = %path.display(), "the log lies on {name}: nothing in it survives power loss");
@@ -107,7 +139,7 @@ impl Storage for Directory {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.handle.sync_all()
+        self.handle.handle.sync_all()
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -128,7 +160,7 @@ impl Storage for Directory {
 struct DirectoryFile {
     file: File,
     /// The directory stays locked while anyone can write to one of its files.
-    _lock: Arc<File>,
+    _lock: Arc<Locked>,
 }
 
 impl StorageFile for DirectoryFile {

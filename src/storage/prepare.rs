@@ -168,8 +168,9 @@ fn publish(storage: &dyn Storage, job: &PrepareJob) -> Result<(), PrepareFault> 
         });
     }
     if let Err(error) = storage.sync_dir() {
-        // Ours, and of no use: nobody knows whether the name is durable.
-        let _ = storage.remove(name);
+        // Of no use: nobody knows whether the name is durable. But it stays, and costs one block: to
+        // recovery, a number that is left out is a segment that was lost.
+        let _ = storage.open(name).and_then(|file| file.set_size(job.header.len() as u64));
         return Err(PrepareFault {
             name_taken: true,
             ..PrepareFault::at("sync the directory of", name)(error)

@@ -8,7 +8,8 @@ use std::{
     error::Error,
     fmt, io,
     ops::ControlFlow,
-    sync::{Arc, Mutex, PoisonError},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -21,6 +22,8 @@ use super::{Medium, PrepareFault, PrepareJob, Storage, StorageFile, prepare};
 /// How long to wait after the first failure; each further one in a row doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
+/// After this many failures in a row, which is most of a second, a fault is not a passing one.
+const LASTING: u32 = 4;
 
 /// What the preparer needs to know once.
 #[derive(Clone, Debug)]
@@ -83,12 +86,24 @@ pub struct PreparedSegment {
 
 /// The fault that a preparer is trying to get over, if any, for everyone to see.
 #[derive(Clone, Debug, Default)]
-pub struct PrepareStatus(Arc<Mutex<Option<PrepareFault>>>);
+pub struct PrepareStatus(Arc<Mutex<Trouble>>);
+
+#[derive(Debug, Default)]
+struct Trouble {
+    fault: Option<PrepareFault>,
+    /// Failures in a row.
+    failures: u32,
+}
 
 impl PrepareStatus {
     /// Why the latest attempt failed; `None` if it succeeded.
     pub fn fault(&self) -> Option<PrepareFault> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().fault.clone()
+    }
+
+    /// Whether so many attempts in a row have failed that the fault is not a passing one.
+    pub fn is_lasting(&self) -> bool {
+        self.lock().failures >= LASTING
     }
 
     /// Whether the latest attempt failed because no space (`ENOSPC`) or no quota (`EDQUOT`) is left.
@@ -97,8 +112,13 @@ impl PrepareStatus {
     }
 
     fn replace(&self, fault: Option<PrepareFault>) -> Option<PrepareFault> {
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut current, fault)
+        let mut trouble = self.lock();
+        trouble.failures = if fault.is_some() { trouble.failures.saturating_add(1) } else { 0 };
+        std::mem::replace(&mut trouble.fault, fault)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Trouble> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -176,7 +196,7 @@ impl PreparerCore {
             return Attempt::Idle;
         };
         let job = self.next_job(size);
-        match prepare(&*self.storage, &job) {
+        match prepare_or_fail(&*self.storage, &job) {
             Ok(file) => {
                 self.pending.pop_front();
                 self.succeeded();
@@ -252,6 +272,20 @@ impl PreparerCore {
     fn writes_in_place(&self) -> bool {
         self.storage.medium() != Medium::CopyOnWrite
     }
+}
+
+/// A panic in the storage costs the file that was being prepared, like any other failure: if it ended
+/// the thread, the log would wait for a segment for ever.
+fn prepare_or_fail(
+    storage: &dyn Storage,
+    job: &PrepareJob,
+) -> Result<Box<dyn StorageFile>, PrepareFault> {
+    catch_unwind(AssertUnwindSafe(|| prepare(storage, job))).unwrap_or_else(|_| {
+        let source = Arc::new(io::Error::other("the storage panicked"));
+        // Nobody knows how far it came. The same number is tried again: if the file has its name
+        // already, the rename will not replace it, and no number is left out without a file.
+        Err(PrepareFault { op: "prepare", file: job.name.clone(), name_taken: false, source })
+    })
 }
 
 /// Whether a second fault of this kind is no news.

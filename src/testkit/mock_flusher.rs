@@ -263,15 +263,13 @@ impl MockFlusher {
 
     /// Does this now with the first append that is pending.
     pub(super) fn act(&mut self, step: MockStep, context: &mut Context<Self>) {
-        if matches!(self.mood, Mood::Holding | Mood::Silent) {
-            self.set_mood(Mood::Answering);
+        if let MockStep::Tell(event) = step {
+            self.tell(&event);
+            return self.retry_subscribers(context);
         }
-        if matches!(self.mood, Mood::Answering) {
-            let told = matches!(step, MockStep::Tell(_));
+        if matches!(self.mood, Mood::Answering | Mood::Holding | Mood::Silent) {
+            self.set_mood(Mood::Answering);
             self.apply(step, context);
-            if told && !self.pending.is_empty() {
-                self.set_mood(Mood::Holding);
-            }
             self.work(context);
         }
     }

@@ -185,7 +185,7 @@ fn plan_faults(world: &World, random: &mut Random) {
     let is_segment = |name: &str| name.ends_with(".wal");
     for _ in 0..4 {
         let after = random.below(60);
-        let (plan, op, effect) = match random.below(7) {
+        let (plan, op, effect) = match random.below(9) {
             0 => (&world.above, FaultOp::Sync, FaultEffect::Fail(errno::EIO)),
             1 => (&world.above, FaultOp::Sync, FaultEffect::FailAfter(errno::EIO)),
             2 => (&world.above, FaultOp::Write, FaultEffect::Fail(errno::EIO)),

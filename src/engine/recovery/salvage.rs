@@ -1,0 +1,160 @@
+//! The salvage policy: ends the log before a damage, and keeps what it takes out of it.
+
+use super::live_walk::LiveWalk;
+use super::{Cut, First, Recovery, RecoveryReport, Surveyed, open};
+use crate::engine::log_writer::Position;
+use crate::engine::segment_reader::Next;
+use crate::error::{Damage, IoFault, IoOp, OpenError};
+use crate::format::frame::FrameHeader;
+use crate::format::scan::{Until, Verdict};
+use crate::format::segment::set_aside_name;
+use crate::lsn::{Epoch, Lsn};
+
+impl Recovery<'_> {
+    /// Looks for damage before anything is written, and if there is some, ends the log before it.
+    pub(super) fn salvage(&mut self) -> Result<Option<Damage>, OpenError> {
+        let tail_damage = match self.tail() {
+            Ok(_) => None,
+            Err(OpenError::Damaged(damage)) => Some(damage),
+            Err(error) => return Err(error),
+        };
+        let claims = self.claims()?;
+        let end = self.started().next_back().and_then(|(segment, _)| self.sound_end(segment));
+        let live = self.live_until(end.unwrap_or(Lsn::MAX));
+        let mut walk = LiveWalk::new(self, &live, claims.low_water);
+        let walked = walk.run(&live, &mut RecoveryReport::default(), &mut |_, _| Ok(()));
+        let (good, walked_to) = (walk.position, walk.sequence);
+        let last = self.started().next_back().map_or(0, |(segment, _)| segment.sequence);
+        let (damage, sequence) = match (walked, tail_damage) {
+            (Err(OpenError::Damaged(damage)), _) => (damage, walked_to),
+            (Err(error), _) => return Err(error),
+            (Ok(()), Some(damage)) => (damage, last),
+            (Ok(()), None) => return Ok(self.salvage_around_lost()),
+        };
+        // A segment that could not be read is the reason why its records are missing.
+        let is_reason = |lost: &Damage| (walked_to + 1..=damage.segment).contains(&lost.segment);
+        let known = self.lost.iter().find(|(lost, _)| is_reason(lost));
+        let damage =
+            known.map_or(damage, |(lost, _)| Damage { lsn: damage_lsn(&good), ..lost.clone() });
+        self.cut_after(good, sequence, claims);
+        tracing::warn!(%damage, last_lsn = %good.last_live, "the log was cut");
+        Ok(Some(damage))
+    }
+
+    /// What could be read is whole. Segments that could not be read may have been its end.
+    fn salvage_around_lost(&mut self) -> Option<Damage> {
+        let damage = self.lost.first().map(|(damage, _)| damage.clone())?;
+        self.skip = self.unknown_lsns(0);
+        self.set_lost_aside();
+        tracing::warn!(%damage, "the log was opened without a segment");
+        Some(damage)
+    }
+
+    fn set_lost_aside(&mut self) {
+        let lost = self.lost.iter().map(|(damage, name)| (name.clone(), damage.segment));
+        self.aside.extend(lost);
+    }
+
+    /// More LSNs than segments that nobody can read may have used up: none is given out twice. Each
+    /// salvage skips another number, since what an earlier one has skipped may be unreadable now.
+    fn unknown_lsns(&self, set_aside: usize) -> u64 {
+        let salvages = 1 + self.aside_before + (self.lost.len() + set_aside) as u64;
+        UNKNOWN_LSNS.saturating_mul(salvages)
+    }
+
+    /// What all sound frame headers say, also those behind a damage and beyond a cut.
+    fn claims(&self) -> Result<Claims, OpenError> {
+        let mut claims = Claims::default();
+        for (segment, start) in self.started() {
+            let block = segment.header.place.block_size as usize;
+            let file = open(&*self.storage, &segment.name)?;
+            let mut bytes = vec![0; block];
+            let mut offset = block as u64;
+            while offset + block as u64 <= segment.len {
+                crate::storage::read_exact_at(&*file, &mut bytes, offset).map_err(|error| {
+                    IoFault::new(IoOp::Read, &segment.name, Some(offset), error)
+                })?;
+                let header = FrameHeader::decode(&bytes, &segment.header.place, offset, u64::MAX);
+                if let Some(header) = header.ok().filter(|header| header.salt == start.salt) {
+                    claims.note(&header);
+                }
+                offset += block as u64;
+            }
+        }
+        Ok(claims)
+    }
+
+    /// The LSN of the last record that is live up to the end of the sound frames of a segment.
+    fn sound_end(&self, segment: &Surveyed) -> Option<Lsn> {
+        let mut reader = self.reader(segment, Until::Tail).ok()?;
+        let First::Started(FrameHeader { start: Some(start), .. }) = segment.first else {
+            return None;
+        };
+        let mut end = Some(start.cut);
+        while let Ok(Next::Frame(frame)) = reader.next() {
+            end = (frame.header.count > 0).then(|| frame.header.last_lsn()).or(end);
+        }
+        end
+    }
+
+    /// Ends the log at `good`; segments behind `sequence` that hold more are to be set aside.
+    fn cut_after(&mut self, good: Position, sequence: u64, claims: Claims) {
+        let (kept, aside): (Vec<_>, Vec<_>) = std::mem::take(&mut self.segments)
+            .into_iter()
+            .partition(|segment| segment.sequence <= sequence || is_prepared(segment));
+        self.segments = kept;
+        self.set_lost_aside();
+        self.aside.extend(aside.into_iter().map(|segment| (segment.name, segment.sequence)));
+        let highest = claims.next_lsn.max(good.last_live.next());
+        let next_life = highest.plus(self.unknown_lsns(self.aside.len()));
+        // What a checkpoint has released is not missed.
+        let last_live = good.last_live.max(claims.low_water);
+        let position =
+            Position { epoch: claims.epoch, low_water: claims.low_water, last_live, ..good };
+        self.cut = Some(Cut { position, next_life });
+    }
+
+    pub(super) fn set_aside(&self, name: &str, sequence: u64) -> Result<(), OpenError> {
+        let fault = |op| move |error| IoFault::new(op, name, None, error);
+        let first = set_aside_name(sequence);
+        let mut renamed = self.storage.rename(name, &first);
+        for copy in 2..100 {
+            match &renamed {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    renamed = self.storage.rename(name, &format!("{first}.{copy}"));
+                }
+                _ => break,
+            }
+        }
+        renamed.map_err(fault(IoOp::Rename))?;
+        Ok(self.storage.sync_dir().map_err(fault(IoOp::SyncDirectory))?)
+    }
+}
+
+/// More LSNs than one life of the log uses up between two salvages: a segment holds less than 2^30
+/// records.
+const UNKNOWN_LSNS: u64 = 1 << 40;
+
+/// The highest that sound frame headers claim.
+#[derive(Clone, Copy, Debug, Default)]
+struct Claims {
+    next_lsn: Lsn,
+    low_water: Lsn,
+    epoch: Epoch,
+}
+
+impl Claims {
+    fn note(&mut self, header: &FrameHeader) {
+        self.next_lsn = self.next_lsn.max(header.next_lsn);
+        self.low_water = self.low_water.max(header.low_water);
+        self.epoch = self.epoch.max(header.epoch);
+    }
+}
+
+fn damage_lsn(good: &Position) -> Lsn {
+    good.last_live.next()
+}
+
+fn is_prepared(segment: &Surveyed) -> bool {
+    matches!(segment.first, First::Unused(Verdict::Clean))
+}

@@ -1,0 +1,202 @@
+//! Time and segments by hand, to drive a [`FlushLoop`](crate::engine::flush_loop::FlushLoop) step by step
+//! without a thread.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::engine::clock::{Clock, Tick};
+use crate::engine::segments::{Need, SegmentSource, SegmentStyle, Supply};
+use crate::error::{IoFault, IoOp};
+use crate::storage::{PrepareJob, PreparedSegment, Storage, prepare};
+
+/// A clock that stands still until it is moved. Its chance is a sequence that is the same in every run.
+/// Clones are the same clock.
+#[derive(Clone, Debug, Default)]
+pub struct ManualClock(Arc<ClockState>);
+
+#[derive(Debug, Default)]
+struct ClockState {
+    nanos: AtomicU64,
+    drawn: AtomicU64,
+    /// How many more looks at the time until one panics; zero for none.
+    panic_in: AtomicU64,
+}
+
+impl ManualClock {
+    /// A clock at time zero.
+    pub fn new() -> ManualClock {
+        ManualClock::default()
+    }
+
+    /// Moves it on.
+    pub fn advance(&self, by: Duration) {
+        self.0.nanos.fetch_add(by.as_nanos() as u64, Ordering::SeqCst);
+    }
+
+    /// The `looks`-th look at the time from now panics: a way to have code panic between two steps.
+    pub fn panic_in(&self, looks: u64) {
+        self.0.panic_in.store(looks, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Tick {
+        let left = self.0.panic_in.load(Ordering::SeqCst);
+        if left > 0 {
+            self.0.panic_in.store(left - 1, Ordering::SeqCst);
+            assert!(left > 1, "injected panic of the clock");
+        }
+        Duration::from_nanos(self.0.nanos.load(Ordering::SeqCst))
+    }
+
+    fn wall_us(&self) -> u64 {
+        self.0.nanos.load(Ordering::SeqCst) / 1000
+    }
+
+    fn random(&self) -> u64 {
+        let drawn = self.0.drawn.fetch_add(1, Ordering::SeqCst) + 1;
+        drawn.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+/// A supply of segments that are prepared when they are taken, as long as the disk is not said to be full,
+/// slow or broken. Clones are the same supply.
+#[derive(Clone, Debug)]
+pub struct SteppedSegments(Arc<Mutex<Segments>>);
+
+/// What a [`SteppedSegments`] answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SupplyMode {
+    /// Segments, whoever wants them.
+    #[default]
+    Plenty,
+    /// They are being prepared.
+    Slow,
+    /// The disk is full; the one that is kept back for a restart is there until it is taken.
+    Full,
+    /// They can not be prepared.
+    Broken,
+}
+
+#[derive(Debug)]
+struct Segments {
+    storage: Arc<dyn Storage>,
+    style: SegmentStyle,
+    next_sequence: u64,
+    mode: SupplyMode,
+    reserve: bool,
+    taken: Vec<Need>,
+    recycled: VecDeque<String>,
+    stopped: bool,
+}
+
+impl SteppedSegments {
+    /// A supply in this storage, beginning with this sequence number.
+    pub fn new(storage: Arc<dyn Storage>, style: SegmentStyle, next_sequence: u64) -> Self {
+        SteppedSegments(Arc::new(Mutex::new(Segments {
+            storage,
+            style,
+            next_sequence,
+            mode: SupplyMode::Plenty,
+            reserve: true,
+            taken: Vec::new(),
+            recycled: VecDeque::new(),
+            stopped: false,
+        })))
+    }
+
+    /// Changes what is answered from now on.
+    pub fn set(&self, mode: SupplyMode) {
+        let mut segments = self.lock();
+        segments.mode = mode;
+        segments.reserve |= mode == SupplyMode::Plenty;
+    }
+
+    /// What segments were taken for, in order.
+    pub fn taken(&self) -> Vec<Need> {
+        self.lock().taken.clone()
+    }
+
+    /// The names that came back, in order. They are removed from the storage.
+    pub fn recycled(&self) -> Vec<String> {
+        self.lock().recycled.iter().cloned().collect()
+    }
+
+    /// Whether it was shut down.
+    pub fn is_stopped(&self) -> bool {
+        self.lock().stopped
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Segments> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Segments {
+    fn make(&mut self, need: Need) -> Supply {
+        let sequence = self.next_sequence;
+        let size = self.style.segment_size;
+        let plan = self.style.plan(sequence, size, false);
+        let job = PrepareJob {
+            name: plan.name.clone(),
+            temp_name: plan.temp_name,
+            size,
+            header: plan.header,
+            zero_fill: true,
+            recycle: None,
+            block_size: self.style.block_size as usize,
+        };
+        match prepare(&*self.storage, &job) {
+            Ok(file) => {
+                self.next_sequence += 1;
+                self.taken.push(need);
+                Supply::Ready(PreparedSegment { sequence, name: plan.name, size, file })
+            }
+            Err(fault) => {
+                let source = io::Error::new(fault.source.kind(), fault.to_string());
+                Supply::Failed(IoFault::new(IoOp::Prepare, &fault.file, None, source))
+            }
+        }
+    }
+}
+
+fn fault(kind: io::ErrorKind) -> IoFault {
+    IoFault::new(IoOp::Prepare, "the next segment", None, kind.into())
+}
+
+impl SegmentSource for SteppedSegments {
+    fn take(&mut self, need: Need) -> Supply {
+        let mut segments = self.lock();
+        match segments.mode {
+            SupplyMode::Plenty => segments.make(need),
+            SupplyMode::Slow => Supply::NotYet,
+            SupplyMode::Full if need == Need::Restart && segments.reserve => {
+                segments.reserve = false;
+                segments.make(need)
+            }
+            SupplyMode::Full => Supply::NoSpace(fault(io::ErrorKind::StorageFull)),
+            SupplyMode::Broken => Supply::Failed(fault(io::ErrorKind::Other)),
+        }
+    }
+
+    /// Returns at once: whoever drives by hand does not wait.
+    fn wait(&mut self, _: Duration) {}
+
+    fn recycle(&mut self, name: String) {
+        let mut segments = self.lock();
+        // A name that is gone already is as good as removed.
+        let _ = segments.storage.remove(&name);
+        segments.recycled.push_back(name);
+    }
+
+    fn stop(&mut self) {
+        self.lock().stopped = true;
+    }
+}

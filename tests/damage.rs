@@ -1,0 +1,343 @@
+//! Guards P2, P9, P10, P11, P13, P14: a table of damages and one driver. Damage is refused with segment,
+//! offset and LSN, twice in the same words; the salvage policy cuts there, keeps what it takes out of the
+//! log, gives no LSN out again, and leaves a log that works.
+
+#![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
+
+#[path = "common/small_logs.rs"]
+mod small_logs;
+
+use actix_wal::DamagePolicy::{Refuse, Salvage};
+use actix_wal::OpenError;
+use actix_wal::error::{Damage, DamageKind};
+use actix_wal::format::segment::segment_name;
+use actix_wal::testkit::SimDisk;
+use small_logs::{
+    change, closed_log, commit, config, expected, frames, killed_log, open, recover, run, segments,
+};
+
+/// Records in the log that is damaged: four segments, the last one with a few frames.
+const RECORDS: u64 = 27;
+
+/// The name of a damage, the damage, and what must be said: segment, offset, LSN, kind.
+type Case = (&'static str, fn(&SimDisk), (u64, Option<u64>, u64), fn(&DamageKind) -> bool);
+
+fn remove(disk: &SimDisk, sequence: u64) {
+    disk.remove_file(&segment_name(sequence));
+}
+
+fn copy(from: &SimDisk, sequence: u64, to: &SimDisk, as_sequence: u64) {
+    let bytes = from.read_file(&segment_name(sequence)).expect("the segment is there");
+    to.write_file(&segment_name(as_sequence), bytes);
+}
+
+fn swap(disk: &SimDisk, one: u64, other: u64) {
+    let before = disk.fork();
+    copy(&before, one, disk, other);
+    copy(&before, other, disk, one);
+}
+
+/// The LSN with which a segment begins.
+fn first_lsn(disk: &SimDisk, sequence: u64) -> u64 {
+    let found = frames(disk).into_iter().find(|frame| frame.segment == sequence);
+    found.expect("the segment has frames").header.first_lsn.get()
+}
+
+fn is_missing(kind: &DamageKind) -> bool {
+    matches!(kind, DamageKind::MissingSegment)
+}
+fn is_swapped(kind: &DamageKind) -> bool {
+    matches!(kind, DamageKind::SwappedSegment { .. })
+}
+fn is_foreign(kind: &DamageKind) -> bool {
+    matches!(kind, DamageKind::ForeignSegment { .. })
+}
+fn is_short(kind: &DamageKind) -> bool {
+    matches!(kind, DamageKind::ShortenedSegment { .. })
+}
+fn is_header(kind: &DamageKind) -> bool {
+    matches!(kind, DamageKind::SegmentHeader { .. })
+}
+fn is_frame(kind: &DamageKind) -> bool {
+    matches!(kind, DamageKind::Frame { .. })
+}
+
+/// The third column: segment, offset where it is not 0, and the segment at whose first LSN the salvaged
+/// log ends (0: at the LSN of the frame at that offset).
+const CASES: [Case; 19] = [
+    ("first segment missing", |disk| remove(disk, 1), (1, None, 1), is_missing),
+    ("middle segment missing", |disk| remove(disk, 2), (2, None, 2), is_missing),
+    ("last segment missing", |disk| remove(disk, 4), (4, None, 4), is_missing),
+    ("names swapped", |disk| swap(disk, 2, 3), (2, None, 2), is_swapped),
+    ("first names swapped", |disk| swap(disk, 1, 2), (1, None, 1), is_swapped),
+    ("last names swapped", |disk| swap(disk, 3, 4), (3, None, 3), is_swapped),
+    ("segment twice", |disk| copy(&disk.fork(), 2, disk, 3), (3, None, 3), is_swapped),
+    ("foreign segment", |disk| copy(&killed_log(RECORDS), 2, disk, 2), (2, None, 2), is_foreign),
+    ("foreign first segment", |d| copy(&killed_log(RECORDS), 1, d, 1), (1, None, 1), is_foreign),
+    ("foreign last segment", |d| copy(&killed_log(RECORDS), 4, d, 4), (4, None, 4), is_foreign),
+    (
+        "segment cut short",
+        |disk| change(disk, 2, |bytes| bytes.truncate(1536)),
+        (2, Some(1536), 0),
+        is_short,
+    ),
+    (
+        "last segment cut short",
+        |disk| change(disk, 4, |bytes| bytes.truncate(1024)),
+        (4, Some(1024), 0),
+        is_short,
+    ),
+    ("segment empty", |disk| change(disk, 2, Vec::clear), (2, None, 2), is_header),
+    ("header damaged", |disk| change(disk, 3, |bytes| bytes[40] ^= 1), (3, None, 3), is_header),
+    ("first header damaged", |disk| change(disk, 1, |b| b[3] ^= 1), (1, None, 1), is_header),
+    ("last header damaged", |disk| change(disk, 4, |b| b[20] ^= 64), (4, None, 4), is_header),
+    (
+        "start frame damaged",
+        |disk| change(disk, 3, |bytes| bytes[700] ^= 1),
+        (3, Some(512), 3),
+        is_frame,
+    ),
+    (
+        "last start frame damaged",
+        |disk| change(disk, 4, |bytes| bytes[520] ^= 1),
+        (4, Some(512), 4),
+        is_frame,
+    ),
+    (
+        "block lost",
+        |disk| change(disk, 2, |bytes| bytes[1536..2048].fill(0)),
+        (2, Some(1536), 0),
+        is_frame,
+    ),
+];
+
+#[test]
+fn every_damage_is_refused_with_its_place_and_salvaged_to_a_log_that_works() {
+    let sound = killed_log(RECORDS);
+    assert_eq!(frames(&sound).last().map(|last| last.segment), Some(4), "four segments are used");
+    for (name, damage, (segment, offset, ends_at), is_kind) in CASES {
+        let disk = sound.fork();
+        damage(&disk);
+        let refused = refuse(name, &disk);
+        assert!(is_kind(&refused.kind), "{name}: {refused}");
+        let place = (refused.segment, refused.offset);
+        assert_eq!(place, (segment, offset.unwrap_or(0)), "{name}: {refused}");
+        let lsn = if ends_at > 0 { first_lsn(&sound, ends_at) } else { refused.lsn.get() };
+        let known = refused.lsn.get();
+        assert!(
+            known == lsn || (known == 0 && offset.is_none()),
+            "{name}: {refused}, not LSN {lsn}"
+        );
+        salvage(name, &disk, &refused, lsn);
+    }
+}
+
+/// P10, and okaywal, raft-engine, wal-db, walrus: early damage must not silently end the log.
+#[test]
+fn a_flipped_bit_in_any_frame_but_the_last_is_refused_at_that_frame() {
+    let sound = killed_log(RECORDS);
+    let all = frames(&sound);
+    let (last, before) = all.split_last().expect("there are frames");
+    for frame in before {
+        for at in [1, 20, 60, 101, 200, 104 + frame.header.payload_len as usize + 3] {
+            if at >= 104 + frame.header.payload_len as usize + 4 {
+                continue; // Zeros that fill the block.
+            }
+            let disk = sound.fork();
+            change(&disk, frame.segment, |bytes| bytes[frame.offset as usize + at] ^= 4);
+            let name = format!("bit in byte {at} of {frame:?}");
+            let refused = refuse(&name, &disk);
+            let lsn = frame.header.first_lsn;
+            let place = (refused.segment, refused.offset, refused.lsn);
+            assert_eq!(place, (frame.segment, frame.offset, lsn), "{name}: {refused}");
+            if at == 60 {
+                salvage(&name, &disk, &refused, lsn.get());
+            }
+        }
+    }
+    let disk = sound.fork();
+    change(&disk, last.segment, |bytes| bytes[last.offset as usize + 200] ^= 4);
+    let recovered = recover(&disk, Refuse).expect("nothing vouches for the last frame");
+    let (segment, torn) = recovered.report.torn_tail.expect("it is reported");
+    assert_eq!((segment, torn.possibly_acknowledged), (last.segment, true));
+    assert_eq!(recovered.records, expected(1..RECORDS));
+}
+
+#[test]
+fn the_seal_makes_damage_to_the_last_batch_loud() {
+    let disk = closed_log(3);
+    let last = frames(&disk).into_iter().rfind(|frame| frame.header.count > 0).expect("a record");
+    change(&disk, last.segment, |bytes| bytes[last.offset as usize + 200] ^= 4);
+    let refused = refuse("sealed", &disk);
+    assert_eq!((refused.offset, refused.lsn.get()), (last.offset, 3), "{refused}");
+}
+
+#[test]
+fn a_segment_of_a_later_version_is_named_and_never_salvaged() {
+    let disk = killed_log(RECORDS);
+    change(&disk, 2, |bytes| bytes[8] = 9);
+    let before = disk.names();
+    for policy in [Refuse, Salvage, Refuse] {
+        match recover(&disk, policy) {
+            Err(OpenError::NewerVersion { file, .. }) => assert_eq!(file, segment_name(2)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(disk.names(), before);
+}
+
+/// The policy is no licence to lose anything: what is sound stays, also where a checkpoint has removed
+/// the beginning, and its low-water mark stands in an empty frame only.
+#[test]
+fn the_salvage_policy_does_nothing_to_a_sound_log() {
+    let disk = SimDisk::new();
+    let killed = run(async {
+        let wal = open(&disk, config()).await;
+        commit(&wal, RECORDS).await;
+        wal.checkpoint(actix_wal::Lsn::new(16)).await.expect("released");
+        // One of the two segments is kept to be used again.
+        while segments(&disk).iter().filter(|segment| segment.sequence < 3).count() > 1 {
+            actix::clock::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        let killed = disk.fork();
+        wal.close().await.expect("closes");
+        killed
+    });
+    for disk in [killed, disk] {
+        let recovered = recover(&disk, Salvage).expect("it opens");
+        assert!(recovered.report.salvaged.is_none(), "{:?}", recovered.report);
+        assert_eq!(recovered.records, expected(17..=RECORDS));
+    }
+}
+
+#[test]
+fn a_log_can_be_salvaged_twice_at_the_same_place() {
+    let disk = killed_log(RECORDS);
+    let spare = disk.fork();
+    change(&disk, 2, |bytes| bytes[1600] ^= 1);
+    recover(&disk, Salvage).expect("salvaged");
+    copy(&spare, 3, &disk, 3);
+    recover(&disk, Salvage).expect("salvaged once more, with a restored segment in the way");
+    change(&disk, 2, |bytes| bytes[1100] ^= 1);
+    let recovered = recover(&disk, Salvage).expect("salvaged again");
+    assert_eq!(recovered.records, expected(1..first_lsn(&spare, 2) + 1));
+}
+
+/// Opening twice gives the same refusal, and touches nothing.
+fn refuse(name: &str, disk: &SimDisk) -> Damage {
+    let before: Vec<_> = disk.names().into_iter().map(|name| disk.read_file(&name)).collect();
+    let refusals = [(); 2].map(|()| match recover(disk, Refuse) {
+        Err(OpenError::Damaged(damage)) => damage,
+        other => panic!("{name}: {other:?}"),
+    });
+    let after: Vec<_> = disk.names().into_iter().map(|name| disk.read_file(&name)).collect();
+    assert!(before == after, "{name}: a refused open changed the directory");
+    let [first, second] = refusals;
+    assert_eq!(first.to_string(), second.to_string(), "{name}");
+    first
+}
+
+/// The log is cut before `lsn`, goes on behind every LSN it ever gave out, and is sound from then on.
+fn salvage(name: &str, disk: &SimDisk, refused: &Damage, lsn: u64) {
+    let mut salvaging = config();
+    salvaging.damage_policy = Salvage;
+    let next = run(async {
+        let wal = open(disk, salvaging).await;
+        let report = wal.recovery_report().clone();
+        let salvaged = report.salvaged.as_ref().unwrap_or_else(|| panic!("{name}: {report:?}"));
+        assert_eq!(
+            (salvaged.segment, salvaged.offset),
+            (refused.segment, refused.offset),
+            "{name}: {salvaged} instead of {refused}"
+        );
+        assert_eq!(report.last_lsn.get(), lsn - 1, "{name}");
+        assert!(report.next_lsn.get() > RECORDS, "{name}: P9: {}", report.next_lsn);
+        commit(&wal, 9).await;
+        wal.close().await.expect("closes");
+        report.next_lsn.get()
+    });
+    let recovered = recover(disk, Refuse).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let lsns: Vec<_> = recovered.records.iter().map(|(lsn, _)| *lsn).collect();
+    let wanted: Vec<_> = (1..lsn).chain(next..next + 9).collect();
+    assert_eq!(lsns, wanted, "{name}");
+    assert_eq!(recovered.records, expected(wanted), "{name}");
+    assert!(recovered.report.clean, "{name}: {:?}", recovered.report);
+}
+
+/// P10, and okaywal, where a torn tail makes the open fail.
+#[test]
+fn a_last_write_torn_at_any_byte_is_cut_reported_and_kept_as_evidence() {
+    let disk = SimDisk::new();
+    let sound = run(async {
+        let wal = open(&disk, config()).await;
+        commit(&wal, 3).await;
+        wal.commit(vec![7; 1200]).await.expect("durable");
+        let killed = disk.fork();
+        wal.close().await.expect("closes");
+        killed
+    });
+    let last = *frames(&sound).last().expect("a frame");
+    assert_eq!(last.len, 3 * 512);
+    let written = 104 + last.header.payload_len as usize + 4;
+    for kept in (0..written).step_by(7).chain([1, 103, 104, 511, 512, 1024, written - 1]) {
+        let disk = sound.fork();
+        let from = last.offset as usize + kept;
+        change(&disk, last.segment, |bytes| bytes[from..].fill(0));
+        let torn = segments(&disk)[0].bytes[last.offset as usize..from].to_vec();
+        let recovered = recover(&disk, Refuse).unwrap_or_else(|error| panic!("{kept}: {error}"));
+        assert_eq!(recovered.records, expected(1..=3), "{kept}");
+        assert!(recovered.report.next_lsn > last.header.last_lsn(), "{kept}: P9");
+        match recovered.report.torn_tail {
+            None => assert_eq!(kept, 0, "only nothing at all is no torn tail"),
+            Some((segment, tail)) => {
+                assert_eq!(segment, last.segment, "{kept}");
+                assert!(tail.bytes >= kept as u64, "{kept}: {tail:?}");
+                let evidence = segments(&disk)[0].bytes[last.offset as usize..].to_vec();
+                assert!(evidence.starts_with(&torn), "{kept}: the evidence is gone");
+            }
+        }
+        let again = recover(&disk, Refuse).expect("what was cut stays cut");
+        assert_eq!(again.records, expected(1..=3), "{kept}");
+        assert!(again.report.torn_tail.is_none(), "{kept}: it is reported once");
+    }
+}
+
+/// A start frame that was torn lies in a segment of its own; the log begins behind it and closes cleanly.
+#[test]
+fn a_torn_start_frame_is_reported_once_and_a_clean_close_after_it_is_clean() {
+    for torn_one in [0, 1] {
+        let disk = killed_log(5);
+        let unused: Vec<_> = segments(&disk).into_iter().filter(|s| s.frames.is_empty()).collect();
+        change(&disk, unused[torn_one].sequence, |bytes| bytes[512..700].fill(0x5a));
+        run(async {
+            let wal = open(&disk, config()).await;
+            let torn = wal.recovery_report().torn_tail;
+            assert_eq!(torn.map(|(segment, _)| segment), Some(unused[torn_one].sequence));
+            wal.close().await.expect("closes");
+        });
+        let recovered = recover(&disk, Refuse).expect("it opens");
+        assert!(recovered.report.clean, "{:?}", recovered.report);
+        assert_eq!(recovered.records, expected(1..=5));
+    }
+}
+
+/// A segment of the same log, number and LSNs, but from a copy of the directory that went its own way.
+#[test]
+fn a_segment_from_another_history_of_the_same_log_contradicts_its_neighbours() {
+    let disk = closed_log(5);
+    let other = disk.fork();
+    for disk in [&disk, &other] {
+        run(async {
+            let wal = open(disk, config()).await;
+            commit(&wal, 27).await;
+            wal.close().await.expect("closes");
+        });
+    }
+    let used: Vec<_> = segments(&disk).into_iter().filter(|s| !s.frames.is_empty()).collect();
+    let middle = used[used.len() - 2].sequence;
+    copy(&other, middle, &disk, middle);
+    let refused = refuse("another history", &disk);
+    assert!(matches!(refused.kind, DamageKind::Contradiction { .. }), "{refused}");
+    assert_eq!((refused.segment, refused.offset), (middle, 512), "{refused}");
+    salvage("another history", &disk, &refused, first_lsn(&disk, middle));
+}

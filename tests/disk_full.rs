@@ -1,0 +1,197 @@
+//! Guards P21: a disk is filled up while a segment is prepared, at a rotation, and under a write. It shows
+//! early, then appends are refused with a type of their own; what was acknowledged stands, and appends
+//! resume when space returns, without a restart.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
+
+#[path = "common/logs.rs"]
+mod logs;
+
+use std::collections::BTreeMap;
+
+use actix_wal::messages::LogEvent;
+use actix_wal::storage::Medium;
+use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, SimDisk, errno};
+use actix_wal::{AppendError, Cause, CommitError, LogState, Lsn, Wal};
+use logs::{Ear, World, config, on_segments, until, within};
+
+/// The bytes that all files take together.
+fn used(disk: &SimDisk) -> u64 {
+    disk.names().iter().map(|name| disk.read_file(name).unwrap_or_default().len() as u64).sum()
+}
+
+/// Leaves no byte free, once the preparer has what it wants.
+async fn fill_up(world: &World) {
+    until("two prepared segments", || {
+        let segments = world.disk.names();
+        segments.len() >= 3 && segments.iter().all(|name| name.ends_with(".wal"))
+    })
+    .await;
+    world.disk.set_capacity(used(&world.disk));
+}
+
+/// Commits until the log says no, and gives what it acknowledged and what it said.
+async fn commit_until_refused(wal: &Wal) -> (BTreeMap<Lsn, Vec<u8>>, CommitError) {
+    let mut acknowledged = BTreeMap::new();
+    loop {
+        let payload = format!("{} {}", acknowledged.len(), "x".repeat(700)).into_bytes();
+        match within("commit", wal.commit(payload.clone())).await {
+            Ok(lsn) => drop(acknowledged.insert(lsn, payload)),
+            Err(error) => return (acknowledged, error),
+        }
+        assert!(acknowledged.len() < 10_000, "the disk does not get full");
+    }
+}
+
+fn is_no_space(error: &CommitError) -> bool {
+    matches!(
+        error,
+        CommitError::Refused(AppendError::NoSpace(_))
+            | CommitError::NotDurable { cause: Cause::NoSpace(_), .. }
+    )
+}
+
+#[actix::test]
+async fn a_full_disk_warns_then_refuses_and_resumes_when_there_is_room_again() {
+    let world = World::new();
+    let wal = world.open(config()).await;
+    let ear = Ear::on(&wal).await;
+    fill_up(&world).await;
+    assert!(!wal.status().low_space);
+    let mut warned_at = None;
+    let mut acknowledged = BTreeMap::new();
+    let refused = loop {
+        let payload = format!("{} {}", acknowledged.len(), "x".repeat(700)).into_bytes();
+        match within("commit", wal.commit(payload.clone())).await {
+            Ok(lsn) => drop(acknowledged.insert(lsn, payload)),
+            Err(error) => break error,
+        }
+        // The preparer notices as soon as it is asked for the next one: wait for that, not for luck.
+        if wal.stats().rotations == 1 && warned_at.is_none() {
+            until("the warning", || wal.status().low_space).await;
+            warned_at = Some(acknowledged.len());
+        }
+    };
+    assert!(is_no_space(&refused), "{refused}");
+    assert!(warned_at.is_some_and(|at| at < acknowledged.len()), "the warning comes first");
+    until("the state", || matches!(wal.status().state, LogState::NoSpace(_))).await;
+    let refused = within("append", wal.append("x")).await;
+    assert!(matches!(refused, Err(AppendError::NoSpace(_))), "{refused:?}");
+    let mut reader = within("read", wal.read(Lsn::FIRST)).await.unwrap();
+    assert_eq!(
+        &*within("record", reader.next()).await.unwrap().unwrap().payload,
+        &acknowledged[&Lsn::FIRST][..]
+    );
+    drop(reader);
+
+    world.disk.set_capacity(u64::MAX);
+    until("it takes appends again", || matches!(wal.status().state, LogState::Running)).await;
+    let lsn = within("commit", wal.commit("again")).await.expect("there is room");
+    acknowledged.insert(lsn, b"again".to_vec());
+    assert!(!wal.status().low_space);
+    assert_eq!(wal.stats().restarts, 0);
+    assert_eq!(wal.status().entries_in_flight, 0, "permits");
+    let no_space =
+        |event: &LogEvent| matches!(event, LogEvent::Unavailable { cause: Cause::NoSpace(_) });
+    assert_eq!(ear.count(no_space), 1);
+    until("ready", || ear.heard(|event| matches!(event, LogEvent::Ready { .. }))).await;
+    within("close", wal.close()).await.expect("clean");
+    assert_eq!(world.records().await, acknowledged);
+}
+
+#[actix::test]
+async fn a_checkpoint_makes_room_on_a_full_disk() {
+    let world = World::new();
+    let wal = world.open(config()).await;
+    fill_up(&world).await;
+    let (mut acknowledged, refused) = commit_until_refused(&wal).await;
+    assert!(is_no_space(&refused), "{refused}");
+    let last = *acknowledged.last_key_value().unwrap().0;
+    for round in 0..3 {
+        let low_water = within("checkpoint", wal.checkpoint(wal.durable_lsn())).await;
+        assert!(low_water.unwrap() >= last);
+        until("it resumes", || matches!(wal.status().state, LogState::Running)).await;
+        let (more, refused) = commit_until_refused(&wal).await;
+        assert!(is_no_space(&refused), "{refused}");
+        assert!(!more.is_empty(), "round {round}");
+        acknowledged = more;
+    }
+    assert_eq!(wal.stats().restarts, 0);
+    within("close", wal.close()).await.expect("clean");
+    let records = world.records().await;
+    assert!(acknowledged.iter().all(|(lsn, payload)| records.get(lsn) == Some(payload)));
+}
+
+#[actix::test]
+async fn a_full_disk_can_be_closed_and_opened_thanks_to_the_reserve() {
+    for clean in [true, false] {
+        let world = World::new();
+        let wal = world.open(config()).await;
+        fill_up(&world).await;
+        let (acknowledged, _) = commit_until_refused(&wal).await;
+        let crashed = world.disk.crash(actix_wal::testkit::Persist::Dropped);
+        within("close", wal.close()).await.expect("a full disk can be closed");
+        until("closed", || world.disk.mount().is_ok()).await;
+        let disk = if clean { world.disk.clone() } else { crashed };
+        // Not enough for a segment, but for one and a half once the old ones are given up.
+        disk.set_capacity(used(&disk) + 4096);
+        let opened = Wal::open(config()).on_storage(disk.mount().unwrap());
+        let wal = within("open", opened).await.expect("a full disk can be opened");
+        assert_eq!(wal.recovery_report().records, acknowledged.len() as u64);
+        let mut reader = within("read", wal.read(Lsn::FIRST)).await.unwrap();
+        for (lsn, payload) in &acknowledged {
+            let record = within("record", reader.next()).await.unwrap().unwrap();
+            assert_eq!((record.lsn, &record.payload[..]), (*lsn, &payload[..]));
+        }
+        drop(reader);
+        let freed = within("checkpoint", wal.checkpoint(wal.durable_lsn())).await;
+        assert!(freed.is_ok());
+        until("space", || !wal.status().low_space).await;
+        within("commit", wal.commit("goes on")).await.expect("there is room now");
+        within("close", wal.close()).await.expect("clean");
+    }
+}
+
+#[actix::test]
+async fn no_space_at_a_write_is_never_charged_to_the_restart_budget() {
+    // On a copy-on-write file system, or with a quota, it appears where space was taken already.
+    for number in [errno::ENOSPC, errno::EDQUOT] {
+        for op in [FaultOp::Write, FaultOp::Sync] {
+            let world = World::new();
+            let wal = world.open(config()).await;
+            let before = within("commit", wal.commit("before")).await.unwrap();
+            let full = FaultEffect::Fail(number);
+            // Many more than the budget, which is three.
+            world.plan.add(on_segments(FaultRule::on(op, full)).times(12));
+            let lsn = within("commit", wal.commit("waits for space")).await.expect("durable");
+            assert_eq!(lsn, before.next());
+            assert!(wal.stats().restarts >= 12);
+            assert!(matches!(wal.status().state, LogState::Running));
+            within("close", wal.close()).await.expect("clean");
+            assert_eq!(world.records().await.len(), 2);
+        }
+    }
+}
+
+#[actix::test]
+async fn a_copy_on_write_disk_that_is_full_acknowledges_nothing_and_goes_on() {
+    let mut world = World::new();
+    world.disk = SimDisk::with_medium(Medium::CopyOnWrite);
+    let wal = world.open(config()).await;
+    within("commit", wal.commit("before")).await.unwrap();
+    until("prepared", || world.disk.names().len() >= 3).await;
+    world.disk.set_capacity(used(&world.disk));
+    let waiting = actix::spawn({
+        let wal = wal.clone();
+        async move { wal.commit("waits").await }
+    });
+    until("a fault", || wal.stats().io_errors > 0).await;
+    let refused = within("append", wal.append("x")).await;
+    assert!(matches!(refused, Err(AppendError::NoSpace(_))), "{refused:?}");
+    assert!(!waiting.is_finished(), "nothing is acknowledged");
+    world.disk.set_capacity(u64::MAX);
+    within("commit", waiting).await.unwrap().expect("durable once there is room");
+    assert!(!matches!(wal.status().state, LogState::Poisoned(_)));
+    within("close", wal.close()).await.expect("clean");
+    assert_eq!(world.records().await.len(), 2);
+}

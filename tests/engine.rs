@@ -1,0 +1,502 @@
+//! Guards P3, P4, P7, P8, P17, P18, P21, P22 in the flush loop itself, driven step by step by hand on a
+//! clock that stands still: when it flushes, what it takes, and what it does about faults.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
+
+#[path = "common/logs.rs"]
+mod logs;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix_wal::engine::clock::Clock;
+use actix_wal::engine::entry::{Entry, Payload};
+use actix_wal::engine::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
+use actix_wal::engine::log_writer::{LogWriter, Opening, Position, Stamp};
+use actix_wal::engine::outcomes::Fate;
+use actix_wal::engine::segments::{Need, SegmentSource, SegmentStyle, Supply};
+use actix_wal::engine::shared::Shared;
+use actix_wal::format::LogId;
+use actix_wal::storage::{Medium, Storage};
+use actix_wal::testkit::{
+    FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, ManualClock, Persist, SimDisk,
+    SteppedSegments, SupplyMode, errno,
+};
+use actix_wal::{
+    Bounds, Cause, Durability, Epoch, FaultPolicy, FlushPolicy, Link, Lsn, LsnRange, WalConfig,
+};
+use logs::{config, records_on};
+
+const MS: Duration = Duration::from_millis(1);
+const NS: Duration = Duration::from_nanos(1);
+
+/// A flush loop with everything around it in the hands of the test.
+struct Bench {
+    clock: ManualClock,
+    disk: SimDisk,
+    plan: FaultPlan,
+    segments: SteppedSegments,
+    shared: Arc<Shared>,
+    /// Kept: a log whose queue has gone is a different case.
+    _link: actix_wal::engine::shared::QueueReceiver,
+    run: FlushLoop,
+    next: Lsn,
+}
+
+impl Bench {
+    fn new(change: impl FnOnce(&mut WalConfig)) -> Bench {
+        let mut config = config();
+        config.segment_size = 64 * 512;
+        change(&mut config);
+        config.validate().unwrap();
+        let clock = ManualClock::new();
+        let (disk, plan) = (SimDisk::new(), FaultPlan::new());
+        let storage: Arc<dyn Storage> =
+            Arc::new(FaultyStorage::mount(&disk, plan.clone()).unwrap());
+        let Link { shared, queue } = Link::with_clock(&config, Arc::new(clock.clone()));
+        let style = SegmentStyle {
+            log_id: LogId([7; 16]),
+            block_size: config.block_size,
+            segment_size: config.segment_size,
+            medium: Medium::InPlace,
+        };
+        let mut segments = SteppedSegments::new(storage, style, 1);
+        let (writer, position) = begin(&mut segments, &style, &clock, &shared);
+        let source = Box::new(segments.clone());
+        let mut run = FlushLoop::new(&config, Arc::clone(&shared), style, source, position, writer);
+        assert!(matches!(run.take_events()[..], [LoopEvent::EpochStarted(..)]));
+        Bench { clock, disk, plan, segments, shared, _link: queue, run, next: Lsn::FIRST }
+    }
+
+    fn next(&self) -> Next {
+        self.run.next(self.clock.now())
+    }
+
+    /// Appends, with a permit, as the Appender would.
+    fn append_payload(&mut self, payload: Payload, durability: Durability) -> LsnRange {
+        let (entries, bytes) = (payload.count(), payload.encoded_len());
+        self.shared.admission.try_acquire(entries, bytes).expect("room").spend();
+        let entry = Entry { first_lsn: self.next, payload, durability, since: self.clock.now() };
+        let range = LsnRange::new(entry.first_lsn, entry.last_lsn()).unwrap();
+        self.next = entry.next_lsn();
+        self.shared.publish_accepted(range.last);
+        self.run.offer(entry).unwrap();
+        range
+    }
+
+    fn append(&mut self, count: usize) {
+        for _ in 0..count {
+            let payload = format!("record {}", self.next).into_bytes();
+            self.append_payload(Payload::One(payload.into()), Durability::GroupCommit);
+        }
+    }
+
+    fn work(&mut self) {
+        assert_eq!(self.next(), Next::Work);
+        assert_eq!(self.run.work().unwrap(), Worked::Done);
+    }
+
+    fn batches(&self) -> u64 {
+        self.shared.stats().batches
+    }
+
+    /// What power loss would leave.
+    fn records(&self) -> BTreeMap<Lsn, Vec<u8>> {
+        records_on(&self.disk.crash(Persist::Dropped))
+    }
+
+    /// What is kept of what was never synced, too.
+    fn records_kept(&self) -> BTreeMap<Lsn, Vec<u8>> {
+        records_on(&self.disk.crash(Persist::Kept))
+    }
+}
+
+/// The first segment and its start frame, as recovery would write it.
+fn begin(
+    segments: &mut SteppedSegments,
+    style: &SegmentStyle,
+    clock: &ManualClock,
+    shared: &Shared,
+) -> (LogWriter, Position) {
+    let Supply::Ready(segment) = segments.take(Need::Rotation) else {
+        panic!("there is plenty");
+    };
+    let mut position = Position { next_lsn: Lsn::FIRST, ..Position::default() };
+    let opening = Opening {
+        epoch: Epoch::NONE.next(),
+        first_lsn: Lsn::FIRST,
+        next_lsn: Lsn::FIRST,
+        in_flight_limit: shared.admission.max_entries() as u64,
+        salt: clock.random(),
+    };
+    let stamp = Stamp { wall_us: 0, watermark: Lsn::NONE, low_water: Lsn::NONE };
+    let name = segment.name.clone();
+    let place = style.place(segment.sequence);
+    let info = actix_wal::engine::catalog::SegmentInfo {
+        sequence: segment.sequence,
+        name,
+        cut: Lsn::NONE,
+        live_end: None,
+    };
+    let writer = LogWriter::start(segment, place, &mut position, opening, stamp, |_| {}).unwrap();
+    shared.catalog.begin(info);
+    (writer, position)
+}
+
+fn window(config: &mut WalConfig) {
+    config.flush_policy = FlushPolicy::Window(Bounds::default());
+}
+
+fn adaptive(config: &mut WalConfig) {
+    config.flush_policy = FlushPolicy::Adaptive(Bounds::default());
+}
+
+#[test]
+fn p17_a_window_flushes_ten_milliseconds_after_the_oldest_append_and_not_before() {
+    let mut bench = Bench::new(window);
+    bench.clock.advance(3 * MS);
+    bench.append(1);
+    bench.clock.advance(9 * MS);
+    bench.append(1);
+    assert_eq!(bench.next(), Next::WaitUntil(13 * MS));
+    bench.clock.advance(MS - NS);
+    assert_eq!(bench.next(), Next::WaitUntil(13 * MS));
+    bench.clock.advance(NS);
+    bench.work();
+    assert_eq!((bench.batches(), bench.shared.durable()), (1, Lsn::new(2)));
+}
+
+#[test]
+fn a_window_flushes_at_a_hundred_entries_and_takes_the_whole_pile() {
+    let mut bench = Bench::new(window);
+    bench.append(99);
+    assert!(matches!(bench.next(), Next::WaitUntil(_)));
+    bench.append(1);
+    assert_eq!(bench.next(), Next::Work);
+    bench.append(150);
+    bench.work();
+    assert_eq!((bench.batches(), bench.shared.durable()), (1, Lsn::new(250)), "no cap");
+}
+
+#[test]
+fn bytes_are_a_trigger_too_and_no_cap_either() {
+    for policy in [FlushPolicy::Window as fn(Bounds) -> FlushPolicy, FlushPolicy::Adaptive] {
+        let bounds = Bounds { max_bytes: 1000, ..Bounds::default() };
+        let mut bench = Bench::new(|config| config.flush_policy = policy(bounds));
+        let nobody_waits = Durability::Async;
+        bench.append_payload(Payload::One(vec![1; 994].into()), nobody_waits);
+        assert!(matches!(bench.next(), Next::WaitUntil(_)), "999 bytes");
+        bench.append_payload(Payload::One(vec![2; 5000].into()), nobody_waits);
+        bench.work();
+        assert_eq!((bench.batches(), bench.shared.durable()), (1, Lsn::new(2)));
+    }
+}
+
+#[test]
+fn a_synchronous_append_an_explicit_flush_and_a_close_flush_at_once() {
+    for policy in [window, adaptive] {
+        let quiet = |bench: &mut Bench| {
+            let payload = Payload::One("quiet".into());
+            bench.append_payload(payload, Durability::Async);
+            assert!(matches!(bench.next(), Next::WaitUntil(_)));
+        };
+        let mut bench = Bench::new(policy);
+        quiet(&mut bench);
+        bench.append_payload(Payload::One("now".into()), Durability::Synchronous);
+        bench.work();
+        assert_eq!(bench.shared.durable(), Lsn::new(2));
+
+        quiet(&mut bench);
+        bench.shared.control.flush_through.store(3, Ordering::SeqCst);
+        bench.work();
+        assert_eq!(bench.shared.durable(), Lsn::new(3));
+        quiet(&mut bench);
+        bench.shared.request_close();
+        bench.work();
+        assert_eq!(bench.shared.durable(), Lsn::new(4));
+    }
+}
+
+#[test]
+fn p18_a_lone_commit_on_an_idle_log_pays_no_wait() {
+    for policy in [adaptive as fn(&mut WalConfig), |_| {}] {
+        let mut bench = Bench::new(policy);
+        for _ in 0..5 {
+            bench.append(1);
+            bench.work();
+            bench.clock.advance(50 * MS);
+        }
+        assert_eq!(bench.batches(), 5);
+    }
+}
+
+#[test]
+fn p4_what_nobody_waits_for_is_durable_within_max_delay() {
+    let mut bench = Bench::new(adaptive);
+    bench.append_payload(Payload::One("x".into()), Durability::Async);
+    assert_eq!(bench.next(), Next::WaitUntil(10 * MS));
+    bench.clock.advance(10 * MS);
+    bench.work();
+    assert_eq!(bench.shared.durable(), Lsn::new(1));
+}
+
+#[test]
+fn the_sync_interval_is_kept_also_by_urgent_appends() {
+    let mut bench = Bench::new(|config| config.min_sync_interval = 4 * MS);
+    bench.append(1);
+    bench.work();
+    bench.clock.advance(MS);
+    bench.append_payload(Payload::One("x".into()), Durability::Synchronous);
+    assert_eq!(bench.next(), Next::WaitUntil(4 * MS));
+    bench.clock.advance(3 * MS);
+    bench.work();
+}
+
+#[test]
+fn the_seal_comes_after_the_quiet_time_and_only_once() {
+    let mut bench = Bench::new(|config| config.seal_after = 100 * MS);
+    assert_eq!(bench.next(), Next::Wait, "there is nothing to vouch for");
+    bench.append(1);
+    bench.work();
+    assert_eq!(bench.next(), Next::WaitUntil(100 * MS));
+    bench.clock.advance(60 * MS);
+    bench.append(1);
+    bench.work();
+    assert_eq!(bench.next(), Next::WaitUntil(160 * MS), "an append begins the quiet time anew");
+    bench.clock.advance(100 * MS);
+    bench.work();
+    assert_eq!((bench.shared.stats().seals, bench.batches()), (1, 2));
+    assert_eq!(bench.next(), Next::Wait);
+    bench.clock.advance(1000 * MS);
+    assert_eq!(bench.next(), Next::Wait);
+    bench.append(1);
+    bench.work();
+    bench.clock.advance(100 * MS);
+    bench.work();
+    assert_eq!(bench.shared.stats().seals, 2);
+}
+
+#[test]
+fn p3_groups_are_never_split_and_a_full_segment_is_followed_by_another() {
+    let mut bench = Bench::new(|_| {});
+    let record = |size: usize| bytes::Bytes::from(vec![9; size]);
+    let group = |count| Payload::Group(vec![record(1000); count]);
+    let group_commit = Durability::GroupCommit;
+    let first = bench.append_payload(group(12), group_commit);
+    bench.work();
+    let second = bench.append_payload(group(12), group_commit);
+    let third = bench.append_payload(group(12), group_commit);
+    let fourth = bench.append_payload(Payload::One(record(10)), group_commit);
+    let mut watermarks = vec![bench.shared.durable()];
+    while bench.next() == Next::Work {
+        bench.run.work().unwrap();
+        watermarks.push(bench.shared.durable());
+    }
+    watermarks.dedup();
+    let ends = [first.last, second.last, third.last, fourth.last];
+    assert!(watermarks[1..].iter().all(|durable| ends.contains(durable)), "{watermarks:?}");
+    assert_eq!(watermarks.last(), Some(&fourth.last));
+    assert_eq!(bench.shared.stats().rotations, 1);
+    assert_eq!(bench.records().len(), 37);
+    let complete = bench.run.take_events().into_iter().find_map(|event| match event {
+        LoopEvent::SegmentComplete(segment) => segment.live_end,
+        _ => None,
+    });
+    assert!(ends.contains(&complete.unwrap()));
+}
+
+#[test]
+fn p9_an_lsn_that_does_not_come_next_is_a_fault() {
+    for wrong in [1, 3] {
+        let mut bench = Bench::new(|_| {});
+        bench.append(1);
+        let payload = Payload::One("x".into());
+        let (first_lsn, since) = (Lsn::new(wrong), bench.clock.now());
+        let durability = Durability::GroupCommit;
+        let refused = bench.run.offer(Entry { first_lsn, payload, durability, since });
+        assert!(matches!(refused, Err(Cause::Broken { .. })), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_panic_between_the_sync_and_the_watermark_neither_loses_nor_repeats_an_entry() {
+    for looks in 1..4 {
+        let mut bench = Bench::new(|_| {});
+        bench.append(3);
+        bench.clock.panic_in(looks);
+        let worked = catch_unwind(AssertUnwindSafe(|| bench.run.work().unwrap()));
+        bench.clock.panic_in(0);
+        let synced = bench.records().len();
+        if worked.is_err() {
+            bench.run.fault(&Cause::Closed);
+            assert_eq!(bench.shared.durable(), Lsn::new(synced as u64), "what is on disk");
+            let in_flight = bench.shared.admission.entries_in_flight();
+            assert_eq!(in_flight, 3 - synced, "each permit is given back once");
+            bench.work();
+        }
+        assert_eq!(bench.shared.durable(), Lsn::new(3));
+        assert_eq!(bench.shared.admission.entries_in_flight(), 0);
+        assert_eq!(bench.records().len(), 3);
+        assert_eq!(worked.is_err(), looks < 3, "one look before the write, one after the sync");
+    }
+}
+
+fn fail(bench: &Bench, op: FaultOp, effect: FaultEffect) {
+    bench.plan.add(FaultRule::on(op, effect).times(1));
+}
+
+#[test]
+fn p8_under_resend_the_batch_is_written_again_and_its_first_copy_is_dead() {
+    for op in [FaultOp::Write, FaultOp::Sync] {
+        let mut bench = Bench::new(|_| {});
+        bench.append(2);
+        bench.work();
+        bench.append(3);
+        fail(&bench, op, FaultEffect::FailAfter(errno::EIO));
+        let cause = bench.run.work().unwrap_err();
+        assert!(matches!(cause, Cause::Io(_)), "{cause}");
+        bench.run.fault(&cause);
+        assert!(!bench.shared.is_accepting());
+        assert_eq!(bench.shared.durable(), Lsn::new(2));
+        bench.append(1);
+        bench.work();
+        assert!(bench.shared.is_accepting());
+        assert_eq!(bench.shared.durable(), Lsn::new(6), "all of it in the start frame");
+        assert_eq!(bench.segments.taken(), [Need::Rotation, Need::Restart]);
+        assert_eq!((bench.records().len(), bench.records_kept().len()), (6, 6));
+    }
+}
+
+#[test]
+fn p8_under_fail_fast_nothing_is_not_durable_before_the_cut_is() {
+    let mut bench = Bench::new(|config| config.fault_policy = FaultPolicy::FailFast);
+    bench.append(2);
+    fail(&bench, FaultOp::Sync, FaultEffect::FailAfter(errno::EIO));
+    let cause = bench.run.work().unwrap_err();
+    bench.append(2);
+    bench.run.fault(&cause);
+    assert!(bench.shared.fate(Lsn::new(2)).is_none(), "it may be on disk: no outcome yet");
+    assert!(matches!(bench.shared.fate(Lsn::new(3)), Some(Fate::NotDurable(_))), "never written");
+    assert_eq!(bench.records_kept().len(), 2);
+    bench.work();
+    assert!(matches!(bench.shared.fate(Lsn::new(1)), Some(Fate::NotDurable(_))));
+    assert_eq!(bench.shared.admission.entries_in_flight(), 0);
+    assert_eq!(bench.records_kept().len(), 0);
+    bench.append(1);
+    bench.work();
+    assert_eq!(bench.records_kept().into_keys().collect::<Vec<_>>(), [Lsn::new(5)]);
+}
+
+#[test]
+fn abandoned_entries_are_unknown_if_they_were_written_and_not_durable_if_not() {
+    for policy in [FaultPolicy::Resend, FaultPolicy::FailFast] {
+        let mut bench = Bench::new(|config| config.fault_policy = policy);
+        bench.append(2);
+        fail(&bench, FaultOp::Sync, FaultEffect::Fail(errno::EIO));
+        let cause = bench.run.work().unwrap_err();
+        bench.append(2);
+        bench.run.fault(&cause);
+        bench.run.abandon(&cause);
+        for (lsn, unknown) in [(1, true), (2, true), (3, false), (4, false)] {
+            let fate = bench.shared.fate(Lsn::new(lsn)).unwrap();
+            assert_eq!(matches!(fate, Fate::Unknown(_)), unknown, "{policy:?} {lsn}");
+            assert_eq!(matches!(fate, Fate::NotDurable(_)), !unknown, "{policy:?} {lsn}");
+        }
+        assert_eq!(bench.shared.admission.entries_in_flight(), 0);
+        assert_eq!(bench.next(), Next::Ended);
+    }
+}
+
+#[test]
+fn p21_a_full_disk_refuses_what_was_not_written_and_ends_by_itself() {
+    let mut bench = Bench::new(|_| {});
+    bench.append_payload(Payload::One(vec![1; 25_000].into()), Durability::GroupCommit);
+    bench.work();
+    bench.segments.set(SupplyMode::Slow);
+    let range = bench.append_payload(Payload::One(vec![2; 9000].into()), Durability::GroupCommit);
+    assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment);
+    bench.clock.advance(5 * MS);
+    let waited = bench.shared.io_running_for(bench.clock.now());
+    assert_eq!(waited, Some(5 * MS), "the watchdog sees the wait for a segment");
+    bench.segments.set(SupplyMode::Full);
+    assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment);
+    assert!(bench.shared.io_running_for(bench.clock.now()).is_none(), "full is not stuck");
+    assert!(!bench.shared.is_accepting());
+    let fate = bench.shared.fate(range.first);
+    assert!(matches!(fate, Some(Fate::NotDurable(Cause::NoSpace(_)))), "{fate:?}");
+    // What was on its way is refused too.
+    bench.append(1);
+    assert!(matches!(bench.shared.fate(Lsn::new(3)), Some(Fate::NotDurable(Cause::NoSpace(_)))));
+    assert_eq!(bench.shared.admission.entries_in_flight(), 0);
+    assert!(bench.run.take_events().iter().any(|event| matches!(event, LoopEvent::NoSpace(_))));
+    assert_eq!(bench.segments.taken(), [Need::Rotation], "the reserve is not touched");
+
+    bench.segments.set(SupplyMode::Plenty);
+    bench.work();
+    assert!(bench.shared.is_accepting());
+    bench.append(1);
+    bench.work();
+    let kept: Vec<_> = bench.records().into_keys().map(Lsn::get).collect();
+    assert_eq!(kept, [1, 4], "and a declared gap between them");
+}
+
+#[test]
+fn p21_a_checkpoint_on_a_full_disk_needs_no_space() {
+    let mut bench = Bench::new(|_| {});
+    for _ in 0..2 {
+        bench.append_payload(Payload::One(vec![1; 25_000].into()), Durability::GroupCommit);
+        while bench.next() == Next::Work {
+            bench.run.work().unwrap();
+        }
+    }
+    bench.segments.set(SupplyMode::Full);
+    bench.append_payload(Payload::One(vec![2; 9000].into()), Durability::GroupCommit);
+    assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment);
+    bench.run.take_events();
+    bench.shared.control.checkpoint.store(1, Ordering::SeqCst);
+    bench.work();
+    let events = bench.run.take_events();
+    assert!(matches!(events[..], [LoopEvent::Checkpointed(_)]), "{events:?}");
+    assert_eq!(bench.segments.recycled().len(), 1);
+    assert_eq!(bench.records().into_keys().collect::<Vec<_>>(), [Lsn::new(2)]);
+}
+
+#[test]
+fn p22_a_close_flushes_writes_the_close_frame_and_leaves_nothing_to_repair() {
+    let mut bench = Bench::new(window);
+    bench.append(2);
+    bench.shared.request_close();
+    bench.work();
+    bench.work();
+    assert_eq!(bench.next(), Next::Ended);
+    assert!(!bench.shared.is_accepting());
+    let link = Link::new(&config());
+    let disk = bench.disk.crash(Persist::Dropped);
+    let log = actix_wal::engine::recovery::recover(
+        disk.mount().unwrap(),
+        &config(),
+        &link.shared,
+        None,
+        &mut |_, _| Ok(()),
+    );
+    let report = log.unwrap().report().clone();
+    assert!(report.clean);
+    assert_eq!((report.carried, report.gaps.len(), report.next_lsn), (0, 0, Lsn::new(3)));
+}
+
+#[test]
+fn a_close_waits_for_what_was_accepted_and_is_still_in_the_queue() {
+    let mut bench = Bench::new(|_| {});
+    // The Appender has given out LSN 1 and asked for the close; the entry has not come out yet.
+    bench.shared.publish_accepted(Lsn::new(1));
+    bench.shared.request_close();
+    assert_eq!(bench.next(), Next::Wait);
+    bench.append(1);
+    bench.work();
+    assert_eq!(bench.shared.durable(), Lsn::new(1));
+    bench.work();
+    assert_eq!(bench.next(), Next::Ended);
+}

@@ -1,0 +1,166 @@
+//! Guards P20: one owner. A second opener of a log is refused at once, in this process and in another; a
+//! stale lock is harmless; the lock is held until the last thread that may write has ended, and no longer.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
+
+#[path = "common/logs.rs"]
+mod logs;
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_wal::storage::Directory;
+use actix_wal::testkit::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage};
+use actix_wal::{OpenError, Wal, WalConfig};
+use logs::{SOON, on_segments, records_in, until, within};
+use tempfile::TempDir;
+
+/// Set in the processes that tests start: the directory to open.
+const DIRECTORY: &str = "ACTIX_WAL_OWNERSHIP_DIRECTORY";
+
+/// A folder below `target/`, which lies on a real disk where `/tmp` may not.
+fn folder() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+fn config(path: &Path) -> WalConfig {
+    let mut config = logs::config();
+    config.directory = path.to_owned();
+    config
+}
+
+async fn assert_locked(path: &Path) {
+    let begun = Instant::now();
+    let refused = within("a second open", Wal::open(config(path))).await;
+    assert!(matches!(refused, Err(OpenError::Locked { .. })), "{refused:?}");
+    assert!(begun.elapsed() < SOON, "at once, not after a wait");
+}
+
+/// Starts one test of this binary in a process of its own.
+fn start(test: &str, path: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(DIRECTORY, path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[actix::test]
+async fn a_second_open_in_the_same_process_is_refused_and_harms_nobody() {
+    let folder = folder();
+    let wal = within("open", Wal::open(config(folder.path()))).await.unwrap();
+    within("commit", wal.commit("one")).await.unwrap();
+    for _ in 0..3 {
+        assert_locked(folder.path()).await;
+    }
+    within("commit", wal.commit("two")).await.unwrap();
+    within("close", wal.close()).await.expect("clean");
+    let storage = Arc::new(Directory::open(folder.path()).unwrap());
+    assert_eq!(records_in(storage, &config(folder.path())).len(), 2);
+}
+
+#[actix::test]
+async fn a_second_open_in_another_process_is_refused() {
+    if let Some(path) = std::env::var_os(DIRECTORY) {
+        return assert_locked(path.as_ref()).await;
+    }
+    let folder = folder();
+    let wal = within("open", Wal::open(config(folder.path()))).await.unwrap();
+    let mut child = start("a_second_open_in_another_process_is_refused", folder.path());
+    assert!(child.wait().unwrap().success());
+    within("close", wal.close()).await.expect("clean");
+}
+
+#[actix::test]
+async fn what_a_killed_owner_leaves_is_no_lock() {
+    if let Some(path) = std::env::var_os(DIRECTORY) {
+        let wal = Wal::open(config(path.as_ref())).await.unwrap();
+        wal.commit("from the other process").await.unwrap();
+        std::fs::write(Path::new(&path).join("committed"), "").unwrap();
+        return actix::clock::sleep(SOON * 10).await;
+    }
+    let folder = folder();
+    // Names that other logs use for their locks mean nothing here.
+    for name in ["LOCK", ".lock", "wal.lock"] {
+        std::fs::write(folder.path().join(name), "1").unwrap();
+    }
+    let mut child = start("what_a_killed_owner_leaves_is_no_lock", folder.path());
+    until("the other process commits", || folder.path().join("committed").exists()).await;
+    assert_locked(folder.path()).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let wal = within("open", Wal::open(config(folder.path()))).await.expect("its owner is dead");
+    assert_eq!(wal.recovery_report().records, 1);
+    within("close", wal.close()).await.expect("clean");
+}
+
+#[actix::test]
+async fn a_closed_log_can_be_opened_again_at_once() {
+    let folder = folder();
+    // Processes that are being started meanwhile inherit everything for a moment.
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let forks = std::thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = Command::new("true").status();
+            }
+        }
+    });
+    for round in 0..25 {
+        let opened = within("open", Wal::open(config(folder.path()))).await;
+        let wal = opened.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        within("commit", wal.commit("x")).await.unwrap();
+        within("close", wal.close()).await.expect("clean");
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    forks.join().unwrap();
+}
+
+#[actix::test]
+async fn the_lock_is_held_until_the_flush_thread_has_ended() {
+    let folder = folder();
+    let plan = FaultPlan::new();
+    let directory = Arc::new(Directory::open(folder.path()).unwrap());
+    let storage = Arc::new(FaultyStorage::new(directory, plan.clone()));
+    let mut config = config(folder.path());
+    config.slow_sync = Duration::from_millis(10);
+    config.stalled_after = Duration::from_millis(20);
+    config.give_up_after = Duration::from_millis(20);
+    let wal = within("open", Wal::open(config.clone()).on_storage(storage)).await.unwrap();
+    plan.add(on_segments(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck)));
+    assert!(within("commit", wal.commit("stuck")).await.is_err());
+    assert!(within("close", wal.close()).await.is_err());
+    drop(wal);
+    assert_locked(folder.path()).await;
+    plan.clear();
+    plan.release();
+    let mut free = None;
+    until("the lock is free", || {
+        free = Directory::open(folder.path()).ok();
+        free.is_some()
+    })
+    .await;
+    assert_eq!(records_in(Arc::new(free.unwrap()), &config).len(), 1);
+}
+
+#[actix::test]
+async fn an_open_that_failed_gives_the_directory_back() {
+    let folder = folder();
+    let mut config = config(folder.path());
+    let wal = within("open", Wal::open(config.clone())).await.unwrap();
+    within("close", wal.close()).await.unwrap();
+    let path = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let content = std::fs::read(&path).unwrap();
+    std::fs::write(&path, "damaged").unwrap();
+    let refused = within("open", Wal::open(config.clone())).await;
+    assert!(matches!(refused, Err(OpenError::Damaged(_))), "{refused:?}");
+    std::fs::write(&path, content).unwrap();
+    config.max_in_flight_entries = 7;
+    let wal = within("open", Wal::open(config)).await.expect("it is free and whole again");
+    within("close", wal.close()).await.unwrap();
+}

@@ -1,0 +1,375 @@
+//! Guards P2, P9, P10, P11, P15, P22: what recovery gives the host and how, what it leaves behind, and that
+//! any bytes in a directory give an answer. `RECOVERY_SEED=<seed>` repeats the random rounds of one seed,
+//! `RECOVERY_ROUNDS` sets how many there are.
+
+#![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
+
+#[path = "common/small_logs.rs"]
+mod small_logs;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use actix::{Actor, ActorContext, Context, Handler, ResponseFuture};
+use actix_wal::DamagePolicy::{Refuse, Salvage};
+use actix_wal::engine::recovery::Progress;
+use actix_wal::format::segment::segment_name;
+use actix_wal::messages::{Replay, ReplayRefused};
+use actix_wal::testkit::{
+    FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk, errno,
+};
+use actix_wal::{Lsn, OpenError, Wal, WalConfig};
+use small_logs::{
+    change, closed_log, commit, config, expected, killed_log, open, prepared, recover,
+    recover_from, run, segments,
+};
+
+/// What a host does with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    Takes,
+    TakesSlowly,
+    Refuses,
+    Stops,
+}
+
+/// What a host has seen.
+#[derive(Debug, Default)]
+struct Seen {
+    lsns: Vec<u64>,
+    progress: Vec<Progress>,
+    largest: usize,
+    at_once: usize,
+}
+
+struct Replayer {
+    host: Host,
+    seen: Arc<Mutex<Seen>>,
+    outstanding: Arc<AtomicUsize>,
+}
+
+impl Actor for Replayer {
+    type Context = Context<Self>;
+}
+
+impl Handler<Replay> for Replayer {
+    type Result = ResponseFuture<Result<(), ReplayRefused>>;
+
+    fn handle(&mut self, replay: Replay, context: &mut Self::Context) -> Self::Result {
+        let outstanding = Arc::clone(&self.outstanding);
+        let now = outstanding.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut seen = self.seen.lock().expect("sound");
+        seen.at_once = seen.at_once.max(now);
+        seen.progress.push(replay.progress);
+        seen.lsns.extend(replay.records.iter().map(|(lsn, _)| lsn.get()));
+        let bytes = replay.records.iter().map(|(_, payload)| payload.len()).sum();
+        seen.largest = seen.largest.max(bytes);
+        let batches = seen.progress.len();
+        let host = self.host;
+        if host == Host::Stops && batches == 2 {
+            context.stop();
+        }
+        Box::pin(async move {
+            if host == Host::TakesSlowly {
+                actix::clock::sleep(Duration::from_millis(2)).await;
+            }
+            outstanding.fetch_sub(1, Ordering::SeqCst);
+            match host {
+                Host::Refuses if batches == 2 => Err(ReplayRefused("enough".to_owned())),
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+/// A log of some megabytes, so that a replay takes several batches.
+fn large_config() -> WalConfig {
+    let mut config = config();
+    config.segment_size = 1 << 20;
+    config.max_in_flight_bytes = Some(400_000);
+    config
+}
+
+const LARGE: u64 = 40;
+
+fn large_log() -> SimDisk {
+    let disk = SimDisk::new();
+    run(async {
+        let wal = open(&disk, large_config()).await;
+        for lsn in 1..=LARGE {
+            wal.commit(vec![lsn as u8; 100_000]).await.expect("durable");
+        }
+        wal.close().await.expect("closes");
+    });
+    disk
+}
+
+async fn replay(disk: &SimDisk, host: Host, from: Option<Lsn>) -> (Result<Wal, OpenError>, Seen) {
+    let seen = Arc::default();
+    let outstanding = Arc::default();
+    let replayer = Replayer { host, seen: Arc::clone(&seen), outstanding }.start();
+    let storage = disk.mount().expect("free");
+    let opening = Wal::open(large_config()).on_storage(storage);
+    let opened = opening.replay_to(replayer.recipient(), from).await;
+    let seen = std::mem::take(&mut *seen.lock().expect("sound"));
+    (opened, seen)
+}
+
+#[test]
+fn records_are_replayed_in_order_one_batch_at_a_time_with_progress_up_to_the_end() {
+    let disk = large_log();
+    run(async {
+        let (opened, seen) = replay(&disk, Host::TakesSlowly, None).await;
+        let wal = opened.expect("it opens");
+        assert_eq!(seen.lsns, (1..=LARGE).collect::<Vec<_>>());
+        assert_eq!(seen.at_once, 1, "a batch came before the last one was answered");
+        assert!(seen.progress.len() > 3, "{:?}", seen.progress);
+        assert!(seen.largest < 2 << 20, "a batch of {} bytes", seen.largest);
+        assert!(seen.progress.is_sorted_by(|one, next| one.done <= next.done));
+        let total = seen.progress[0].total;
+        assert!(total > 0 && seen.progress.iter().all(|progress| progress.total == total));
+        assert_eq!(seen.progress.last().map(|last| last.done), Some(total));
+        assert_eq!(wal.recovery_report().replayed, LARGE);
+        wal.close().await.expect("closes");
+    });
+}
+
+#[test]
+fn a_replay_begins_where_the_host_asks_and_never_below_a_checkpoint() {
+    let disk = closed_log(27);
+    for from in [1, 2, 7, 8, 9, 20, 27, 28, 99] {
+        let disk = disk.fork();
+        let recovered = recover_from(&disk, &config(), Some(Lsn::new(from))).expect("it opens");
+        assert_eq!(recovered.records, expected(from..=27));
+        assert_eq!(recovered.report.records, 27);
+    }
+    run(async {
+        let wal = open(&disk, config()).await;
+        wal.checkpoint(Lsn::new(10)).await.expect("released");
+        wal.close().await.expect("closes");
+    });
+    for from in [1, 10] {
+        let before = disk.names();
+        let released = recover_from(&disk, &config(), Some(Lsn::new(from)));
+        assert!(
+            matches!(released, Err(OpenError::Released { released, .. }) if released.get() == 10)
+        );
+        assert_eq!(disk.names(), before);
+    }
+    let recovered = recover_from(&disk, &config(), Some(Lsn::new(11))).expect("it opens");
+    assert_eq!(recovered.records, expected(11..=27));
+}
+
+#[test]
+fn a_host_that_refuses_or_stops_ends_the_open_and_nothing_was_written() {
+    for host in [Host::Refuses, Host::Stops] {
+        let disk = large_log();
+        let before = disk.names();
+        run(async {
+            for _ in 0..5 {
+                let (opened, _) = replay(&disk, host, None).await;
+                assert!(matches!(opened, Err(OpenError::Replay { .. })), "{host:?}: {opened:?}");
+            }
+            assert_eq!(disk.names(), before, "{host:?}: attempts pile up files");
+            let (opened, seen) = replay(&disk, Host::Takes, None).await;
+            let wal = opened.expect("the next host gets everything");
+            assert_eq!(seen.lsns, (1..=LARGE).collect::<Vec<_>>());
+            assert!(wal.recovery_report().clean);
+            wal.close().await.expect("closes");
+        });
+    }
+}
+
+#[test]
+fn after_a_clean_close_there_is_nothing_to_repair() {
+    let disk = closed_log(13);
+    for life in 0..4 {
+        let recovered = recover(&disk.fork(), Refuse).expect("it opens");
+        let report = &recovered.report;
+        assert!(report.clean && report.torn_tail.is_none() && report.gaps.is_empty(), "{report:?}");
+        assert_eq!((report.carried, report.next_lsn.get()), (0, 14 + life));
+        assert_eq!(recovered.records, expected(1..14 + life));
+        run(async {
+            let wal = open(&disk, config()).await;
+            commit(&wal, 1).await;
+            wal.close().await.expect("closes");
+        });
+    }
+}
+
+#[test]
+fn a_hundred_short_lives_cost_their_bytes_and_not_a_segment_each() {
+    let disk = SimDisk::new();
+    run(async {
+        for _ in 0..100 {
+            let wal = open(&disk, config()).await;
+            commit(&wal, 1).await;
+            wal.close().await.expect("closes");
+        }
+    });
+    let live: Vec<_> =
+        segments(&disk).into_iter().filter(|segment| !segment.frames.is_empty()).collect();
+    let bytes: usize = live.iter().map(|segment| segment.bytes.len()).sum();
+    // The header, the start frame, the record and the close frame: a block each.
+    assert!(bytes <= 100 * 4 * 512, "{bytes} bytes in {} segments", live.len());
+    assert!(segments(&disk).len() <= live.len() + 3, "{:?}", disk.names());
+    let recovered = recover(&disk, Refuse).expect("it opens");
+    assert_eq!(recovered.records, expected(1..=100));
+}
+
+#[test]
+fn lives_that_end_in_a_crash_before_their_first_append_do_not_pile_up_files() {
+    let mut disk = killed_log(5);
+    let before = disk.names().len();
+    let mut last = Lsn::NONE;
+    for _ in 0..30 {
+        let recovered = recover(&disk, Refuse).expect("it opens");
+        assert_eq!(recovered.records, expected(1..=5));
+        assert!(recovered.report.next_lsn > last, "P9");
+        last = recovered.report.next_lsn;
+        assert!(disk.names().len() <= before + 2, "{:?}", disk.names());
+        disk = disk.crash(actix_wal::testkit::Persist::Kept);
+    }
+}
+
+#[test]
+fn segments_that_were_prepared_and_not_used_are_used_by_the_next_life() {
+    let disk = SimDisk::new();
+    run(async {
+        let wal = open(&disk, config()).await;
+        prepared(&disk, 2).await;
+        wal.close().await.expect("closes");
+        let unused: Vec<_> = segments(&disk).into_iter().filter(|s| s.frames.is_empty()).collect();
+        assert_eq!(unused.len(), 2);
+        let wal = open(&disk, config()).await;
+        commit(&wal, 1).await;
+        let used = segments(&disk).into_iter().rfind(|segment| !segment.frames.is_empty());
+        assert_eq!(used.map(|segment| segment.sequence), Some(unused[0].sequence));
+        wal.close().await.expect("closes");
+    });
+}
+
+/// writeahead: an I/O error while recovering truncated acknowledged data.
+#[test]
+fn an_io_error_at_any_operation_of_a_recovery_loses_nothing() {
+    let sound = killed_log(20);
+    for op in [
+        FaultOp::Open,
+        FaultOp::Read,
+        FaultOp::Create,
+        FaultOp::Write,
+        FaultOp::Sync,
+        FaultOp::SyncDir,
+        FaultOp::SetSize,
+        FaultOp::Remove,
+        FaultOp::Rename,
+    ] {
+        for at in 0..40 {
+            let disk = sound.fork();
+            let plan = FaultPlan::new();
+            plan.add(FaultRule::on(op, FaultEffect::Fail(errno::EIO)).after(at).times(1));
+            let storage = FaultyStorage::mount(&disk, plan.clone()).expect("free");
+            let link = actix_wal::Link::new(&config());
+            let recovered = actix_wal::engine::recovery::recover(
+                Arc::new(storage),
+                &config(),
+                &link.shared,
+                None,
+                &mut |_, _| Ok(()),
+            );
+            assert!(plan.hits() > 0 || recovered.is_ok(), "{op:?} {at}: {recovered:?}");
+            drop(recovered);
+            let hit = plan.hits() > 0;
+            let disk = disk.crash(actix_wal::testkit::Persist::Dropped);
+            let again =
+                recover(&disk, Refuse).unwrap_or_else(|error| panic!("{op:?} {at}: {error}"));
+            assert_eq!(again.records, expected(1..=20), "{op:?} {at}");
+            if !hit {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn any_bytes_in_a_directory_give_an_answer_and_never_a_panic() {
+    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_nanos());
+    let seed = std::env::var("RECOVERY_SEED").ok().map(|seed| seed.parse().expect("a number"));
+    let seed: u64 = seed.unwrap_or_else(|| clock() as u64);
+    println!("RECOVERY_SEED={seed}");
+    let mut state = seed | 1;
+    let mut below = move |limit: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit
+    };
+    let logs = [killed_log(27), closed_log(12), closed_log(0)];
+    let sequences = [0, 1, 2, 3, 4, 5, 9, u64::MAX - 1, u64::MAX];
+    let rounds =
+        std::env::var("RECOVERY_ROUNDS").map_or(400, |rounds| rounds.parse().expect("a number"));
+    for round in 0..rounds {
+        let disk = logs[below(3)].fork();
+        for _ in 0..1 + below(4) {
+            let names = disk.names();
+            if names.is_empty() {
+                break;
+            }
+            let name = names[below(names.len())].clone();
+            let mut bytes = disk.read_file(&name).expect("it is there");
+            match below(7) {
+                0 => disk.remove_file(&name),
+                1 => disk.write_file(&segment_name(sequences[below(9)]), bytes),
+                2 => {
+                    bytes.truncate(below(bytes.len() + 1));
+                    disk.write_file(&name, bytes);
+                }
+                3 => {
+                    let garbage: Vec<u8> = (0..below(3000)).map(|_| below(256) as u8).collect();
+                    disk.write_file(&segment_name(sequences[below(9)]), garbage);
+                }
+                4 if bytes.len() > 512 => {
+                    let block = below(bytes.len() / 512) * 512;
+                    let from = below(bytes.len() / 512) * 512;
+                    bytes.copy_within(from..from + 512, block);
+                    disk.write_file(&name, bytes);
+                }
+                _ => {
+                    for _ in 0..1 + below(3) {
+                        if !bytes.is_empty() {
+                            let at = below(bytes.len());
+                            bytes[at] ^= 1 << below(8);
+                        }
+                    }
+                    disk.write_file(&name, bytes);
+                }
+            }
+        }
+        // A header with its checksum made right: what an evil or a strange writer could leave.
+        if below(4) == 0 && disk.read_file(&segment_name(2)).is_some_and(|b| b.len() > 56) {
+            change(&disk, 2, |bytes| {
+                bytes[below(52)] ^= 1 << below(8);
+                let checksum = crc(&bytes[..52]);
+                bytes[52..56].copy_from_slice(&checksum.to_le_bytes());
+            });
+        }
+        for policy in [Refuse, Salvage, Refuse] {
+            let answer = recover(&disk, policy);
+            if let Ok(recovered) = &answer {
+                let sound = expected(recovered.records.iter().map(|(lsn, _)| *lsn));
+                assert!(recovered.records == sound, "seed {seed}, round {round}: invented records");
+                assert!(recovered.records.is_sorted_by(|one, next| one.0 < next.0));
+            }
+        }
+    }
+}
+
+/// CRC-32 as zlib has it, bit by bit.
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc: u32, _| {
+            if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 }
+        })
+    })
+}
