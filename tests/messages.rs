@@ -381,7 +381,7 @@ async fn p6_a_stream_that_follows_ends_when_the_log_is_poisoned() {
     // It waits at the tail once it has looked there; either way it has to end.
     plan.add(FaultRule::on(FaultOp::Sync, FaultEffect::Fail(errno::EIO)));
     wal.commit("lost").await.expect_err("the disk is broken");
-    let ended = tokio::time::timeout(Duration::from_secs(60), following).await;
+    let ended = tokio::time::timeout(Duration::from_secs(30), following).await;
     assert!(ended.expect("nobody follows a poisoned log for ever").expect("no panic"));
     let began = Instant::now();
     while !wal.status().state.is_final() {

@@ -325,7 +325,11 @@ async fn a_flusher_that_dies_leaves_nobody_waiting() {
     let (teller, wal, mock) = teller(MockScript::manual());
     let waiting = deposits(&teller, &["a", "b"]);
     received(&mock, 2).await;
+    assert!(wal.outcome(Lsn::new(2)).is_none(), "it is open");
     mock.kill().await;
+    let outcome = wal.outcome(Lsn::new(2)).expect("a log that has ended leaves nothing open");
+    assert!(!outcome.expect_err("nobody acknowledged it").is_not_durable(), "nobody knows");
+    assert!(wal.outcome(Lsn::new(3)).is_none(), "it was never assigned");
     assert_eq!(receipts(waiting).await, [Receipt::Unclear, Receipt::Unclear]);
     assert_eq!(mood(&teller).await, "closed");
     assert!(wal.append("too late").await.is_err());

@@ -41,7 +41,7 @@ use crate::messages::{
 use crate::wal::{Link, Wal};
 
 /// How long a check waits for something that must happen. Never the measure of anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How to start a kind of Flusher.
 pub trait FlusherFactory {
