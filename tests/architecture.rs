@@ -48,8 +48,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 
 /// Files that are longer than they should be, and how long they may be at most.
 const LONG_FILES: &[(&str, usize)] = &[
-    // Survey, tail, begin, replay and salvage: five steps over the same few types.
-    ("src/engine/recovery.rs", 920),
+    // Survey, tail, replay and begin: four steps over the same few types.
+    ("src/engine/recovery.rs", 830),
 ];
 
 const LONGEST: usize = 650;

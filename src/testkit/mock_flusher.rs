@@ -33,7 +33,8 @@ use crate::wal::Link;
 /// How soon a subscriber whose mailbox was full is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
-/// An actor that keeps the contract of a Flusher without a disk; see the [module](self).
+/// An actor that keeps the contract of a Flusher without a disk, and answers as its script says.
+/// [`MockLog`](super::MockLog) starts one.
 ///
 /// [`MockLog::start`](super::MockLog::start) makes a whole log of it. It remembers everything that it
 /// gets, so it is not for endless runs.
