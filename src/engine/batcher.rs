@@ -92,9 +92,9 @@ impl Batcher {
     ///
     /// Closed-loop committers that are not waited for split into cohorts that take turns at the device,
     /// each paying for the sync of the others. Half the time of a flush is the most that waiting may
-    /// cost; a lone committer is never waited for (promise P18).
+    /// cost. After a lone commit nobody else is expected: the next one is flushed at once (promise P18).
     fn linger_end(&self, pending: &Pending) -> Tick {
-        if self.last_commits <= 1 || pending.commits >= self.last_commits {
+        if pending.commits >= self.last_commits {
             return Tick::ZERO;
         }
         self.last_ended + self.flush_time / 2
