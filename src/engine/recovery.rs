@@ -499,6 +499,12 @@ impl<'a> Recovery<'a> {
                 self.make_first_segment(&style, sequence, carried)?
             }
         };
+        // A number that is left out right behind the last segment is taken for a loss, so what is unusable
+        // there stays until the log has gone past it.
+        removable.retain(|name| {
+            let unused = self.segments.iter().find(|one| one.name == *name);
+            unused.is_none_or(|unused| unused.sequence < segment.sequence)
+        });
         self.fill_catalog(tail.position.low_water);
         let (writer, position) = self.write_start(&style, segment, &tail)?;
         if let Some((name, end)) = &tail.trim

@@ -282,8 +282,9 @@ fn prepare_or_fail(
 ) -> Result<Box<dyn StorageFile>, PrepareFault> {
     catch_unwind(AssertUnwindSafe(|| prepare(storage, job))).unwrap_or_else(|_| {
         let source = Arc::new(io::Error::other("the storage panicked"));
-        // Nobody knows how far it came.
-        Err(PrepareFault { op: "prepare", file: job.name.clone(), name_taken: true, source })
+        // If it came as far as the name, the next attempt finds it taken: a rename never replaces. Until
+        // then the number stays in use, for recovery takes one that is left out for a lost segment.
+        Err(PrepareFault { op: "prepare", file: job.name.clone(), name_taken: false, source })
     })
 }
 

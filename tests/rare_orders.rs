@@ -1,0 +1,62 @@
+//! Guards P2, P6, P7, P10, P16, P20, P21: rare orders of events, found by reading, that once lost a
+//! promise.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
+
+#[path = "common/logs.rs"]
+mod logs;
+
+use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, errno};
+use actix_wal::{OpenError, Wal};
+use logs::{World, config, records_on, until, within};
+
+#[actix::test]
+async fn p10_a_panic_in_the_preparer_leaves_no_number_out() {
+    let world = World::new();
+    let victim = |name: &str| name == "00000000000000000003.wal.tmp";
+    world.plan.add(FaultRule::on(FaultOp::Write, FaultEffect::Panic).file(victim).times(1));
+    let wal = world.open(config()).await;
+    while wal.stats().rotations < 1 {
+        within("commit", wal.commit(vec![1u8; 700])).await.unwrap();
+    }
+    within("close", wal.close()).await.unwrap();
+    drop(wal);
+    until("free", || world.disk.mount().is_ok()).await;
+    assert!(!records_on(&world.disk).is_empty());
+}
+
+#[actix::test]
+async fn p10_one_failed_directory_sync_never_has_recovery_miss_a_segment() {
+    for skip in 0..8 {
+        let world = World::new();
+        let dir_sync = FaultRule::on(FaultOp::SyncDir, FaultEffect::Fail(errno::EIO));
+        world.plan.add(dir_sync.after(skip).times(1));
+        for life in 0..4 {
+            match within("open", Wal::open(config()).on_storage(world.storage())).await {
+                Ok(wal) => {
+                    wal.commit(format!("life {life}")).await.unwrap();
+                    // Let the preparer have what it wants.
+                    until("prepared", || {
+                        wal.status().segments > 0
+                            && world
+                                .disk
+                                .names()
+                                .iter()
+                                .filter(|name| name.ends_with(".wal"))
+                                .count()
+                                >= 3
+                            && world.disk.names().iter().all(|name| name.ends_with(".wal"))
+                    })
+                    .await;
+                    wal.close().await.unwrap();
+                }
+                Err(error) => assert!(
+                    !matches!(error, OpenError::Damaged(_)),
+                    "skip {skip} life {life}: {error} {:?}",
+                    world.disk.names()
+                ),
+            }
+            until("free", || world.disk.mount().is_ok()).await;
+        }
+    }
+}
