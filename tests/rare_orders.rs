@@ -6,9 +6,24 @@
 #[path = "common/logs.rs"]
 mod logs;
 
-use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, errno};
-use actix_wal::{OpenError, Wal};
+use actix_wal::storage::Medium;
+use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, SimDisk, errno};
+use actix_wal::{Lsn, OpenError, Wal};
 use logs::{World, config, records_on, until, within};
+
+#[actix::test]
+async fn p2_a_reader_follows_a_log_on_a_copy_on_write_file_system() {
+    let disk = SimDisk::with_medium(Medium::CopyOnWrite);
+    let wal = Wal::open(config()).on_storage(disk.mount().unwrap()).await.unwrap();
+    wal.commit("one").await.unwrap();
+    let mut stream = wal.read(Lsn::FIRST).await.unwrap().follow();
+    stream.next().await.unwrap().unwrap();
+    for _ in 0..3 {
+        wal.commit(vec![7u8; 900]).await.unwrap();
+        let next = within("next", stream.next()).await.unwrap();
+        assert!(next.is_ok(), "{next:?}");
+    }
+}
 
 #[actix::test]
 async fn p10_a_panic_in_the_preparer_leaves_no_number_out() {
