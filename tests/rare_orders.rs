@@ -6,10 +6,12 @@
 #[path = "common/logs.rs"]
 mod logs;
 
+use std::time::Duration;
+
 use actix_wal::storage::Medium;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, SimDisk, errno};
 use actix_wal::{Lsn, OpenError, Wal};
-use logs::{World, config, records_on, until, within};
+use logs::{World, config, on_segments, records_on, until, within};
 
 #[actix::test]
 async fn p2_a_reader_follows_a_log_on_a_copy_on_write_file_system() {
@@ -23,6 +25,30 @@ async fn p2_a_reader_follows_a_log_on_a_copy_on_write_file_system() {
         let next = within("next", stream.next()).await.unwrap();
         assert!(next.is_ok(), "{next:?}");
     }
+}
+
+#[actix::test]
+async fn p16_flushes_leave_the_queue_room_for_everything_that_has_a_permit() {
+    let world = World::new();
+    let mut config = config();
+    config.max_in_flight_entries = 4;
+    let wal = world.open(config).await;
+    wal.commit("zero").await.unwrap();
+    world.plan.add(on_segments(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck)));
+    let first = wal.append("a").await.unwrap();
+    assert!(world.plan.wait_until_stuck(Duration::from_secs(10)));
+    for _ in 0..20 {
+        let wal = wal.clone();
+        actix::spawn(async move { drop(wal.flush().await) });
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut results = Vec::new();
+    for _ in 0..3 {
+        results.push(within("append", wal.append("b")).await);
+    }
+    world.plan.clear();
+    world.plan.release();
+    assert!(results.iter().all(Result::is_ok), "{first} {results:?}");
 }
 
 #[actix::test]
