@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actix_wal::storage::Medium;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, SimDisk, errno};
-use actix_wal::{Lsn, OpenError, Wal};
+use actix_wal::{Bounds, FlushPolicy, Lsn, OpenError, Wal};
 use logs::{World, config, on_segments, records_on, until, within};
 
 #[actix::test]
@@ -49,6 +49,41 @@ async fn p16_flushes_leave_the_queue_room_for_everything_that_has_a_permit() {
     world.plan.clear();
     world.plan.release();
     assert!(results.iter().all(Result::is_ok), "{first} {results:?}");
+}
+
+#[actix::test]
+async fn p6_a_seal_that_never_comes_is_no_fault() {
+    let world = World::new();
+    let mut config = config();
+    config.seal_after = Duration::MAX;
+    config.validate().unwrap();
+    let wal = world.open(config).await;
+    wal.commit("one").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(
+        (wal.status().state.name(), wal.stats().restarts),
+        ("running", 0),
+        "{:?}",
+        wal.status().state
+    );
+}
+
+#[actix::test]
+async fn p6_a_window_without_end_is_no_fault() {
+    let world = World::new();
+    let mut config = config();
+    let bounds = Bounds { max_delay: Duration::MAX, ..Bounds::default() };
+    config.flush_policy = FlushPolicy::Window(bounds);
+    config.validate().unwrap();
+    let wal = world.open(config).await;
+    wal.append("one").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(
+        (wal.status().state.name(), wal.stats().restarts),
+        ("running", 0),
+        "{:?}",
+        wal.status().state
+    );
 }
 
 #[actix::test]

@@ -167,7 +167,7 @@ impl FlushLoop {
             Decision::Idle if self.wants_close() => Next::Work,
             Decision::Idle if self.sealed => Next::Wait,
             Decision::Idle => {
-                let due = self.last_activity + self.seal_after;
+                let due = self.last_activity.saturating_add(self.seal_after);
                 if due <= now { Next::Work } else { Next::WaitUntil(due) }
             }
         }
