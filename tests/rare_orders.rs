@@ -6,6 +6,8 @@
 #[path = "common/logs.rs"]
 mod logs;
 
+use std::future::{Future, IntoFuture};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use actix_wal::storage::Medium;
@@ -84,6 +86,24 @@ async fn p6_a_window_without_end_is_no_fault() {
         "{:?}",
         wal.status().state
     );
+}
+
+#[actix::test]
+async fn p20_an_open_that_is_dropped_lets_go_of_the_directory() {
+    for polls in 1..6 {
+        let world = World::new();
+        let mut open = Box::pin(Wal::open(config()).on_storage(world.storage()).into_future());
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..polls {
+            if open.as_mut().poll(&mut context).is_ready() {
+                break;
+            }
+            // Whatever can happen meanwhile does; where it does not, the test is the weaker.
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        drop(open);
+        until("the directory is free", || world.disk.mount().is_ok()).await;
+    }
 }
 
 #[actix::test]
