@@ -89,6 +89,24 @@ async fn p6_a_window_without_end_is_no_fault() {
 }
 
 #[actix::test]
+async fn p7_segments_whose_start_failed_do_not_pile_up() {
+    let world = World::new();
+    let mut config = config();
+    config.restart_budget.restarts = 1000;
+    let wal = world.open(config).await;
+    for _ in 0..10 {
+        world
+            .plan
+            .add(on_segments(FaultRule::on(FaultOp::Sync, FaultEffect::Fail(errno::EIO)).times(2)));
+        wal.commit("x").await.unwrap();
+        world.plan.clear();
+        wal.checkpoint(wal.durable_lsn()).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(world.disk.names().len() <= 7, "{}", world.disk.names().len());
+}
+
+#[actix::test]
 async fn p20_an_open_that_is_dropped_lets_go_of_the_directory() {
     for polls in 1..6 {
         let world = World::new();

@@ -101,6 +101,11 @@ pub struct FlushLoop {
     /// The batch that is being written. It lives here, not on the stack of the thread, so that a panic
     /// at any point loses nothing.
     in_hand: Vec<Entry>,
+    /// Segments in which a write or a sync has failed. They are never written again (promise P7), so they
+    /// are removed and not recycled.
+    failed: Vec<String>,
+    /// Segments whose start frame failed: in no catalog, and needed by nobody once a later one is durable.
+    never_started: Vec<String>,
     /// The last LSN that was ever passed to a write.
     touched: Lsn,
     doomed: Vec<Doomed>,
@@ -138,6 +143,8 @@ impl FlushLoop {
             tally: Pending::default(),
             in_hand: Vec::new(),
             doomed: Vec::new(),
+            failed: Vec::new(),
+            never_started: Vec::new(),
             sealed: writer.is_vouched_for(),
             last_activity: now,
             shared,
@@ -386,7 +393,10 @@ impl FlushLoop {
     fn remove_segments(&mut self) {
         if self.position.low_water >= self.shared.catalog.low_water() {
             for gone in self.shared.catalog.take_removable(self.shared.clock.now()) {
-                self.source.recycle(gone.name);
+                match self.failed.iter().position(|failed| *failed == gone.name) {
+                    Some(at) => self.source.remove(self.failed.swap_remove(at)),
+                    None => self.source.recycle(gone.name),
+                }
             }
         }
     }
@@ -465,7 +475,9 @@ impl FlushLoop {
             this.writer = None;
             let fill = |frame: &mut FrameBuffer| fill(&this.in_hand, frame);
             let position = &mut this.position;
+            this.never_started.push(info.name.clone());
             let writer = LogWriter::start(segment, place, position, opening, stamp, fill)?;
+            this.never_started.pop();
             // The cut is on disk: readers must follow it before the watermark passes it.
             this.shared.catalog.begin(info.clone());
             this.writer = Some(writer);
@@ -483,6 +495,8 @@ impl FlushLoop {
         if new_epoch {
             self.epoch_begun();
         }
+        let never_started = std::mem::take(&mut self.never_started);
+        never_started.into_iter().for_each(|name| self.source.remove(name));
         self.remove_segments();
         Ok(())
     }
@@ -522,7 +536,7 @@ impl FlushLoop {
     pub fn fault(&mut self, cause: &Cause) {
         self.shared.stop_accepting();
         self.shared.io_ended();
-        self.writer = None;
+        self.failed.extend(self.writer.take().map(|writer| writer.name().to_owned()));
         self.hand_back();
         if matches!(self.mode, Mode::Ended) {
             return;

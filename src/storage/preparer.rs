@@ -66,6 +66,11 @@ pub enum PrepareRequest {
         /// Its name.
         name: String,
     },
+    /// Remove a segment that nobody needs and nobody may write any more.
+    Remove {
+        /// Its name.
+        name: String,
+    },
     /// End, whatever else was asked.
     Stop,
 }
@@ -185,6 +190,7 @@ impl PreparerCore {
         match request {
             PrepareRequest::Segment { size } => self.pending.push_back(size),
             PrepareRequest::Recycle { name } => self.recycle(name),
+            PrepareRequest::Remove { name } => self.remove(&name),
             PrepareRequest::Stop => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
@@ -253,7 +259,11 @@ impl PreparerCore {
             self.spares.push_back(name);
             return;
         }
-        let removed = match self.storage.remove(&name) {
+        self.remove(&name);
+    }
+
+    fn remove(&self, name: &str) {
+        let removed = match self.storage.remove(name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             removed => removed.and_then(|()| self.storage.sync_dir()),
         };
