@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use actix_wal::storage::Medium;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, SimDisk, errno};
-use actix_wal::{Bounds, FlushPolicy, Lsn, OpenError, Wal};
+use actix_wal::{Bounds, FlushPolicy, LogState, Lsn, OpenError, Wal};
 use logs::{World, config, on_segments, records_on, until, within};
 
 #[actix::test]
@@ -86,6 +86,42 @@ async fn p6_a_window_without_end_is_no_fault() {
         "{:?}",
         wal.status().state
     );
+}
+
+fn used(disk: &SimDisk) -> u64 {
+    disk.names().iter().map(|name| disk.read_file(name).unwrap_or_default().len() as u64).sum()
+}
+
+#[actix::test]
+async fn p21_checkpoints_on_a_full_disk_always_end_and_free_space() {
+    let world = World::new();
+    let mut ends = Vec::new();
+    for life in 0..6 {
+        let wal = world.open(config()).await;
+        ends.push(wal.commit(format!("life {life}")).await.unwrap());
+        wal.close().await.unwrap();
+        drop(wal);
+        until("free", || world.disk.mount().is_ok()).await;
+    }
+    let wal = world.open(config()).await;
+    until("prepared", || {
+        world.disk.names().iter().all(|name| name.ends_with(".wal")) && !wal.status().low_space
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.disk.set_capacity(used(&world.disk));
+    let mut last = Lsn::NONE;
+    while let Ok(lsn) = wal.commit(vec![1u8; 700]).await {
+        last = lsn;
+    }
+    until("no space", || matches!(wal.status().state, LogState::NoSpace(_))).await;
+    for end in ends.into_iter().chain([last]) {
+        within("checkpoint", wal.checkpoint(end)).await.unwrap();
+        // Others take what it frees.
+        world.disk.set_capacity(used(&world.disk));
+    }
+    until("running", || matches!(wal.status().state, LogState::Running)).await;
+    wal.commit("again").await.unwrap();
 }
 
 #[actix::test]

@@ -368,7 +368,13 @@ impl FlushLoop {
     fn can_checkpoint(&self) -> bool {
         let has_room =
             self.writer.as_ref().is_some_and(|writer| writer.has_room_for(Empty::LowWater));
-        self.checkpoint_wish().is_some_and(|wish| has_room || self.position.low_water >= wish)
+        self.checkpoint_wish().is_some_and(|wish| has_room || !self.needs_low_water_frame(wish))
+    }
+
+    /// Whether segments will be removed, which a synced frame has to say first.
+    fn needs_low_water_frame(&self, wish: Lsn) -> bool {
+        self.shared.catalog.raise_low_water(wish);
+        self.position.low_water < wish && self.shared.catalog.has_removable(self.shared.clock.now())
     }
 
     /// Releases records. Segments are removed only after a synced frame says that they may be missing;
@@ -377,9 +383,7 @@ impl FlushLoop {
         let Some(wish) = self.checkpoint_wish() else {
             return Ok(Worked::Done);
         };
-        self.shared.catalog.raise_low_water(wish);
-        let removable = self.shared.catalog.has_removable(self.shared.clock.now());
-        if removable && self.position.low_water < wish {
+        if self.needs_low_water_frame(wish) {
             self.write_empty(Empty::LowWater)?;
         }
         self.checkpointed = wish;
@@ -436,15 +440,21 @@ impl FlushLoop {
 
     /// Begins a new epoch in a new segment.
     fn start_epoch(&mut self) -> Result<Worked, Cause> {
-        let need =
-            if matches!(self.mode, Mode::NoSpace(_)) { Need::Rotation } else { Need::Restart };
+        // On a full disk one segment is held back, for a restart and for a checkpoint that frees others:
+        // the start frame says its low-water mark where no other frame has room for that.
+        let no_space = matches!(self.mode, Mode::NoSpace(_));
+        let need = if no_space && self.checkpoint_wish().is_none() {
+            Need::Rotation
+        } else {
+            Need::Restart
+        };
         match self.source.take(need) {
             Supply::Ready(segment) => {
                 self.open_segment(segment, self.position.epoch.next())?;
                 Ok(Worked::Done)
             }
-            Supply::Failed(fault) if need == Need::Restart => Err(fault.into()),
-            Supply::NotYet if need == Need::Restart => Ok(self.awaits_segment()),
+            Supply::Failed(fault) if !no_space => Err(fault.into()),
+            Supply::NotYet if !no_space => Ok(self.awaits_segment()),
             Supply::NoSpace(_) | Supply::NotYet | Supply::Failed(_) => Ok(Worked::NeedsSegment),
         }
     }
