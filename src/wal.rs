@@ -142,11 +142,13 @@ impl Open {
             appender.clone().recipient(),
         );
         let flusher = Supervisor::start_in_arbiter(&arbiter, |_| flusher);
+        // From here on there is a handle that closes the log, also when this future is dropped.
+        let wal = Wal::compose(&self.config, shared, report, &appender, &flusher);
         // Its first answer comes after it has started, and told the Appender that appends are welcome.
         let status = flusher.send(GetStatus).await.map_err(stopped("Flusher"))?;
         match status.state {
             LogState::Closed(cause) => Err(OpenError::Start(cause)),
-            _ => Ok(Wal::compose(&self.config, shared, report, &appender, &flusher)),
+            _ => Ok(wal),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{Message, Recipient};
 use crossbeam_channel::RecvTimeoutError;
@@ -157,8 +157,7 @@ fn drive(flush_loop: &mut FlushLoop, queue: &QueueReceiver, wiring: &Wiring) -> 
             Next::Wait => take(flush_loop, queue.recv().ok())?,
             Next::WaitUntil(due) => {
                 // crossbeam waits by `Instant`; the engine's clock is only looked at.
-                let deadline = Instant::now() + due.saturating_sub(now);
-                match queue.recv_deadline(deadline) {
+                match queue.recv_timeout(due.saturating_sub(now)) {
                     Ok(item) => take(flush_loop, Some(item))?,
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
                 }

@@ -62,7 +62,9 @@ impl Batcher {
         let Some(oldest) = pending.oldest else {
             return Decision::Idle;
         };
-        let spaced = self.last_started.map_or(Tick::ZERO, |last| last + self.min_sync_interval);
+        let spaced = self
+            .last_started
+            .map_or(Tick::ZERO, |last| last.saturating_add(self.min_sync_interval));
         let due = self.due(pending, oldest).max(spaced);
         if due <= now { Decision::Flush } else { Decision::WaitUntil(due) }
     }
@@ -80,9 +82,9 @@ impl Batcher {
             FlushPolicy::Adaptive(bounds) | FlushPolicy::Window(bounds) if reached(bounds) => {
                 Tick::ZERO
             }
-            FlushPolicy::Window(bounds) => oldest + bounds.max_delay,
+            FlushPolicy::Window(bounds) => oldest.saturating_add(bounds.max_delay),
             FlushPolicy::Adaptive(bounds) => {
-                let latest = oldest + bounds.max_delay;
+                let latest = oldest.saturating_add(bounds.max_delay);
                 if pending.commits == 0 { latest } else { self.linger_end(pending).min(latest) }
             }
         }
@@ -174,6 +176,8 @@ mod tests {
             assert_eq!(adaptive.decide(&pending(1, now), now), Decision::Flush);
             assert_eq!(eager.decide(&pending(1, now), now), Decision::Flush);
             adaptive.flushed(now, now + MS, 1);
+            let at_once = now + MS;
+            assert_eq!(adaptive.decide(&pending(1, at_once), at_once), Decision::Flush);
         }
     }
 

@@ -67,10 +67,6 @@ impl Cursor {
             let end = info.live_end.map_or(durable, |end| end.min(durable));
             self.read_segment(&info, end, &mut batch)?;
         }
-        if let Some((_, reader)) = &mut self.open {
-            // What was read ahead may be older than the frames that have become durable meanwhile.
-            reader.forget();
-        }
         let batch = batch.take();
         Ok((!batch.is_empty()).then_some(batch))
     }
@@ -83,7 +79,11 @@ impl Cursor {
         batch: &mut BatchBuilder,
     ) -> Result<(), ReadError> {
         let mut reader = match self.open.take() {
-            Some((sequence, reader)) if sequence == info.sequence => reader,
+            Some((sequence, mut reader)) if sequence == info.sequence => {
+                // What was read ahead may be older than the frames that have become durable meanwhile.
+                reader.refresh()?;
+                reader
+            }
             _ => self.open_segment(info)?,
         };
         while self.next <= end && !batch.is_full() {

@@ -4,9 +4,10 @@ use bytes::Bytes;
 
 use super::clock::Tick;
 use crate::config::Durability;
+use crate::format::frame::FrameBuffer;
 /// The bytes that a record takes in a frame beside its payload. The in-flight limit counts them.
 pub use crate::format::record::RECORD_OVERHEAD;
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, LsnRange};
 
 /// One append, with its LSNs: a record, or an atomic group of them that is never split.
 #[derive(Clone, Debug)]
@@ -69,4 +70,37 @@ pub enum QueueItem {
     Entry(Entry),
     /// Look at the [`Control`](super::shared::Control)s: somebody wants a flush, a checkpoint or the end.
     Nudge,
+}
+
+/// Puts the records of `entries` into a frame.
+pub(super) fn fill(entries: &[Entry], frame: &mut FrameBuffer) {
+    for record in entries.iter().flat_map(|entry| entry.payload.records()) {
+        frame.push(record);
+    }
+}
+
+/// The LSNs of `entries`, which follow on each other.
+pub(super) fn range_of(entries: &[Entry]) -> Option<LsnRange> {
+    LsnRange::new(entries.first()?.first_lsn, entries.last()?.last_lsn())
+}
+
+/// What a batch adds up to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    /// Records.
+    pub(super) entries: usize,
+    /// Bytes of records, as a frame holds them.
+    pub(super) bytes: usize,
+    /// Appends that somebody waits for.
+    pub(super) commits: usize,
+}
+
+impl Tally {
+    pub(super) fn of(entries: &[Entry]) -> Self {
+        entries.iter().fold(Tally::default(), |sum, entry| Tally {
+            entries: sum.entries + entry.payload.count(),
+            bytes: sum.bytes + entry.payload.encoded_len(),
+            commits: sum.commits + usize::from(entry.durability != Durability::Async),
+        })
+    }
 }

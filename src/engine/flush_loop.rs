@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::batcher::{Batcher, Decision, Pending};
 use super::catalog::SegmentInfo;
 use super::clock::Tick;
-use super::entry::Entry;
+use super::entry::{Entry, Tally, fill, range_of};
 use super::log_writer::{Empty, LogWriter, Opening, Position, Stamp};
 use super::outcomes::Fate;
 use super::segments::{Need, SegmentSource, SegmentStyle, Supply};
@@ -101,6 +101,11 @@ pub struct FlushLoop {
     /// The batch that is being written. It lives here, not on the stack of the thread, so that a panic
     /// at any point loses nothing.
     in_hand: Vec<Entry>,
+    /// Segments in which a write or a sync has failed. They are never written again (promise P7), so they
+    /// are removed and not recycled.
+    failed: Vec<String>,
+    /// Segments whose start frame failed: in no catalog, and needed by nobody once a later one is durable.
+    never_started: Vec<String>,
     /// The last LSN that was ever passed to a write.
     touched: Lsn,
     doomed: Vec<Doomed>,
@@ -138,6 +143,8 @@ impl FlushLoop {
             tally: Pending::default(),
             in_hand: Vec::new(),
             doomed: Vec::new(),
+            failed: Vec::new(),
+            never_started: Vec::new(),
             sealed: writer.is_vouched_for(),
             last_activity: now,
             shared,
@@ -167,7 +174,7 @@ impl FlushLoop {
             Decision::Idle if self.wants_close() => Next::Work,
             Decision::Idle if self.sealed => Next::Wait,
             Decision::Idle => {
-                let due = self.last_activity + self.seal_after;
+                let due = self.last_activity.saturating_add(self.seal_after);
                 if due <= now { Next::Work } else { Next::WaitUntil(due) }
             }
         }
@@ -361,7 +368,13 @@ impl FlushLoop {
     fn can_checkpoint(&self) -> bool {
         let has_room =
             self.writer.as_ref().is_some_and(|writer| writer.has_room_for(Empty::LowWater));
-        self.checkpoint_wish().is_some_and(|wish| has_room || self.position.low_water >= wish)
+        self.checkpoint_wish().is_some_and(|wish| has_room || !self.needs_low_water_frame(wish))
+    }
+
+    /// Whether segments will be removed, which a synced frame has to say first.
+    fn needs_low_water_frame(&self, wish: Lsn) -> bool {
+        self.shared.catalog.raise_low_water(wish);
+        self.position.low_water < wish && self.shared.catalog.has_removable(self.shared.clock.now())
     }
 
     /// Releases records. Segments are removed only after a synced frame says that they may be missing;
@@ -370,9 +383,7 @@ impl FlushLoop {
         let Some(wish) = self.checkpoint_wish() else {
             return Ok(Worked::Done);
         };
-        self.shared.catalog.raise_low_water(wish);
-        let removable = self.shared.catalog.has_removable(self.shared.clock.now());
-        if removable && self.position.low_water < wish {
+        if self.needs_low_water_frame(wish) {
             self.write_empty(Empty::LowWater)?;
         }
         self.checkpointed = wish;
@@ -386,7 +397,10 @@ impl FlushLoop {
     fn remove_segments(&mut self) {
         if self.position.low_water >= self.shared.catalog.low_water() {
             for gone in self.shared.catalog.take_removable(self.shared.clock.now()) {
-                self.source.recycle(gone.name);
+                match self.failed.iter().position(|failed| *failed == gone.name) {
+                    Some(at) => self.source.remove(self.failed.swap_remove(at)),
+                    None => self.source.recycle(gone.name),
+                }
             }
         }
     }
@@ -426,15 +440,21 @@ impl FlushLoop {
 
     /// Begins a new epoch in a new segment.
     fn start_epoch(&mut self) -> Result<Worked, Cause> {
-        let need =
-            if matches!(self.mode, Mode::NoSpace(_)) { Need::Rotation } else { Need::Restart };
+        // On a full disk one segment is held back, for a restart and for a checkpoint that frees others:
+        // the start frame says its low-water mark where no other frame has room for that.
+        let no_space = matches!(self.mode, Mode::NoSpace(_));
+        let need = if no_space && self.checkpoint_wish().is_none() {
+            Need::Rotation
+        } else {
+            Need::Restart
+        };
         match self.source.take(need) {
             Supply::Ready(segment) => {
                 self.open_segment(segment, self.position.epoch.next())?;
                 Ok(Worked::Done)
             }
-            Supply::Failed(fault) if need == Need::Restart => Err(fault.into()),
-            Supply::NotYet if need == Need::Restart => Ok(self.awaits_segment()),
+            Supply::Failed(fault) if !no_space => Err(fault.into()),
+            Supply::NotYet if !no_space => Ok(self.awaits_segment()),
             Supply::NoSpace(_) | Supply::NotYet | Supply::Failed(_) => Ok(Worked::NeedsSegment),
         }
     }
@@ -449,6 +469,9 @@ impl FlushLoop {
             cut: self.position.last_live,
             live_end: None,
         };
+        let _span =
+            tracing::debug_span!("wal.rotate", segment = %info.name, %epoch, cut = %info.cut)
+                .entered();
         let overhead = (1 + WalConfig::RESERVED_BLOCKS) * u64::from(place.block_size);
         self.take_in_hand(segment.size.saturating_sub(overhead + WalConfig::FRAME_OVERHEAD));
         let coming = self.pending.front().map_or(self.expected, |entry| entry.first_lsn);
@@ -465,7 +488,9 @@ impl FlushLoop {
             this.writer = None;
             let fill = |frame: &mut FrameBuffer| fill(&this.in_hand, frame);
             let position = &mut this.position;
+            this.never_started.push(info.name.clone());
             let writer = LogWriter::start(segment, place, position, opening, stamp, fill)?;
+            this.never_started.pop();
             // The cut is on disk: readers must follow it before the watermark passes it.
             this.shared.catalog.begin(info.clone());
             this.writer = Some(writer);
@@ -475,7 +500,6 @@ impl FlushLoop {
             }
             Ok(())
         })?;
-        tracing::debug!(segment = %info.name, %epoch, cut = %info.cut, "wal.rotate");
         if let Some(complete) = complete {
             let live_end = Some(complete.live_end.map_or(info.cut, |end| end.min(info.cut)));
             self.events.push(LoopEvent::SegmentComplete(SegmentInfo { live_end, ..complete }));
@@ -483,6 +507,8 @@ impl FlushLoop {
         if new_epoch {
             self.epoch_begun();
         }
+        let never_started = std::mem::take(&mut self.never_started);
+        never_started.into_iter().for_each(|name| self.source.remove(name));
         self.remove_segments();
         Ok(())
     }
@@ -522,7 +548,7 @@ impl FlushLoop {
     pub fn fault(&mut self, cause: &Cause) {
         self.shared.stop_accepting();
         self.shared.io_ended();
-        self.writer = None;
+        self.failed.extend(self.writer.take().map(|writer| writer.name().to_owned()));
         self.hand_back();
         if matches!(self.mode, Mode::Ended) {
             return;
@@ -615,33 +641,5 @@ impl FlushLoop {
     /// The LSNs whose outcome is open.
     pub fn open_range(&self) -> Option<LsnRange> {
         LsnRange::new(self.shared.durable().next(), self.expected.previous())
-    }
-}
-
-fn fill(entries: &[Entry], frame: &mut FrameBuffer) {
-    for record in entries.iter().flat_map(|entry| entry.payload.records()) {
-        frame.push(record);
-    }
-}
-
-fn range_of(entries: &[Entry]) -> Option<LsnRange> {
-    LsnRange::new(entries.first()?.first_lsn, entries.last()?.last_lsn())
-}
-
-/// What a batch adds up to.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    entries: usize,
-    bytes: usize,
-    commits: usize,
-}
-
-impl Tally {
-    fn of(entries: &[Entry]) -> Self {
-        entries.iter().fold(Tally::default(), |sum, entry| Tally {
-            entries: sum.entries + entry.payload.count(),
-            bytes: sum.bytes + entry.payload.encoded_len(),
-            commits: sum.commits + usize::from(entry.durability != Durability::Async),
-        })
     }
 }

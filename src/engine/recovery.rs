@@ -18,6 +18,7 @@ mod live_walk;
 mod salvage;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use live_walk::LiveWalk;
 
@@ -83,6 +84,8 @@ pub struct RecoveryReport {
     pub torn_tail: Option<(u64, TornTail)>,
     /// The damage at which the log was cut, under the salvage policy.
     pub salvaged: Option<Damage>,
+    /// How long it took, the host's share included.
+    pub elapsed: Duration,
 }
 
 /// A log that was recovered: the only thing a Flusher can be started with.
@@ -159,6 +162,7 @@ pub fn recover(
     sink: &mut ReplaySink<'_>,
 ) -> Result<RecoveredLog, OpenError> {
     let _span = tracing::info_span!("wal.recover", directory = %storage.location()).entered();
+    let began = shared.clock.now();
     let mut recovery = Recovery::survey(storage, config, shared)?;
     let salvaged = match config.damage_policy {
         DamagePolicy::Refuse => None,
@@ -180,6 +184,7 @@ pub fn recover(
     let report = &mut recovered.report;
     walk.run(&carried, report, &mut |frame, progress| replay.frame(frame, progress))?;
     report.replayed = replay.end(walk.progress.total)?;
+    report.elapsed = shared.clock.now().saturating_sub(began);
     Ok(recovered)
 }
 
@@ -506,6 +511,12 @@ impl<'a> Recovery<'a> {
                 self.make_first_segment(&style, sequence, carried)?
             }
         };
+        // A number that is left out right behind the last segment is taken for a loss, so what is unusable
+        // there stays until the log has gone past it.
+        removable.retain(|name| {
+            let unused = self.segments.iter().find(|one| one.name == *name);
+            unused.is_none_or(|unused| unused.sequence < segment.sequence)
+        });
         self.fill_catalog(tail.position.low_water);
         let (writer, position) = self.write_start(&style, segment, &tail)?;
         if let Some((name, end)) = &tail.trim

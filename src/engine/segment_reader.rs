@@ -70,9 +70,17 @@ impl SegmentReader {
         Ok(Next::Frame(Frame::from_checked(header, offset, checksum, bytes)))
     }
 
-    /// Forgets what was read ahead: the file may have been written since.
-    pub fn forget(&mut self) {
+    /// Forgets what was read ahead: the file may have been written since, and may have grown.
+    ///
+    /// # Errors
+    /// The size of the file could not be read.
+    pub fn refresh(&mut self) -> Result<(), IoFault> {
         self.window.bytes.clear();
+        let Window { file, name, .. } = &self.window;
+        let len = file.size().map_err(|error| IoFault::new(IoOp::Read, name, None, error))?;
+        self.window.len = len;
+        self.scanner.grow_to(len);
+        Ok(())
     }
 
     /// The offset behind the last frame that was given out.
@@ -86,7 +94,7 @@ impl SegmentReader {
 struct Window {
     file: Box<dyn StorageFile>,
     name: String,
-    /// The size of the file when it was opened: no more is read ahead.
+    /// The size of the file when it was last looked at: no more is read ahead.
     len: u64,
     bytes: Vec<u8>,
     start: u64,

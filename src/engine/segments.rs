@@ -46,6 +46,9 @@ pub trait SegmentSource: Send + fmt::Debug {
     /// Takes back a segment that nobody needs any more, to be used again or removed.
     fn recycle(&mut self, name: String);
 
+    /// Removes a segment that nobody needs and nobody may write any more.
+    fn remove(&mut self, name: String);
+
     /// Prepares nothing any more; when this returns, nothing of the supply touches the directory.
     fn stop(&mut self);
 }
@@ -202,6 +205,10 @@ impl SegmentSource for Pool {
 
     fn recycle(&mut self, name: String) {
         self.ask(PrepareRequest::Recycle { name });
+    }
+
+    fn remove(&mut self, name: String) {
+        self.ask(PrepareRequest::Remove { name });
     }
 
     fn stop(&mut self) {

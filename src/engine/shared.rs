@@ -3,7 +3,7 @@
 //! Three words for three states, everywhere: *accepted* (has an LSN), *written* (given to the file
 //! system), *durable* (the sync that covers it returned). `accepted >= written >= durable`.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -21,8 +21,12 @@ use crate::error::{Cause, IoFault};
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::storage::{IoCounts, PrepareStatus};
 
-/// Slots of the queue beyond the in-flight limit, so that a nudge finds room beside the appends.
-const NUDGE_SLOTS: usize = 8;
+/// Slots of the queue beyond the in-flight limit, so that nudges never take the room of an append: a few
+/// more than [`AWAKE`], since several threads may nudge at once.
+const NUDGE_SLOTS: usize = 256;
+
+/// With so many items in its queue the flush thread has work to do, and needs no nudge.
+const AWAKE: usize = 8;
 
 /// What state a log is in.
 #[derive(Clone, Debug, Default)]
@@ -223,9 +227,14 @@ impl Shared {
         self.queue.try_send(item).map_err(|error| error.into_inner())
     }
 
-    /// Makes the flush thread look at [`Control`]. A full queue means that it is awake anyway.
+    /// Makes the flush thread look at [`Control`]. It does so after every item that it takes out of the
+    /// queue, so one that has many to take will look anyway.
     pub fn nudge(&self) {
-        let _ = self.queue.try_send(QueueItem::Nudge);
+        // The wish is to be seen by whoever takes an item that is counted here.
+        fence(Ordering::SeqCst);
+        if self.queue.len() < AWAKE {
+            let _ = self.queue.try_send(QueueItem::Nudge);
+        }
     }
 
     /// Asks the flush thread to flush everything, close the log, and end.

@@ -74,7 +74,7 @@ impl Watchdog {
             self.given_up = None;
             alarms.push(Alarm::Returned);
         }
-        let hopeless = stalled && running >= self.stalled_after + self.give_up_after
+        let hopeless = stalled && running >= self.stalled_after.saturating_add(self.give_up_after)
             || unavailable.is_some_and(|time| time >= self.give_up_after);
         let due = self.given_up.is_none_or(|last| now.saturating_sub(last) >= self.give_up_after);
         if hopeless && due {

@@ -180,6 +180,13 @@ impl Scanner {
         }
     }
 
+    /// The file has grown to so many bytes, if it is one that grows as it is written.
+    pub fn grow_to(&mut self, file_len: u64) {
+        if self.segment.growing {
+            self.len = self.len.max(file_len);
+        }
+    }
+
     /// The offset behind the last sound frame so far.
     pub fn offset(&self) -> u64 {
         self.offset

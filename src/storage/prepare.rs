@@ -179,9 +179,10 @@ fn publish(storage: &dyn Storage, job: &PrepareJob) -> Result<(), PrepareFault> 
     Ok(())
 }
 
-/// Whether a file bears the name, or might: if the storage does not say, the answer is yes.
+/// Whether a file bears the name. If the storage does not say, the next attempt asks again: a rename
+/// never replaces, and a number that is left out without a file is taken for a lost segment.
 fn is_taken(storage: &dyn Storage, name: &str) -> bool {
-    storage.list().map_or(true, |files| files.iter().any(|file| file.name == name))
+    storage.list().is_ok_and(|files| files.iter().any(|file| file.name == name))
 }
 
 /// Removes what a failed attempt may have left. It is best effort: the fault at hand is the one to

@@ -66,6 +66,11 @@ pub enum PrepareRequest {
         /// Its name.
         name: String,
     },
+    /// Remove a segment that nobody needs and nobody may write any more.
+    Remove {
+        /// Its name.
+        name: String,
+    },
     /// End, whatever else was asked.
     Stop,
 }
@@ -185,6 +190,7 @@ impl PreparerCore {
         match request {
             PrepareRequest::Segment { size } => self.pending.push_back(size),
             PrepareRequest::Recycle { name } => self.recycle(name),
+            PrepareRequest::Remove { name } => self.remove(&name),
             PrepareRequest::Stop => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
@@ -253,7 +259,11 @@ impl PreparerCore {
             self.spares.push_back(name);
             return;
         }
-        let removed = match self.storage.remove(&name) {
+        self.remove(&name);
+    }
+
+    fn remove(&self, name: &str) {
+        let removed = match self.storage.remove(name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             removed => removed.and_then(|()| self.storage.sync_dir()),
         };
@@ -282,8 +292,8 @@ fn prepare_or_fail(
 ) -> Result<Box<dyn StorageFile>, PrepareFault> {
     catch_unwind(AssertUnwindSafe(|| prepare(storage, job))).unwrap_or_else(|_| {
         let source = Arc::new(io::Error::other("the storage panicked"));
-        // Nobody knows how far it came. The same number is tried again: if the file has its name
-        // already, the rename will not replace it, and no number is left out without a file.
+        // If it came as far as the name, the next attempt finds it taken: a rename never replaces. Until
+        // then the number stays in use, for recovery takes one that is left out for a lost segment.
         Err(PrepareFault { op: "prepare", file: job.name.clone(), name_taken: false, source })
     })
 }

@@ -196,6 +196,10 @@ impl SegmentSource for SteppedSegments {
         segments.recycled.push_back(name);
     }
 
+    fn remove(&mut self, name: String) {
+        self.recycle(name);
+    }
+
     fn stop(&mut self) {
         self.lock().stopped = true;
     }

@@ -1,0 +1,212 @@
+//! Guards P2, P6, P7, P10, P16, P20, P21: rare orders of events, found by reading, that once lost a
+//! promise.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
+
+#[path = "common/logs.rs"]
+mod logs;
+
+use std::future::{Future, IntoFuture};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use actix_wal::storage::Medium;
+use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, SimDisk, errno};
+use actix_wal::{Bounds, FlushPolicy, LogState, Lsn, OpenError, Wal};
+use logs::{World, config, on_segments, records_on, until, within};
+
+#[actix::test]
+async fn p2_a_reader_follows_a_log_on_a_copy_on_write_file_system() {
+    let disk = SimDisk::with_medium(Medium::CopyOnWrite);
+    let wal = Wal::open(config()).on_storage(disk.mount().unwrap()).await.unwrap();
+    wal.commit("one").await.unwrap();
+    let mut stream = wal.read(Lsn::FIRST).await.unwrap().follow();
+    stream.next().await.unwrap().unwrap();
+    for _ in 0..3 {
+        wal.commit(vec![7u8; 900]).await.unwrap();
+        let next = within("next", stream.next()).await.unwrap();
+        assert!(next.is_ok(), "{next:?}");
+    }
+}
+
+#[actix::test]
+async fn p16_flushes_leave_the_queue_room_for_everything_that_has_a_permit() {
+    let world = World::new();
+    let mut config = config();
+    config.max_in_flight_entries = 4;
+    let wal = world.open(config).await;
+    wal.commit("zero").await.unwrap();
+    world.plan.add(on_segments(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck)));
+    let first = wal.append("a").await.unwrap();
+    assert!(world.plan.wait_until_stuck(Duration::from_secs(10)));
+    for _ in 0..20 {
+        let wal = wal.clone();
+        actix::spawn(async move { drop(wal.flush().await) });
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut results = Vec::new();
+    for _ in 0..3 {
+        results.push(within("append", wal.append("b")).await);
+    }
+    world.plan.clear();
+    world.plan.release();
+    assert!(results.iter().all(Result::is_ok), "{first} {results:?}");
+}
+
+#[actix::test]
+async fn p6_a_seal_that_never_comes_is_no_fault() {
+    let world = World::new();
+    let mut config = config();
+    config.seal_after = Duration::MAX;
+    config.validate().unwrap();
+    let wal = world.open(config).await;
+    wal.commit("one").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(
+        (wal.status().state.name(), wal.stats().restarts),
+        ("running", 0),
+        "{:?}",
+        wal.status().state
+    );
+}
+
+#[actix::test]
+async fn p6_a_window_without_end_is_no_fault() {
+    let world = World::new();
+    let mut config = config();
+    let bounds = Bounds { max_delay: Duration::MAX, ..Bounds::default() };
+    config.flush_policy = FlushPolicy::Window(bounds);
+    config.validate().unwrap();
+    let wal = world.open(config).await;
+    wal.append("one").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(
+        (wal.status().state.name(), wal.stats().restarts),
+        ("running", 0),
+        "{:?}",
+        wal.status().state
+    );
+}
+
+fn used(disk: &SimDisk) -> u64 {
+    disk.names().iter().map(|name| disk.read_file(name).unwrap_or_default().len() as u64).sum()
+}
+
+#[actix::test]
+async fn p21_checkpoints_on_a_full_disk_always_end_and_free_space() {
+    let world = World::new();
+    let mut ends = Vec::new();
+    for life in 0..6 {
+        let wal = world.open(config()).await;
+        ends.push(wal.commit(format!("life {life}")).await.unwrap());
+        wal.close().await.unwrap();
+        drop(wal);
+        until("free", || world.disk.mount().is_ok()).await;
+    }
+    let wal = world.open(config()).await;
+    until("prepared", || {
+        world.disk.names().iter().all(|name| name.ends_with(".wal")) && !wal.status().low_space
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.disk.set_capacity(used(&world.disk));
+    let mut last = Lsn::NONE;
+    while let Ok(lsn) = wal.commit(vec![1u8; 700]).await {
+        last = lsn;
+    }
+    until("no space", || matches!(wal.status().state, LogState::NoSpace(_))).await;
+    for end in ends.into_iter().chain([last]) {
+        within("checkpoint", wal.checkpoint(end)).await.unwrap();
+        // Others take what it frees.
+        world.disk.set_capacity(used(&world.disk));
+    }
+    until("running", || matches!(wal.status().state, LogState::Running)).await;
+    wal.commit("again").await.unwrap();
+}
+
+#[actix::test]
+async fn p7_segments_whose_start_failed_do_not_pile_up() {
+    let world = World::new();
+    let mut config = config();
+    config.restart_budget.restarts = 1000;
+    let wal = world.open(config).await;
+    for _ in 0..10 {
+        world
+            .plan
+            .add(on_segments(FaultRule::on(FaultOp::Sync, FaultEffect::Fail(errno::EIO)).times(2)));
+        wal.commit("x").await.unwrap();
+        world.plan.clear();
+        wal.checkpoint(wal.durable_lsn()).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(world.disk.names().len() <= 7, "{}", world.disk.names().len());
+}
+
+#[actix::test]
+async fn p20_an_open_that_is_dropped_lets_go_of_the_directory() {
+    for polls in 1..6 {
+        let world = World::new();
+        let mut open = Box::pin(Wal::open(config()).on_storage(world.storage()).into_future());
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..polls {
+            if open.as_mut().poll(&mut context).is_ready() {
+                break;
+            }
+            // Whatever can happen meanwhile does; where it does not, the test is the weaker.
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        drop(open);
+        until("the directory is free", || world.disk.mount().is_ok()).await;
+    }
+}
+
+#[actix::test]
+async fn p10_a_panic_in_the_preparer_leaves_no_number_out() {
+    let world = World::new();
+    let victim = |name: &str| name == "00000000000000000003.wal.tmp";
+    world.plan.add(FaultRule::on(FaultOp::Write, FaultEffect::Panic).file(victim).times(1));
+    let wal = world.open(config()).await;
+    while wal.stats().rotations < 1 {
+        within("commit", wal.commit(vec![1u8; 700])).await.unwrap();
+    }
+    within("close", wal.close()).await.unwrap();
+    drop(wal);
+    until("free", || world.disk.mount().is_ok()).await;
+    assert!(!records_on(&world.disk).is_empty());
+}
+
+#[actix::test]
+async fn p10_one_failed_directory_sync_never_has_recovery_miss_a_segment() {
+    for skip in 0..8 {
+        let world = World::new();
+        let dir_sync = FaultRule::on(FaultOp::SyncDir, FaultEffect::Fail(errno::EIO));
+        world.plan.add(dir_sync.after(skip).times(1));
+        for life in 0..4 {
+            match within("open", Wal::open(config()).on_storage(world.storage())).await {
+                Ok(wal) => {
+                    wal.commit(format!("life {life}")).await.unwrap();
+                    // Let the preparer have what it wants.
+                    until("prepared", || {
+                        wal.status().segments > 0
+                            && world
+                                .disk
+                                .names()
+                                .iter()
+                                .filter(|name| name.ends_with(".wal"))
+                                .count()
+                                >= 3
+                            && world.disk.names().iter().all(|name| name.ends_with(".wal"))
+                    })
+                    .await;
+                    wal.close().await.unwrap();
+                }
+                Err(error) => assert!(
+                    !matches!(error, OpenError::Damaged(_)),
+                    "skip {skip} life {life}: {error} {:?}",
+                    world.disk.names()
+                ),
+            }
+            until("free", || world.disk.mount().is_ok()).await;
+        }
+    }
+}
