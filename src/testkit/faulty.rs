@@ -176,21 +176,23 @@ impl FaultPlan {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn effect_on(&self, op: FaultOp, file: &str) -> Option<FaultEffect> {
+    /// What happens to this operation, and how many releases there were when it was hit: one that comes
+    /// right after that is meant for it.
+    fn effect_on(&self, op: FaultOp, file: &str) -> (Option<FaultEffect>, u64) {
         let mut state = self.state();
         let rule = state.rules.iter_mut().find_map(|rule| {
             let hit = rule.hits(op, file);
             hit.then_some(rule.effect)
         });
         state.hits += u64::from(rule.is_some());
-        rule
+        (rule, state.releases)
     }
 
-    fn be_stuck(&self) {
+    /// Waits for a release after the first `before` ones.
+    fn be_stuck(&self, before: u64) {
         let mut state = self.state();
         state.stuck += 1;
         self.0.changed.notify_all();
-        let before = state.releases;
         let waited = self.0.changed.wait_while(state, |state| state.releases == before);
         waited.unwrap_or_else(PoisonError::into_inner).stuck -= 1;
     }
@@ -202,7 +204,8 @@ impl FaultPlan {
         file: &str,
         action: impl FnOnce(usize) -> io::Result<T>,
     ) -> io::Result<T> {
-        match self.effect_on(op, file) {
+        let (effect, releases) = self.effect_on(op, file);
+        match effect {
             None => return action(usize::MAX),
             Some(FaultEffect::Fail(errno)) => return Err(io::Error::from_raw_os_error(errno)),
             Some(FaultEffect::FailAfter(errno)) => {
@@ -210,7 +213,7 @@ impl FaultPlan {
                 return Err(io::Error::from_raw_os_error(errno));
             }
             Some(FaultEffect::Short(limit)) => return action(limit),
-            Some(FaultEffect::Stuck) => self.be_stuck(),
+            Some(FaultEffect::Stuck) => self.be_stuck(releases),
             Some(FaultEffect::Delay(time)) => thread::sleep(time),
             Some(FaultEffect::Panic) => panic!("injected panic at {op:?} of {file:?}"),
         }

@@ -138,3 +138,21 @@ fn a_slow_operation_takes_its_time() {
     storage.sync_dir().unwrap();
     assert!(started.elapsed() >= time);
 }
+
+#[test]
+fn a_release_between_the_hit_and_the_wait_is_not_missed() {
+    let plan = FaultPlan::new();
+    plan.add(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck));
+    let (_, releases) = plan.effect_on(FaultOp::Sync, "a");
+    plan.clear();
+    plan.release();
+    let (done, waited) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        plan.be_stuck(releases);
+        done.send(()).unwrap();
+    });
+    assert!(
+        waited.recv_timeout(SOON).is_ok(),
+        "it was hit before the release, and waits for another"
+    );
+}
