@@ -411,7 +411,8 @@ impl Wal {
     }
 
     /// Takes no more appends, makes durable what was accepted, and gives the directory back. All handles
-    /// are closed by it; closing twice is no error.
+    /// are closed by it; closing twice is no error. A [`ReadStream`] that is still there keeps the
+    /// directory locked until it is dropped.
     ///
     /// # Errors
     /// The log could not be closed cleanly. Acknowledged records are safe all the same.

@@ -640,6 +640,8 @@ impl Drop for Flusher {
             return;
         }
         let cause = Cause::Stopped { actor: "Flusher" };
+        // First no more LSNs, then the close frame that says which one comes next.
+        self.shared.stop_accepting();
         self.shared.request_close();
         self.end(Phase::Closed, LogEvent::Closed { cause });
     }

@@ -55,7 +55,8 @@ impl Message for GetStatus {
 /// Close the log: take no more, make durable what was accepted, write the close frame, give the
 /// directory back.
 ///
-/// Sent by hosts, answered by the Flusher when the directory can be opened again. A dropped answer means
+/// Sent by hosts, answered by the Flusher when the directory can be opened again, unless a reader still
+/// has a file of it open: drop the streams first. A dropped answer means
 /// that the Flusher went away; acknowledged records are safe, and the next open repairs what is left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Close;

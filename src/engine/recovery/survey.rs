@@ -1,0 +1,169 @@
+//! Survey: what the directory holds, by the header and the first frame of every segment.
+
+use std::sync::Arc;
+
+use super::{First, Recovery, Surveyed, open};
+use crate::config::{DamagePolicy, WalConfig};
+use crate::engine::segment_reader::{Next, SegmentReader};
+use crate::engine::shared::Shared;
+use crate::error::{Damage, DamageKind, IoFault, IoOp, OpenError};
+use crate::format::LogId;
+use crate::format::scan::Until;
+use crate::format::segment::{FileKind, HeaderFault, SegmentHeader, file_kind};
+use crate::lsn::Lsn;
+use crate::storage::{FileEntry, Storage};
+
+impl<'a> Recovery<'a> {
+    pub(super) fn survey(
+        storage: Arc<dyn Storage>,
+        config: &'a WalConfig,
+        shared: &'a Shared,
+    ) -> Result<Self, OpenError> {
+        // Names that a crash left unsynced become durable before anything relies on them.
+        let location = storage.location();
+        storage
+            .sync_dir()
+            .map_err(|error| IoFault::new(IoOp::SyncDirectory, &location, None, error))?;
+        let mut recovery = Recovery {
+            config,
+            shared,
+            log_id: random_log_id(shared),
+            segments: Vec::new(),
+            highest: 0,
+            aside_before: 0,
+            lost: Vec::new(),
+            scratch: Vec::new(),
+            aside: Vec::new(),
+            cut: None,
+            skip: 0,
+            storage,
+        };
+        let files = recovery.list(&location)?;
+        recovery.survey_files(files)?;
+        Ok(recovery)
+    }
+
+    /// The files that bear the name of a segment, in order.
+    fn list(&mut self, location: &str) -> Result<Vec<(u64, FileEntry)>, OpenError> {
+        let mut files = Vec::new();
+        let listed = self.storage.list();
+        for entry in listed.map_err(|error| IoFault::new(IoOp::List, location, None, error))? {
+            match file_kind(&entry.name) {
+                FileKind::Segment(sequence) => {
+                    self.highest = self.highest.max(sequence);
+                    files.push((sequence, entry));
+                }
+                FileKind::Scratch => self.scratch.push(entry.name),
+                FileKind::SetAside | FileKind::Other => {
+                    if let Some(sequence) = aside_sequence(&entry.name) {
+                        self.highest = self.highest.max(sequence);
+                        self.aside_before += 1;
+                    }
+                }
+            }
+        }
+        files.sort_by_key(|(sequence, _)| *sequence);
+        Ok(files)
+    }
+
+    fn survey_files(&mut self, files: Vec<(u64, FileEntry)>) -> Result<(), OpenError> {
+        let mut headers = Vec::new();
+        for (sequence, entry) in files {
+            let header = self.read_header(sequence, &entry)?;
+            headers.push((sequence, entry, header));
+        }
+        let ids =
+            headers.iter().filter_map(|(.., header)| Some(header.as_ref().ok()?.place.log_id));
+        if let Some(log_id) = most_frequent(ids) {
+            self.log_id = log_id;
+        }
+        for (sequence, entry, header) in headers {
+            match header.and_then(|header| self.check_id(sequence, header)) {
+                Ok(header) => self.survey_segment(sequence, entry, header)?,
+                Err(damage) if self.config.damage_policy == DamagePolicy::Salvage => {
+                    self.lost.push((damage, entry.name));
+                }
+                Err(damage) => return Err(damage.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_header(
+        &self,
+        sequence: u64,
+        entry: &FileEntry,
+    ) -> Result<Result<SegmentHeader, Damage>, OpenError> {
+        let damage = |kind| Ok(Err(Damage { segment: sequence, offset: 0, lsn: Lsn::NONE, kind }));
+        let file = open(&*self.storage, &entry.name)?;
+        let mut block = [0; crate::format::segment::SEGMENT_HEADER_LEN];
+        let len = usize::try_from(entry.size).map_or(block.len(), |size| size.min(block.len()));
+        crate::storage::read_exact_at(&*file, &mut block[..len], 0)
+            .map_err(|error| IoFault::new(IoOp::Read, &entry.name, Some(0), error))?;
+        match SegmentHeader::decode(&block[..len]) {
+            Err(fault @ HeaderFault::Version { .. }) => {
+                let reason = fault.to_string();
+                Err(OpenError::NewerVersion { file: entry.name.clone(), reason })
+            }
+            Err(fault) => damage(DamageKind::SegmentHeader { reason: fault.to_string() }),
+            Ok(header) if header.place.sequence != sequence => {
+                damage(DamageKind::SwappedSegment { found: header.place.sequence })
+            }
+            Ok(_) if matches!(sequence, 0 | u64::MAX) => {
+                let what = "no segment ever has this sequence number".to_owned();
+                damage(DamageKind::Contradiction { what })
+            }
+            Ok(header) => Ok(Ok(header)),
+        }
+    }
+
+    fn check_id(&self, sequence: u64, header: SegmentHeader) -> Result<SegmentHeader, Damage> {
+        if header.place.log_id == self.log_id {
+            return Ok(header);
+        }
+        let (expected, found) = (self.log_id.to_string(), header.place.log_id.to_string());
+        let kind = DamageKind::ForeignSegment { expected, found };
+        Err(Damage { segment: sequence, offset: 0, lsn: Lsn::NONE, kind })
+    }
+
+    fn survey_segment(
+        &mut self,
+        sequence: u64,
+        entry: FileEntry,
+        header: SegmentHeader,
+    ) -> Result<(), OpenError> {
+        let file = open(&*self.storage, &entry.name)?;
+        let mut reader = SegmentReader::new(file, &entry.name, header, Until::Tail)?;
+        let first = match reader.next()? {
+            Next::Frame(frame) => First::Started(frame.header),
+            Next::End(ending) => First::Unused(ending.verdict),
+        };
+        self.segments.push(Surveyed { sequence, name: entry.name, len: entry.size, header, first });
+        Ok(())
+    }
+}
+
+/// The sequence number of a file that a salvage has set aside.
+fn aside_sequence(name: &str) -> Option<u64> {
+    let (stem, rest) = name.split_once('.')?;
+    rest.starts_with("wal.damaged").then(|| stem.parse().ok())?
+}
+
+/// The id that most segments bear; of two, that of the later segment.
+fn most_frequent(ids: impl Iterator<Item = LogId>) -> Option<LogId> {
+    let mut counts: Vec<(LogId, usize)> = Vec::new();
+    for id in ids {
+        match counts.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((id, 1)),
+        }
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map(|(id, _)| id)
+}
+
+fn random_log_id(shared: &Shared) -> LogId {
+    let mut log_id = [0; 16];
+    log_id[..8].copy_from_slice(&shared.clock.random().to_le_bytes());
+    log_id[8..].copy_from_slice(&shared.clock.random().to_le_bytes());
+    LogId(log_id)
+}

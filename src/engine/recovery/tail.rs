@@ -1,0 +1,170 @@
+//! Tail: how the last segment ends, and what stands behind it.
+
+use super::{Cut, First, LastFrame, Recovery, Tail, follow};
+use crate::engine::log_writer::Position;
+use crate::engine::segment_reader::Next;
+use crate::error::{Damage, DamageKind, OpenError};
+use crate::format::frame::{Frame, FrameHeader};
+use crate::format::scan::{TornTail, Until, Verdict};
+use crate::format::segment::scratch_name;
+use crate::lsn::Lsn;
+
+impl Recovery<'_> {
+    /// Walks the last segment and says how the log ends.
+    pub(super) fn tail(&self) -> Result<Tail, OpenError> {
+        if let Some(cut) = self.cut {
+            let Cut { position, next_life } = cut;
+            return Ok(Tail { position, next_life, ..Tail::default() });
+        }
+        let Some((segment, start)) = self.started().next_back() else {
+            let torn = self.judge_unused(0, Lsn::FIRST)?;
+            self.check_successor(0, Lsn::FIRST)?;
+            let position = Position { next_lsn: Lsn::FIRST, ..Position::default() };
+            return Ok(Tail {
+                position,
+                next_life: Lsn::FIRST.plus(self.skip),
+                clean: torn.is_none(),
+                torn,
+                ..Tail::default()
+            });
+        };
+        let mut walk = TailWalk::new(start);
+        let mut reader = self.reader(segment, Until::Tail)?;
+        let ending = loop {
+            match reader.next()? {
+                Next::Frame(frame) => walk.frame(&frame),
+                Next::End(ending) => break ending,
+            }
+        };
+        let damage = |kind| Damage {
+            segment: segment.sequence,
+            offset: ending.offset,
+            lsn: ending.next_lsn,
+            kind,
+        };
+        let torn = match ending.verdict {
+            Verdict::Clean => None,
+            Verdict::TornTail(torn) => Some((segment.sequence, torn)),
+            Verdict::Damage { fault, proof } => {
+                return Err(damage(DamageKind::Frame { reason: fault.to_string(), proof }).into());
+            }
+        };
+        let later_torn = self.judge_unused(segment.sequence, ending.next_lsn)?;
+        self.check_successor(segment.sequence, ending.next_lsn)?;
+        let (expected, found) = (segment.header.size, segment.len);
+        if found < expected && !segment.header.growing && !walk.closed {
+            // A file is trimmed only after the next start frame is durable: where that is torn, it is
+            // damaged now.
+            return Err(match later_torn {
+                Some((sequence, torn)) => {
+                    self.start_damage(sequence, &torn.reason, ending.next_lsn)
+                }
+                None => damage(DamageKind::ShortenedSegment { expected, found }),
+            }
+            .into());
+        }
+        let clean = walk.closed && torn.is_none() && later_torn.is_none();
+        let evidence = torn.map_or(0, |(_, torn)| torn.bytes);
+        Ok(Tail {
+            trim: Some((segment.name.clone(), ending.offset + evidence)),
+            torn: later_torn.or(torn),
+            clean,
+            ..walk.finish(self.skip)
+        })
+    }
+
+    /// What stands in segments after the last one that has a start frame: nothing if they were only
+    /// prepared, a torn start frame, or a damaged one that had successors.
+    fn judge_unused(&self, after: u64, lsn: Lsn) -> Result<Option<(u64, TornTail)>, OpenError> {
+        let mut torn = None;
+        for segment in self.segments.iter().filter(|segment| segment.sequence > after) {
+            match segment.first {
+                First::Unused(Verdict::TornTail(tail)) => torn = Some((segment.sequence, tail)),
+                First::Unused(Verdict::Damage { fault, proof }) => {
+                    let kind = DamageKind::Frame { reason: fault.to_string(), proof };
+                    let offset = u64::from(segment.header.place.block_size);
+                    return Err(Damage { segment: segment.sequence, offset, lsn, kind }.into());
+                }
+                _ => {}
+            }
+        }
+        Ok(torn)
+    }
+
+    /// Segments are prepared, named and started in order, so a number that is left out right behind
+    /// the end of the log was once its end.
+    fn check_successor(&self, last: u64, lsn: Lsn) -> Result<(), Damage> {
+        let next = self.segments.iter().find(|segment| segment.sequence > last);
+        let is_known = |sequence| {
+            self.lost.iter().any(|(damage, _)| damage.segment == sequence)
+                || self.scratch.contains(&scratch_name(sequence))
+        };
+        match next {
+            Some(next) if next.sequence != last + 1 && !is_known(last + 1) => {
+                Err(Damage { segment: last + 1, offset: 0, lsn, kind: DamageKind::MissingSegment })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn start_damage(
+        &self,
+        segment: u64,
+        reason: &dyn std::fmt::Display,
+        lsn: Lsn,
+    ) -> Damage {
+        let surveyed = self.segments.iter().find(|one| one.sequence == segment);
+        let offset = surveyed.map_or(0, |one| u64::from(one.header.place.block_size));
+        let reason = format!("its start frame is damaged: {reason}");
+        Damage { segment, offset, lsn, kind: DamageKind::Frame { reason, proof: None } }
+    }
+}
+
+/// Follows the frames of the last segment.
+#[derive(Debug)]
+struct TailWalk {
+    /// Where the log stood before the last frame.
+    before: Position,
+    after: Position,
+    in_flight_limit: u64,
+    last: Option<LastFrame>,
+    closed: bool,
+}
+
+impl TailWalk {
+    fn new(start: &FrameHeader) -> Self {
+        let (cut, in_flight_limit) =
+            start.start.map_or((Lsn::NONE, 0), |start| (start.cut, start.in_flight_limit));
+        let position = Position {
+            epoch: start.epoch,
+            last_live: cut,
+            next_lsn: start.first_lsn,
+            chain: start.chain,
+            low_water: start.low_water,
+        };
+        TailWalk { before: position, after: position, in_flight_limit, last: None, closed: false }
+    }
+
+    fn frame(&mut self, frame: &Frame<'_>) {
+        let header = frame.header;
+        self.before = self.after;
+        follow(&mut self.after, frame);
+        self.closed = header.close;
+        self.last = Some(LastFrame {
+            header,
+            payload: if header.count > 0 { frame.payload().to_vec() } else { Vec::new() },
+        });
+    }
+
+    fn finish(self, skip: u64) -> Tail {
+        let unclean = if self.closed { 0 } else { self.in_flight_limit };
+        let next_life = self.after.next_lsn.plus(unclean).plus(skip);
+        let carry = self.last.filter(|last| last.header.count > 0);
+        let position = if carry.is_some() {
+            Position { low_water: self.after.low_water, ..self.before }
+        } else {
+            self.after
+        };
+        Tail { position, next_life, carry, ..Tail::default() }
+    }
+}
