@@ -26,8 +26,8 @@ use crate::error::{
 };
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::{
-    Checkpoint, Close, Flush, GetStats, GetStatus, LogEvent, Read, Recipients, Recover, Replay,
-    Reply, Submit, Subscribe, Unsubscribe, WaitForLsn,
+    Await, Checkpoint, Close, Flush, GetStats, GetStatus, LogEvent, Read, Recipients, Recover,
+    Replay, Reply, Submit, Subscribe, Unsubscribe,
 };
 use crate::read_stream::ReadStream;
 use crate::storage::Storage;
@@ -208,6 +208,7 @@ impl Wal {
             commit: appender.clone().recipient(),
             submit: appender.clone().recipient(),
             wait_for_lsn: appender.clone().recipient(),
+            wait: appender.clone().recipient(),
             flush: appender.clone().recipient(),
             subscribe: flusher.clone().recipient(),
             unsubscribe: flusher.clone().recipient(),
@@ -278,8 +279,10 @@ impl Wal {
         if let Some(outcome) = self.outcome(lsn) {
             return outcome;
         }
-        let gone = |_| CommitError::Unknown { lsn, cause: self.gone("Appender") };
-        self.inner.to.wait_for_lsn.send(WaitForLsn(lsn)).await.map_err(gone)?
+        let gone = |_| Err(CommitError::Unknown { lsn, cause: self.gone("Appender") });
+        let (reply, answer) = oneshot::channel();
+        self.inner.to.wait.do_send(Await { lsn, reply });
+        answer.await.unwrap_or_else(gone)
     }
 
     /// Both phases in one round trip: appends, and returns when the record is durable.

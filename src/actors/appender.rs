@@ -1,6 +1,6 @@
 //! Role: gives every record its LSN, and tells those who wait what became of it.
 //! Owns: the next LSN; the waiters; appends that wait for the log to come back.
-//! Receives: `Append`, `AppendAll`, `Commit`, `Submit`, `WaitForLsn`, `Flush`; `LogEvent`.
+//! Receives: `Append`, `AppendAll`, `Commit`, `Submit`, `WaitForLsn`, `Await`, `Flush`; `LogEvent`.
 //! Sends: answers; entries into the queue of the flush thread.
 //! Never: touches a file; waits; gives out an LSN between a fault and `Ready`.
 
@@ -18,7 +18,9 @@ use crate::engine::outcomes::{Fate, Waiters};
 use crate::engine::shared::{LogState, Shared};
 use crate::error::{AppendError, Cause, CommitError};
 use crate::lsn::{Lsn, LsnRange};
-use crate::messages::{Append, AppendAll, Commit, Flush, LogEvent, Reply, Submit, WaitForLsn};
+use crate::messages::{
+    Append, AppendAll, Await, Commit, Flush, LogEvent, Reply, Submit, WaitForLsn,
+};
 
 /// The actor that gives out LSNs.
 ///
@@ -54,6 +56,14 @@ enum Waiter {
 }
 
 impl Waiter {
+    /// Whether nobody listens any more.
+    fn has_gone(&self) -> bool {
+        match self {
+            Waiter::Commit(_, reply) => reply.is_closed(),
+            Waiter::Lsn(reply) => reply.is_closed(),
+        }
+    }
+
     /// Tells it the outcome. One that has gone away is not told.
     fn tell(self, outcome: Result<(), CommitError>) {
         match self {
@@ -153,7 +163,10 @@ impl Appender {
             None if lsn >= next => waiter.tell(Err(CommitError::NeverAssigned { lsn, next })),
             None => match &self.gate {
                 Gate::Ended(error) => waiter.tell(Err(never_written(lsn, error))),
-                _ => self.waiters.add(lsn, waiter),
+                _ => {
+                    self.waiters.add(lsn, waiter);
+                    self.waiters.prune(Waiter::has_gone);
+                }
             },
         }
     }
@@ -320,6 +333,14 @@ impl Handler<WaitForLsn> for Appender {
 
     fn handle(&mut self, WaitForLsn(lsn): WaitForLsn, _: &mut Self::Context) -> Self::Result {
         Response::fut(self.wait_for(lsn))
+    }
+}
+
+impl Handler<Await> for Appender {
+    type Result = ();
+
+    fn handle(&mut self, Await { lsn, reply }: Await, _: &mut Self::Context) {
+        self.add_waiter(lsn, Waiter::Lsn(reply));
     }
 }
 

@@ -79,17 +79,24 @@ pub struct Waiters<W> {
     in_order: VecDeque<(Lsn, W)>,
     /// `wait_for_lsn` may come late.
     late: BTreeMap<Lsn, Vec<W>>,
+    len: usize,
+    /// At how many it is worth looking for those who have gone away.
+    prune_at: usize,
 }
+
+/// Fewer waiters than this are not looked through for those who have gone away.
+const PRUNE_FROM: usize = 1024;
 
 impl<W> Default for Waiters<W> {
     fn default() -> Self {
-        Waiters { in_order: VecDeque::new(), late: BTreeMap::new() }
+        Waiters { in_order: VecDeque::new(), late: BTreeMap::new(), len: 0, prune_at: PRUNE_FROM }
     }
 }
 
 impl<W> Waiters<W> {
     /// Adds one who waits for `lsn`.
     pub fn add(&mut self, lsn: Lsn, waiter: W) {
+        self.len += 1;
         if self.in_order.back().is_none_or(|(last, _)| *last <= lsn) {
             self.in_order.push_back((lsn, waiter));
         } else {
@@ -106,22 +113,37 @@ impl<W> Waiters<W> {
     pub fn take(&mut self, range: LsnRange, mut tell: impl FnMut(Lsn, W)) {
         let from = self.in_order.partition_point(|(lsn, _)| *lsn < range.first);
         let to = self.in_order.partition_point(|(lsn, _)| *lsn <= range.last);
+        self.len -= to - from;
         self.in_order.drain(from..to).for_each(|(lsn, waiter)| tell(lsn, waiter));
         while let Some(lsn) = self.late.range(range.first..=range.last).next().map(|late| *late.0) {
             for waiter in self.late.remove(&lsn).unwrap_or_default() {
+                self.len -= 1;
                 tell(lsn, waiter);
             }
         }
     }
 
+    /// Forgets those who have gone away, each time their number has doubled: whoever waits with a
+    /// time-out, again and again, for a disk that is stuck must not fill the memory (promise P16).
+    pub fn prune(&mut self, has_gone: impl Fn(&W) -> bool) {
+        if self.len < self.prune_at {
+            return;
+        }
+        self.in_order.retain(|(_, waiter)| !has_gone(waiter));
+        self.late.values_mut().for_each(|waiters| waiters.retain(|waiter| !has_gone(waiter)));
+        self.late.retain(|_, waiters| !waiters.is_empty());
+        self.len = self.in_order.len() + self.late.values().map(Vec::len).sum::<usize>();
+        self.prune_at = (2 * self.len).max(PRUNE_FROM);
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
-        self.in_order.len() + self.late.values().map(Vec::len).sum::<usize>()
+        self.len
     }
 
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.in_order.is_empty() && self.late.is_empty()
+        self.len == 0
     }
 }
 
@@ -154,6 +176,20 @@ mod tests {
         table.forget_through(Lsn::new(9));
         assert!(table.fate(Lsn::new(9)).is_none() && table.fate(Lsn::new(10)).is_some());
         assert!(table.ranges.len() > KEPT_RANGES, "nothing above the checkpoint is forgotten");
+    }
+
+    #[test]
+    fn p16_those_who_have_gone_away_are_forgotten() {
+        let mut waiters = Waiters::default();
+        for round in 0..100_000u64 {
+            let gone = round % 100 > 0;
+            waiters.add(Lsn::new(round % 7 + 1), gone);
+            waiters.prune(|gone| *gone);
+            assert!(waiters.len() <= 2 * (round as usize / 100 + 1) + PRUNE_FROM);
+        }
+        let mut told = 0;
+        waiters.take_through(Lsn::MAX, |_, gone| told += usize::from(!gone));
+        assert_eq!((told, waiters.len()), (1000, 0), "whoever still waits is told");
     }
 
     #[test]

@@ -120,6 +120,20 @@ impl Message for WaitForLsn {
     type Result = Result<(), CommitError>;
 }
 
+/// What every wait comes down to. The handle of the log sends it: when its future is dropped, the
+/// Appender can tell, and forgets the waiter.
+#[derive(Debug)]
+pub struct Await {
+    /// The LSN that phase one gave.
+    pub lsn: Lsn,
+    /// Where the answer goes. A dropped sender means that the Appender is gone.
+    pub reply: oneshot::Sender<Result<(), CommitError>>,
+}
+
+impl Message for Await {
+    type Result = ();
+}
+
 /// What every append comes down to. The handle of the log sends it with `do_send`, which keeps the order
 /// and can not be cancelled, and has its answer in a channel of its own.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | [`Append`], [`AppendAll`] | client | Appender | LSN: phase one |
 //! | [`Commit`] | client | Appender | LSN, once it is durable: both phases |
-//! | [`WaitForLsn`] | client | Appender | once the LSN is durable: phase two |
+//! | [`WaitForLsn`], [`Await`] | client, handle | Appender | once the LSN is durable: phase two |
 //! | [`Flush`] | client | Appender | the watermark, once everything appended is durable |
 //! | [`Recover`] | whoever opens the log | Recovery | the recovered log |
 //! | [`Replay`] | Recovery | host | when it is ready for more |
@@ -22,7 +22,7 @@ mod flush;
 mod recipients;
 mod recover;
 
-pub use append::{Append, AppendAll, Commit, Reply, Submit, WaitForLsn};
+pub use append::{Append, AppendAll, Await, Commit, Reply, Submit, WaitForLsn};
 pub use control::{Checkpoint, Close, GetStats, GetStatus, Read};
 pub use durable::{LogEvent, Subscribe, Unsubscribe};
 pub use flush::Flush;

@@ -3,7 +3,7 @@
 use actix::Recipient;
 
 use super::{
-    Append, AppendAll, Checkpoint, Close, Commit, Flush, GetStats, GetStatus, Read, Submit,
+    Append, AppendAll, Await, Checkpoint, Close, Commit, Flush, GetStats, GetStatus, Read, Submit,
     Subscribe, Unsubscribe, WaitForLsn,
 };
 
@@ -20,6 +20,7 @@ pub struct Recipients {
     pub commit: Recipient<Commit>,
     pub submit: Recipient<Submit>,
     pub wait_for_lsn: Recipient<WaitForLsn>,
+    pub wait: Recipient<Await>,
     pub flush: Recipient<Flush>,
     pub subscribe: Recipient<Subscribe>,
     pub unsubscribe: Recipient<Unsubscribe>,
