@@ -640,7 +640,8 @@ impl Drop for Flusher {
             return;
         }
         let cause = Cause::Stopped { actor: "Flusher" };
-        // First no more LSNs, then the close frame that says which one comes next.
+        // An Appender in another Arbiter may be giving out an LSN right now.
+        self.shared.control.close_unannounced.store(self.appender.connected(), Ordering::Release);
         self.shared.stop_accepting();
         self.shared.request_close();
         self.end(Phase::Closed, LogEvent::Closed { cause });

@@ -531,10 +531,15 @@ impl FlushLoop {
         self.shared.stop_accepting();
         self.shared.io_ended();
         let close = Empty::Close(self.expected);
-        if self.writer.as_ref().is_some_and(|writer| writer.has_room_for(close)) {
+        let announced = !self.shared.control.close_unannounced.load(Ordering::Acquire);
+        let closes =
+            announced && self.writer.as_ref().is_some_and(|writer| writer.has_room_for(close));
+        if closes {
             self.write_empty(close)?;
         }
+        // Only behind a close frame: without one, a short file is one that has lost its end.
         if let Some(writer) = self.writer.take()
+            && closes
             && let Err(fault) = writer.trim()
         {
             tracing::warn!(%fault, "the closed log keeps its unused space");

@@ -74,6 +74,9 @@ impl LogState {
 pub struct Control {
     /// Flush everything, write the close frame, and end.
     pub close: AtomicBool,
+    /// The close does not come by way of the Appender, so LSNs may still be given out meanwhile: no
+    /// close frame, and the next life begins beyond all of them, as after a crash (promise P9).
+    pub close_unannounced: AtomicBool,
     /// Flush at once what is pending up to this LSN.
     pub flush_through: AtomicU64,
     /// Release everything up to this LSN.
