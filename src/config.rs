@@ -89,7 +89,8 @@ pub enum FaultPolicy {
 /// What an append does when as much is in flight as is allowed, or while the log recovers from a fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OverloadPolicy {
-    /// It waits for its turn.
+    /// It waits for its turn; at the longest until the log gives up (`give_up_after`), then it is refused
+    /// as below. A full disk refuses it at once.
     #[default]
     Wait,
     /// It is refused: `Overloaded`, or `Unavailable`.
@@ -152,7 +153,8 @@ pub struct WalConfig {
     /// After this long without an append, a synced empty frame vouches for the last batch.
     /// Default: 100 ms.
     pub seal_after: Duration,
-    /// The size of a segment in bytes. Default: 64 MiB.
+    /// The size of a full segment in bytes. The first segment of a log, and of each open, is smaller (from
+    /// 1 MiB); the next ones grow fourfold up to this. Default: 64 MiB.
     pub segment_size: u64,
     /// The size of a block in bytes: what a torn write may destroy at once. Default: 4096.
     pub block_size: u32,

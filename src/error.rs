@@ -177,7 +177,8 @@ pub struct ConfigError {
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// As much is in flight as the configuration allows. Wait for outcomes, then try again.
+    /// As much is in flight as the configuration allows. Wait for outcomes, then try again. Under
+    /// [`OverloadPolicy::Wait`](crate::OverloadPolicy) only when the log gives up while the append waits.
     #[error(
         "overloaded: {entries} records and {bytes} bytes are in flight already; wait for outcomes, then try again"
     )]
@@ -222,7 +223,8 @@ pub enum AppendError {
     /// The disk is full. Appends resume by themselves when space returns; a checkpoint makes some.
     #[error("no space: {0}; appends resume when space returns")]
     NoSpace(IoFault),
-    /// The log recovers from a fault. It will be back, or poisoned.
+    /// The log recovers from a fault. It will be back, or poisoned. Under
+    /// [`OverloadPolicy::Wait`](crate::OverloadPolicy) only when the log gives up while the append waits.
     #[error("unavailable for the moment: {cause}")]
     Unavailable {
         /// Which fault.
@@ -260,7 +262,8 @@ pub enum AppendError {
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// It was refused before it had an LSN.
+    /// It was refused before it had an LSN; only with [`AppendError::Unknown`] may it be in the log. See
+    /// [`is_not_durable`](Self::is_not_durable).
     #[error(transparent)]
     Refused(#[from] AppendError),
     /// It is certainly not in the log, now or after any restart. It may be appended again.
@@ -318,7 +321,8 @@ pub struct Damage {
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum DamageKind {
-    /// A segment is not there, although later ones say that it held live records.
+    /// A segment is not there, although the others say that there must be one: later ones begin, or the one
+    /// before ends, where its records are missing; or its number is left out right behind the end of the log.
     #[error("the segment is missing")]
     MissingSegment,
     /// A segment lies under the name of another one, or twice.
@@ -366,7 +370,7 @@ pub enum DamageKind {
 }
 
 /// Why a log could not be opened. Nothing was lost by trying; what was replayed to the host before the
-/// error is to be thrown away.
+/// error is to be thrown away, since the next attempt replays it again.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {

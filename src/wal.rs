@@ -340,6 +340,10 @@ impl Wal {
     /// What became of an LSN, without any message; `None` while that is open, and for an LSN that was
     /// never assigned. For actors that compare LSNs with the watermark themselves: an LSN at or below it
     /// may have failed, and an event may come before the answer to the append that it is about.
+    ///
+    /// It knows the LSNs of this life of the log. Of an earlier life, those that name no record count as
+    /// durable here once the watermark has passed them: look them up in
+    /// [`recovery_report`](Self::recovery_report) instead, or read.
     pub fn outcome(&self, lsn: Lsn) -> Option<Result<(), CommitError>> {
         let shared = &self.inner.shared;
         // The state first: whatever the log knew when it ended is in its table.
@@ -431,7 +435,8 @@ impl Wal {
         &self.inner.shared.admission
     }
 
-    /// Where each message goes, for actors that would rather send than call.
+    /// Where each message goes, for actors that would rather send than call. Those that append need a permit
+    /// of [`admission`](Self::admission).
     pub fn recipients(&self) -> &Recipients {
         &self.inner.to
     }

@@ -52,7 +52,8 @@ pub struct AppendAll {
     pub payloads: Vec<Bytes>,
     /// Who waits for them.
     pub durability: Durability,
-    /// The right to have them in flight.
+    /// The right to have them in flight: for exactly as many records, and the sum of their encoded
+    /// lengths.
     pub permit: Permit,
 }
 
@@ -60,7 +61,7 @@ impl AppendAll {
     /// The message for a group in `GroupCommit` mode, with a permit if there is one now.
     ///
     /// # Errors
-    /// As much is in flight as is allowed; the record is too large for ever; or the log is closed.
+    /// As much is in flight as is allowed; the group is too large for ever; or the log is closed.
     pub fn try_new(admission: &Arc<Admission>, payloads: Vec<Bytes>) -> Result<Self, Refusal> {
         let bytes = payloads.iter().map(encoded_len).sum();
         let permit = admission.try_acquire(payloads.len(), bytes)?;

@@ -36,7 +36,8 @@ pub enum LogEvent {
         /// The fault; `Cause::NoSpace` passes when space is freed.
         cause: Cause,
     },
-    /// A sync does not return. Nothing can be said about what it covers until it does.
+    /// A sync does not return. Nothing can be said about what it covers until it does; that it did, the
+    /// next `Durable` or `Unavailable` tells.
     Stalled {
         /// How long it has been running, in seconds.
         seconds: u64,
@@ -80,8 +81,8 @@ impl Message for LogEvent {
 /// Sent by coordinators, answered by the Flusher with the current watermark, from which the events go
 /// on. Whoever comes late is told first which LSNs below the watermark have failed, and the state if the
 /// log does anything but run; so it does not matter whether an actor appends or subscribes first.
-/// Subscribing twice is subscribing once. A subscription keeps the subscriber alive until it unsubscribes or the log closes. An actor that
-/// has stopped is forgotten by itself.
+/// Subscribing twice is subscribing once. A subscription keeps the subscriber alive until it unsubscribes
+/// or the log closes. An actor that has stopped is forgotten by itself.
 #[derive(Debug)]
 pub struct Subscribe(
     /// Who wants to hear.

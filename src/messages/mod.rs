@@ -4,13 +4,18 @@
 //! |---|---|---|---|
 //! | [`Append`], [`AppendAll`] | client | Appender | LSN: phase one |
 //! | [`Commit`] | client | Appender | LSN, once it is durable: both phases |
+//! | [`Submit`] | handle | Appender | through its [`Reply`], after either phase |
 //! | [`WaitForLsn`], [`Await`] | client, handle | Appender | once the LSN is durable: phase two |
-//! | [`Flush`] | client | Appender | the watermark, once everything appended is durable |
+//! | [`Flush`] | client | Appender | the last LSN appended, once all up to it is durable |
 //! | [`Recover`] | whoever opens the log | Recovery | the recovered log |
 //! | [`Replay`] | Recovery | host | when it is ready for more |
 //! | [`LogEvent`] | Flusher | Appender, subscribers | none |
-//! | [`Subscribe`], [`Unsubscribe`] | coordinator | Flusher | the current state |
+//! | [`Subscribe`] | coordinator | Flusher | the watermark; then events |
+//! | [`Unsubscribe`] | coordinator | Flusher | whether there was a subscription |
 //! | [`Checkpoint`], [`Read`], [`GetStats`], [`GetStatus`], [`Close`] | host | Flusher | see there |
+//!
+//! [`Recipients`] says where each goes. An append brings a permit of
+//! [`Wal::admission`](crate::Wal::admission); `try_new` takes one.
 //!
 //! A dropped answer (`MailboxError::Closed`) means that the actor went away: the message may or may not
 //! have been handled, so the outcome of an append is unknown.

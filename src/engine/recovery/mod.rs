@@ -3,10 +3,11 @@
 //! 1. **Survey**: read the header and the start frame of every segment. The *live end* of a segment is
 //!    the smallest cut of the segments after it.
 //! 2. **Tail**: walk the last segment to its end. An unfinished write there is cut; a damaged frame
-//!    before a sound one is refused.
+//!    before a sound one is refused, and so is a sequence number that is left out right behind it.
 //! 3. **Replay** every live record but those of the very last frame, in order, checking that each segment
-//!    reaches exactly its live end. Nothing was written so far: a refused or interrupted recovery leaves
-//!    the directory as it was.
+//!    reaches exactly its live end. Nothing was written so far: a recovery that is refused or interrupted
+//!    up to here leaves the directory as it was. The host gets full batches; what does not fill one waits
+//!    for the end of step 4.
 //! 4. **Begin**: write the start frame of a new segment. No later byte vouches for the very last frame:
 //!    it may lie in the page cache alone (promise P12). So its records are carried into that start
 //!    frame, and cut and copy become durable under one checksum; only then are they replayed.
@@ -74,7 +75,8 @@ pub struct RecoveryReport {
     pub next_lsn: Lsn,
     /// The highest LSN that a checkpoint has released.
     pub low_water: Lsn,
-    /// LSNs that name no record: given out, perhaps, by a life that ended before they were durable.
+    /// LSNs before the last record that name none: given out, perhaps, by a life that ended before they
+    /// were durable. So do those above `last_lsn` and below `next_lsn`, the gap that this open declares.
     pub gaps: Vec<LsnRange>,
     /// Whether the last life was closed cleanly, so that there was nothing to repair.
     pub clean: bool,
