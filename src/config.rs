@@ -153,8 +153,8 @@ pub struct WalConfig {
     /// After this long without an append, a synced empty frame vouches for the last batch.
     /// Default: 100 ms.
     pub seal_after: Duration,
-    /// The size of a full segment in bytes. The first segment of a log, and of each open, is smaller (from
-    /// 1 MiB); the next ones grow fourfold up to this. Default: 64 MiB.
+    /// The size of a full segment in bytes. The first segment that an open has to make is smaller
+    /// (from 1 MiB); the next ones grow fourfold up to this. Default: 64 MiB.
     pub segment_size: u64,
     /// The size of a block in bytes: what a torn write may destroy at once. Default: 4096.
     pub block_size: u32,

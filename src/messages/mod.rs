@@ -6,7 +6,7 @@
 //! | [`Commit`] | client | Appender | LSN, once it is durable: both phases |
 //! | [`Submit`] | handle | Appender | through its [`Reply`], after either phase |
 //! | [`WaitForLsn`], [`Await`] | client, handle | Appender | once the LSN is durable: phase two |
-//! | [`Flush`] | client | Appender | the last LSN appended, once all up to it is durable |
+//! | [`Flush`] | client | Appender | the watermark, once everything appended is durable |
 //! | [`Recover`] | whoever opens the log | Recovery | the recovered log |
 //! | [`Replay`] | Recovery | host | when it is ready for more |
 //! | [`LogEvent`] | Flusher | Appender, subscribers | none |
