@@ -130,6 +130,9 @@ pub enum Cause {
         /// What the panic said.
         message: String,
     },
+    /// An earlier life of the log ended before the record was durable.
+    #[error("an earlier life of the log ended before it was durable")]
+    EarlierLife,
     /// An actor of the log was stopped, or its Arbiter was.
     #[error("the {actor} was stopped")]
     Stopped {

@@ -341,9 +341,8 @@ impl Wal {
     /// never assigned. For actors that compare LSNs with the watermark themselves: an LSN at or below it
     /// may have failed, and an event may come before the answer to the append that it is about.
     ///
-    /// It knows the LSNs of this life of the log. Of an earlier life, those that name no record count as
-    /// durable here once the watermark has passed them: look them up in
-    /// [`recovery_report`](Self::recovery_report) instead, or read.
+    /// An LSN that an earlier life gave out and lost is `NotDurable`; what a checkpoint has released
+    /// counts as durable.
     pub fn outcome(&self, lsn: Lsn) -> Option<Result<(), CommitError>> {
         let shared = &self.inner.shared;
         // The state first: whatever the log knew when it ended is in its table.

@@ -17,9 +17,9 @@ use actix_wal::engine::recovery::Progress;
 use actix_wal::format::segment::segment_name;
 use actix_wal::messages::{Replay, ReplayRefused};
 use actix_wal::testkit::{
-    FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk, errno,
+    FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Persist, SimDisk, errno,
 };
-use actix_wal::{Lsn, OpenError, Wal, WalConfig};
+use actix_wal::{Cause, CommitError, Link, Lsn, OpenError, Wal, WalConfig};
 use small_logs::{
     change, closed_log, commit, config, expected, killed_log, open, prepared, recover,
     recover_from, run, segments,
@@ -179,6 +179,25 @@ fn a_host_that_refuses_or_stops_ends_the_open_and_nothing_was_written() {
             wal.close().await.expect("closes");
         });
     }
+}
+
+#[test]
+fn a_host_that_refuses_a_small_log_leaves_it_as_clean_as_it_was() {
+    let disk = closed_log(3);
+    let before = disk.names();
+    let link = Link::new(&config());
+    let refused = actix_wal::engine::recovery::recover(
+        disk.mount().expect("free"),
+        &config(),
+        &link.shared,
+        None,
+        &mut |_, _| Err("not today".to_owned()),
+    );
+    assert!(matches!(refused, Err(OpenError::Replay { .. })), "{refused:?}");
+    drop(refused);
+    assert_eq!(disk.names(), before);
+    let report = recover(&disk.fork(), Refuse).expect("it opens").report;
+    assert!(report.clean && report.next_lsn == Lsn::new(4), "{report:?}");
 }
 
 #[test]
@@ -372,4 +391,30 @@ fn crc(bytes: &[u8]) -> u32 {
             if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 }
         })
     })
+}
+
+#[actix::test]
+async fn p6_an_lsn_that_a_crash_took_is_not_durable_although_the_watermark_passes_it() {
+    let disk = SimDisk::new();
+    let config = WalConfig::new("unused");
+    let wal = Wal::open(config.clone()).on_storage(disk.mount().unwrap()).await.unwrap();
+    let kept = wal.commit("kept").await.unwrap();
+    let after_crash = disk.crash(Persist::Dropped);
+    // Given out by a life that ends before it is durable there.
+    let lost = wal.commit("lost").await.unwrap();
+    drop(wal);
+
+    for _ in 0..2 {
+        let wal = Wal::open(config.clone()).on_storage(after_crash.mount().unwrap()).await.unwrap();
+        assert!(wal.commit("goes on").await.unwrap() > lost);
+        assert!(wal.wait_for_lsn(kept).await.is_ok());
+        let outcome = wal.wait_for_lsn(lost).await;
+        let told = matches!(
+            outcome,
+            Err(CommitError::NotDurable { lsn, cause: Cause::EarlierLife }) if lsn == lost
+        );
+        assert!(told, "{outcome:?}");
+        assert_eq!(wal.stats().not_durable, 0, "it is no failure of this life");
+        wal.close().await.unwrap();
+    }
 }

@@ -89,6 +89,11 @@ impl BatchBuilder {
         }
     }
 
+    /// Whether there is nothing in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Whether it is time to hand the batch on.
     pub(crate) fn is_full(&self) -> bool {
         self.bytes.len() >= BATCH_BYTES

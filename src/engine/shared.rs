@@ -246,6 +246,13 @@ impl Shared {
         self.nudge();
     }
 
+    /// Notes LSNs that name no record, since an earlier life ended before they were durable.
+    pub fn note_gap(&self, gap: LsnRange) {
+        let mut table = self.exceptions.write().unwrap_or_else(PoisonError::into_inner);
+        table.note(gap, Fate::NotDurable(Cause::EarlierLife));
+        self.has_exceptions.store(true, Ordering::Release);
+    }
+
     /// Notes LSNs that the watermark does not cover.
     pub fn note_exception(&self, range: LsnRange, fate: Fate) {
         let mut table = self.exceptions.write().unwrap_or_else(PoisonError::into_inner);

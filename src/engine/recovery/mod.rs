@@ -6,8 +6,7 @@
 //!    before a sound one is refused, and so is a sequence number that is left out right behind it.
 //! 3. **Replay** every live record but those of the very last frame, in order, checking that each segment
 //!    reaches exactly its live end. Nothing was written so far: a recovery that is refused or interrupted
-//!    up to here leaves the directory as it was. The host gets full batches; what does not fill one waits
-//!    for the end of step 4.
+//!    up to here leaves the directory as it was.
 //! 4. **Begin**: write the start frame of a new segment. No later byte vouches for the very last frame:
 //!    it may lie in the page cache alone (promise P12). So its records are carried into that start
 //!    frame, and cut and copy become durable under one checksum; only then are they replayed.
@@ -181,12 +180,17 @@ pub fn recover(
     let live = recovery.live_until(tail.position.last_live);
     let mut walk = LiveWalk::new(&recovery, &live, low_water);
     walk.run(&live, &mut counts, &mut |frame, progress| replay.frame(frame, progress))?;
+    // Whatever the host refuses it refuses before anything is written, but for the last frame.
+    replay.send_rest(walk.progress)?;
     let mut recovered = recovery.begin(tail, counts)?;
     let carried = recovery.live_in_new(&recovered);
     let report = &mut recovered.report;
     walk.run(&carried, report, &mut |frame, progress| replay.frame(frame, progress))?;
     report.replayed = replay.end(walk.progress.total)?;
     report.elapsed = shared.clock.now().saturating_sub(began);
+    // No client may hear that what stands in a gap is durable, because the watermark passes it.
+    let open_end = LsnRange::new(report.last_lsn.next(), report.next_lsn.previous());
+    report.gaps.iter().copied().chain(open_end).for_each(|gap| shared.note_gap(gap));
     Ok(recovered)
 }
 
@@ -208,6 +212,10 @@ impl Replaying<'_, '_> {
         let batch = self.batch.take();
         self.replayed += batch.len() as u64;
         (self.sink)(batch, progress).map_err(|reason| OpenError::Replay { reason })
+    }
+
+    fn send_rest(&mut self, progress: Progress) -> Result<(), OpenError> {
+        if self.batch.is_empty() { Ok(()) } else { self.send(progress) }
     }
 
     fn end(mut self, total: u64) -> Result<u64, OpenError> {
