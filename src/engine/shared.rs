@@ -110,7 +110,9 @@ pub struct Shared {
     stalled: AtomicBool,
     /// Nanoseconds at which the I/O that the flush thread waits for began, plus one; zero if none runs.
     io_since: AtomicU64,
-    has_exceptions: AtomicBool,
+    /// The highest LSN in the table of exceptions: what is appended after a fault or an unclean end is above
+    /// it, and need not be looked up.
+    last_exception: AtomicU64,
     exceptions: RwLock<Exceptions>,
     state: Mutex<LogState>,
     queue: Sender<QueueItem>,
@@ -141,7 +143,7 @@ impl Shared {
             prepare_status: OnceLock::new(),
             stalled: AtomicBool::new(false),
             io_since: AtomicU64::new(0),
-            has_exceptions: AtomicBool::new(false),
+            last_exception: AtomicU64::new(0),
             exceptions: RwLock::default(),
             state: Mutex::default(),
             queue,
@@ -250,7 +252,7 @@ impl Shared {
     pub fn note_gap(&self, gap: LsnRange) {
         let mut table = self.exceptions.write().unwrap_or_else(PoisonError::into_inner);
         table.note(gap, Fate::NotDurable(Cause::EarlierLife));
-        self.has_exceptions.store(true, Ordering::Release);
+        self.last_exception.fetch_max(gap.last.get(), Ordering::AcqRel);
     }
 
     /// Notes LSNs that the watermark does not cover.
@@ -262,14 +264,13 @@ impl Shared {
             Fate::Durable => {}
         }
         table.note(range, fate);
-        self.has_exceptions.store(true, Ordering::Release);
+        self.last_exception.fetch_max(range.last.get(), Ordering::AcqRel);
     }
 
     /// May forget exceptions at or below `lsn`, which a checkpoint has released, if there are very many.
     pub fn forget_exceptions(&self, lsn: Lsn) {
         let mut table = self.exceptions.write().unwrap_or_else(PoisonError::into_inner);
         table.forget_through(lsn);
-        self.has_exceptions.store(!table.is_empty(), Ordering::Release);
     }
 
     /// LSNs that are certainly not in the log, and those of which nobody knows, as far as no checkpoint
@@ -291,7 +292,7 @@ impl Shared {
     pub fn fate(&self, lsn: Lsn) -> Option<Fate> {
         // The watermark first: an exception below it was noted before it was published.
         let durable = lsn <= self.durable();
-        if self.has_exceptions.load(Ordering::Acquire) {
+        if lsn.get() <= self.last_exception.load(Ordering::Acquire) {
             let table = self.exceptions.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(fate) = table.fate(lsn) {
                 return Some(fate.clone());
