@@ -8,9 +8,11 @@
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
+#[path = "common/facts.rs"]
+mod facts;
 #[path = "power_cut/history.rs"]
 mod history;
-#[path = "power_cut/oracle.rs"]
+#[path = "common/oracle.rs"]
 mod oracle;
 
 use std::path::PathBuf;
@@ -21,7 +23,8 @@ use actix_wal::FaultPolicy::{FailFast, Resend};
 use actix_wal::storage::{Directory, Storage};
 use actix_wal::testkit::{FaultPlan, FaultyStorage, Op, OpLog, Persist, Recorder, SimDisk};
 use actix_wal::{Link, OpenError};
-use history::{Fact, Life, Random, Witness, World, config, live};
+use facts::{Fact, Random};
+use history::{Life, Witness, World, config, live};
 use oracle::{Oracle, Recovered};
 
 /// Appends of each client in each life, where nothing else is asked for.

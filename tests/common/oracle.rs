@@ -1,11 +1,13 @@
 //! What must be in a log after the power was cut, worked out from what the clients knew, and from nothing
 //! of the log itself.
 
+#![allow(dead_code)] // Every test that includes this file uses a part of it.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use actix_wal::{Lsn, RecoveryReport};
 
-use super::history::{Fact, Key, payload};
+use super::facts::{Fact, Key, payload};
 
 /// What a recovery gave back.
 #[derive(Clone, Debug)]
