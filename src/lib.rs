@@ -52,6 +52,7 @@ mod read_stream;
 pub mod storage;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod threads;
 mod wal;
 
 pub use config::{

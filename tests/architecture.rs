@@ -14,16 +14,17 @@ use sources::{code, files, read};
 /// Who may know whom, and nothing else. A module is a folder or a file right below `src`.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lsn", &[]),
+    ("threads", &[]),
     ("error", &["lsn"]),
     ("config", &["error", "lsn"]),
     ("codec", &["error"]),
     ("format", &["error", "lsn"]),
-    ("storage", &["error", "lsn"]),
-    ("engine", &["format", "storage", "config", "error", "lsn"]),
+    ("storage", &["error", "lsn", "threads"]),
+    ("engine", &["format", "storage", "config", "error", "lsn", "threads"]),
     // Plain data of the engine and the settings may stand in a message: decision 0006.
     ("messages", &["engine", "storage", "config", "error", "lsn"]),
     // A recovery opens the directory, and a Flusher hands the storage on to readers: decision 0006.
-    ("actors", &["messages", "engine", "storage", "config", "error", "lsn"]),
+    ("actors", &["messages", "engine", "storage", "config", "error", "lsn", "threads"]),
     ("read_stream", &["engine", "error", "lsn"]),
     (
         "wal",

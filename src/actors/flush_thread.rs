@@ -1,19 +1,18 @@
-//! The thread `wal-flush`: drives the flush loop, and hands everything back when that ends.
+//! What the thread `wal-flush` does: drives the flush loop, and hands everything back when that ends.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
-
-use actix::{Message, Recipient};
-use crossbeam_channel::RecvTimeoutError;
 
 use crate::engine::entry::QueueItem;
 use crate::engine::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
 use crate::engine::shared::{QueueReceiver, Shared};
 use crate::error::Cause;
+use crate::lsn::Lsn;
+use crate::threads::{Running, Threads, Turn, Worker};
+use actix::{Message, Recipient};
 
 /// How long the thread sleeps while it waits for a segment, before it looks at the wishes of others.
 const SEGMENT_WAIT: Duration = Duration::from_millis(20);
@@ -86,84 +85,148 @@ impl Wiring {
     }
 }
 
-/// Starts the thread.
-///
-/// # Errors
-/// Gives loop and queue back if the system has no thread for it.
+/// Starts the thread. If there is none to be had, the worker comes back at once, as after a fault.
 pub(super) fn spawn(
+    threads: &dyn Threads,
     flush_loop: Box<FlushLoop>,
     queue: QueueReceiver,
     wiring: Wiring,
-) -> Result<JoinHandle<()>, (Box<FlushLoop>, QueueReceiver, Cause)> {
-    // The parts cross over in a slot, so that they come back if there is no thread.
-    let slot = Arc::new(Mutex::new(Some((flush_loop, queue))));
-    let taken = Arc::clone(&slot);
-    let take = move || taken.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let body = move || {
-        if let Some((flush_loop, queue)) = take() {
-            run(flush_loop, queue, &wiring);
-        }
-    };
-    thread::Builder::new().name("wal-flush".into()).spawn(body).map_err(|error| {
-        let parts = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let what = format!("the flush thread could not be started: {error}");
-        match parts {
-            Some((flush_loop, queue)) => (flush_loop, queue, Cause::Broken { what }),
-            None => unreachable!("a thread that was not started took nothing"),
-        }
-    })
+) -> Option<Running> {
+    let announced = wiring.shared.durable();
+    let held = Some(Held { flush_loop, queue });
+    let worker = FlushWorker { held, wiring, announced, segment: Segment::Here };
+    let running = threads.spawn("wal-flush", Box::new(worker));
+    running.inspect_err(|error| tracing::error!(%error, "the flush thread can not be started")).ok()
 }
 
-/// The loop lives outside `catch_unwind`: a panic at any point loses nothing of what is in hand.
-fn run(mut flush_loop: Box<FlushLoop>, queue: QueueReceiver, wiring: &Wiring) {
-    let driven = catch_unwind(AssertUnwindSafe(|| drive(&mut flush_loop, &queue, wiring)));
-    let fault = match driven {
-        Ok(Ok(())) => None,
-        Ok(Err(cause)) => Some(cause),
-        Err(panic) => Some(Cause::Panic { place: "flush thread", message: panic_message(&*panic) }),
-    };
-    if fault.is_none() {
-        // The directory is free when this thread has ended.
-        flush_loop.stop_source();
-    } else {
-        // At once, not when the Flusher hears of it: no more LSNs for an epoch that is over.
-        wiring.shared.stop_accepting();
+/// What is in the thread's hands, and goes back to the Flusher.
+struct Held {
+    flush_loop: Box<FlushLoop>,
+    queue: QueueReceiver,
+}
+
+/// Drives the flush loop.
+struct FlushWorker {
+    /// Outside of what may panic: a panic at any point loses nothing of what is in hand. `None` once it
+    /// was handed back.
+    held: Option<Held>,
+    wiring: Wiring,
+    /// The watermark that was announced last.
+    announced: Lsn,
+    segment: Segment,
+}
+
+/// Whether the loop can not go on without another segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Segment {
+    Here,
+    Missing,
+    Awaited,
+}
+
+impl FlushWorker {
+    /// Does something with the loop. A fault or a panic ends the worker.
+    fn guarded<T>(
+        &mut self,
+        act: impl FnOnce(&mut Held, &Wiring, &mut Lsn) -> Result<T, Cause>,
+    ) -> Option<T> {
+        let held = self.held.as_mut()?;
+        let (wiring, announced) = (&self.wiring, &mut self.announced);
+        let acted = catch_unwind(AssertUnwindSafe(|| act(held, wiring, announced)));
+        let fault = match acted {
+            Ok(Ok(done)) => return Some(done),
+            Ok(Err(cause)) => cause,
+            Err(panic) => Cause::Panic { place: "flush thread", message: panic_message(&*panic) },
+        };
+        self.end(Some(fault));
+        None
     }
-    wiring.board.leave(flush_loop.take_events());
-    wiring.ended.do_send(ThreadEnded { flush_loop, queue, fault });
+
+    /// Hands everything back.
+    fn end(&mut self, fault: Option<Cause>) {
+        let Some(Held { mut flush_loop, queue }) = self.held.take() else {
+            return;
+        };
+        if fault.is_none() {
+            // The directory is free when this thread has ended.
+            flush_loop.stop_source();
+        } else {
+            // At once, not when the Flusher hears of it: no more LSNs for an epoch that is over.
+            self.wiring.shared.stop_accepting();
+        }
+        self.wiring.board.leave(flush_loop.take_events());
+        self.wiring.ended.do_send(ThreadEnded { flush_loop, queue, fault });
+    }
 }
 
-fn drive(flush_loop: &mut FlushLoop, queue: &QueueReceiver, wiring: &Wiring) -> Result<(), Cause> {
-    let clock = &wiring.shared.clock;
-    let mut announced = wiring.shared.durable();
-    loop {
-        take_queued(flush_loop, queue)?;
-        let now = clock.now();
-        match flush_loop.next(now) {
-            Next::Work => {
-                wiring.see_to_watch();
-                let worked = flush_loop.work()?;
-                let events = flush_loop.take_events();
-                let durable = wiring.shared.durable();
-                if durable > announced || !events.is_empty() {
-                    announced = durable;
-                    wiring.board.leave(events);
-                    wiring.announce();
-                }
-                if worked == Worked::NeedsSegment {
-                    flush_loop.wait_for_segment(SEGMENT_WAIT);
-                }
-            }
-            Next::Wait => take(flush_loop, queue.recv().ok())?,
-            Next::WaitUntil(due) => {
-                // crossbeam waits by `Instant`; the engine's clock is only looked at.
-                match queue.recv_timeout(due.saturating_sub(now)) {
-                    Ok(item) => take(flush_loop, Some(item))?,
-                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
-                }
-            }
-            Next::Ended => return Ok(()),
+impl Worker for FlushWorker {
+    fn look(&mut self) -> Turn {
+        if self.segment == Segment::Missing {
+            self.segment = Segment::Awaited;
+            return Turn::Wait(Some(SEGMENT_WAIT));
         }
+        self.segment = Segment::Here;
+        let next = self.guarded(|Held { flush_loop, queue }, wiring, _| {
+            take_queued(flush_loop, queue)?;
+            let now = wiring.shared.clock.now();
+            let next = flush_loop.next(now);
+            if next == Next::Work {
+                wiring.see_to_watch();
+            }
+            Ok((next, now))
+        });
+        match next {
+            Some((Next::Work, _)) => Turn::Work,
+            Some((Next::Wait, _)) => Turn::Wait(None),
+            // crossbeam waits by `Instant`; the engine's clock is only looked at.
+            Some((Next::WaitUntil(due), now)) => Turn::Wait(Some(due.saturating_sub(now))),
+            Some((Next::Ended, _)) => {
+                self.end(None);
+                Turn::End
+            }
+            None => Turn::End,
+        }
+    }
+
+    fn work(&mut self) {
+        let worked = self.guarded(|Held { flush_loop, .. }, wiring, announced| {
+            let worked = flush_loop.work()?;
+            let events = flush_loop.take_events();
+            let durable = wiring.shared.durable();
+            if durable > *announced || !events.is_empty() {
+                *announced = durable;
+                wiring.board.leave(events);
+                wiring.announce();
+            }
+            Ok(worked)
+        });
+        if worked == Some(Worked::NeedsSegment) {
+            self.segment = Segment::Missing;
+        }
+    }
+
+    fn wait(&mut self, at_most: Option<Duration>) {
+        let segment = self.segment;
+        self.guarded(|Held { flush_loop, queue }, _, _| match at_most {
+            Some(at_most) if segment == Segment::Awaited => {
+                flush_loop.wait_for_segment(at_most);
+                Ok(())
+            }
+            Some(at_most) => take(flush_loop, queue.recv_timeout(at_most).ok()),
+            None => take(flush_loop, queue.recv().ok()),
+        });
+    }
+
+    fn is_called(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| !held.queue.is_empty())
+    }
+}
+
+/// Without a thread nothing is written; the Flusher must hear of it.
+impl Drop for FlushWorker {
+    fn drop(&mut self) {
+        let what = "the flush thread could not be started, or was ended from outside".to_owned();
+        self.end(Some(Cause::Broken { what }));
     }
 }
 

@@ -12,6 +12,7 @@ use crate::storage::{
     Medium, PrepareFault, PrepareRequest, PrepareStatus, PreparedSegment, Preparer, PreparerConfig,
     SegmentPlan, Storage,
 };
+use crate::threads::Threads;
 
 /// What a segment is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,12 +105,13 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Starts the preparer thread and has it prepare what is missing beside a segment of `current_size`
+    /// Starts the preparer and has it prepare what is missing beside a segment of `current_size`
     /// bytes, which is being written.
     ///
     /// # Errors
     /// The thread could not be started.
     pub fn start(
+        threads: &dyn Threads,
         storage: Arc<dyn Storage>,
         style: SegmentStyle,
         next_sequence: u64,
@@ -123,7 +125,7 @@ impl Pool {
             max_spares: 1,
         };
         let plan = move |sequence, size, recycled| style.plan(sequence, size, recycled);
-        let preparer = Preparer::spawn(storage, config, Box::new(plan))?;
+        let preparer = Preparer::spawn(threads, storage, config, Box::new(plan))?;
         let status = preparer.status().clone();
         let preparer = Some(preparer);
         let largest = ready.iter().map(|segment| segment.size).fold(current_size, u64::max);

@@ -1,7 +1,7 @@
 //! Keeping prepared segments at hand: what to prepare next, what to recycle, when to try again.
 //!
-//! [`PreparerCore`] takes these decisions and knows no thread and no clock; [`Preparer`] drives it from a
-//! thread of its own, so that whoever writes the log finds its next segment ready.
+//! [`PreparerCore`] takes these decisions and knows no thread and no clock; [`Preparer`] makes a worker of
+//! it that has a thread of its own, so that whoever writes the log finds its next segment ready.
 
 use std::{
     collections::VecDeque,
@@ -10,14 +10,15 @@ use std::{
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread::{self, JoinHandle},
+    thread,
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 use tracing::{info, warn};
 
 use super::{Medium, PrepareFault, PrepareJob, Storage, StorageFile, prepare};
+use crate::threads::{Running, Threads, Turn, Worker};
 
 /// How long to wait after the first failure; each further one in a row doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -196,6 +197,11 @@ impl PreparerCore {
         ControlFlow::Continue(())
     }
 
+    /// Whether there is nothing to prepare.
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// Tries the oldest request.
     pub fn try_prepare(&mut self) -> Attempt {
         let Some(&size) = self.pending.front() else {
@@ -303,9 +309,9 @@ fn is_same(one: &PrepareFault, other: &PrepareFault) -> bool {
     one.op == other.op && one.source.kind() == other.source.kind()
 }
 
-/// A thread named `wal-prepare` that prepares segments.
+/// A worker named `wal-prepare` that prepares segments.
 ///
-/// It sleeps when nothing is asked of it. It ends upon [`PrepareRequest::Stop`], or when nobody can ask
+/// It waits when nothing is asked of it. It ends upon [`PrepareRequest::Stop`], or when nobody can ask
 /// anything any more, or nobody could take what it prepares; dropping the `Preparer` therefore ends it,
 /// without waiting. It keeps the storage, and with it the lock of the directory, until it has ended.
 #[derive(Debug)]
@@ -313,15 +319,16 @@ pub struct Preparer {
     requests: Sender<PrepareRequest>,
     pool: Receiver<PreparedSegment>,
     status: PrepareStatus,
-    thread: JoinHandle<()>,
+    running: Running,
 }
 
 impl Preparer {
-    /// Starts the thread.
+    /// Starts the worker.
     ///
     /// # Errors
     /// If the system refuses another thread.
     pub fn spawn(
+        threads: &dyn Threads,
         storage: Arc<dyn Storage>,
         config: PreparerConfig,
         plan: SegmentPlanner,
@@ -331,71 +338,98 @@ impl Preparer {
         let (requests, requested) = unbounded();
         // Holds no more segments than were asked for, so it needs no limit of its own.
         let (prepared, pool) = unbounded();
-        let thread = thread::Builder::new()
-            .name("wal-prepare".to_owned())
-            .spawn(move || run(core, &requested, &prepared))?;
-        Ok(Preparer { requests, pool, status, thread })
+        let worker =
+            PrepareWorker { core, requests: requested, pool: prepared, ended: false, retry: None };
+        let running = threads.spawn("wal-prepare", Box::new(worker))?;
+        Ok(Preparer { requests, pool, status, running })
     }
 
-    /// Where to send requests. The thread lives on while a clone of the sender does.
+    /// Where to send requests. The worker lives on while a clone of the sender does.
     pub fn requests(&self) -> &Sender<PrepareRequest> {
         &self.requests
     }
 
     /// Where the prepared segments come out, in ascending sequence order. Once it is disconnected, the
-    /// thread has ended.
+    /// worker has ended.
     pub fn pool(&self) -> &Receiver<PreparedSegment> {
         &self.pool
     }
 
-    /// The fault that the thread is trying to get over, if any.
+    /// The fault that the worker is trying to get over, if any.
     pub fn status(&self) -> &PrepareStatus {
         &self.status
     }
 
-    /// Whether the thread has ended.
+    /// Whether the worker's thread has ended.
     pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+        self.running.is_finished()
     }
 
-    /// Ends the thread and waits until it has ended.
+    /// Ends the worker and waits until it has ended.
     ///
     /// # Errors
-    /// What the thread panicked with, if it did.
+    /// What its thread panicked with, if it did.
     pub fn stop(self) -> thread::Result<()> {
-        // Refused only if the thread has ended already.
+        // Refused only if the worker has ended already.
         let _ = self.requests.send(PrepareRequest::Stop);
-        self.thread.join()
+        self.running.join()
     }
 }
 
-fn run(
-    mut core: PreparerCore,
-    requests: &Receiver<PrepareRequest>,
-    pool: &Sender<PreparedSegment>,
-) {
-    loop {
-        let received = match core.try_prepare() {
-            Attempt::Idle => requests.recv().map_err(RecvTimeoutError::from),
-            Attempt::Failed { retry_after } => requests.recv_timeout(retry_after),
-            Attempt::Ready(segment) => {
-                if pool.send(segment).is_err() {
-                    return;
-                }
-                requests.recv_timeout(Duration::ZERO)
-            }
-        };
-        let first = match received {
-            Ok(request) => Some(request),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        // All of them, before the next attempt: a Stop must not wait behind segments to fill.
-        for request in first.into_iter().chain(requests.try_iter()) {
-            if core.handle(request).is_break() {
-                return;
+struct PrepareWorker {
+    core: PreparerCore,
+    requests: Receiver<PrepareRequest>,
+    pool: Sender<PreparedSegment>,
+    ended: bool,
+    /// How long to wait before the next attempt, unless something else is asked for.
+    retry: Option<Duration>,
+}
+
+impl PrepareWorker {
+    fn take(&mut self, request: PrepareRequest) {
+        self.ended |= self.core.handle(request).is_break();
+    }
+}
+
+impl Worker for PrepareWorker {
+    /// Takes in all requests before the next attempt: a Stop must not wait behind segments to fill.
+    fn look(&mut self) -> Turn {
+        while !self.ended {
+            match self.requests.try_recv() {
+                Ok(request) => self.take(request),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => self.ended = true,
             }
         }
+        match self.retry.take() {
+            _ if self.ended => Turn::End,
+            Some(retry_after) => Turn::Wait(Some(retry_after)),
+            None if self.core.is_idle() => Turn::Wait(None),
+            None => Turn::Work,
+        }
+    }
+
+    fn work(&mut self) {
+        match self.core.try_prepare() {
+            Attempt::Idle => {}
+            Attempt::Failed { retry_after } => self.retry = Some(retry_after),
+            Attempt::Ready(segment) => self.ended |= self.pool.send(segment).is_err(),
+        }
+    }
+
+    fn wait(&mut self, at_most: Option<Duration>) {
+        let received = match at_most {
+            Some(at_most) => self.requests.recv_timeout(at_most),
+            None => self.requests.recv().map_err(RecvTimeoutError::from),
+        };
+        // That nobody can ask any more is seen at the next look.
+        if let Ok(request) = received {
+            self.take(request);
+        }
+    }
+
+    fn is_called(&self) -> bool {
+        !self.requests.is_empty()
     }
 }
 

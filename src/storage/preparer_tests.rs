@@ -6,6 +6,7 @@ use super::*;
 use crate::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Recorder, SimDisk, errno,
 };
+use crate::threads::SystemThreads;
 
 const SIZE: u64 = 8 * 1024;
 const SOON: Duration = Duration::from_secs(20);
@@ -177,7 +178,8 @@ fn the_thread_is_named_and_hands_over_what_was_asked_for() {
         assert_eq!(thread::current().name(), Some("wal-prepare"));
         planner()(sequence, size, false)
     };
-    let preparer = Preparer::spawn(disk.mount().unwrap(), config(), Box::new(named)).unwrap();
+    let preparer =
+        Preparer::spawn(&SystemThreads, disk.mount().unwrap(), config(), Box::new(named)).unwrap();
     for _ in 0..3 {
         preparer.requests().send(segment()).unwrap();
     }
@@ -190,7 +192,8 @@ fn the_thread_is_named_and_hands_over_what_was_asked_for() {
 fn stop_is_obeyed_at_once_while_retrying() {
     let disk = SimDisk::new();
     disk.set_capacity(0);
-    let preparer = Preparer::spawn(disk.mount().unwrap(), config(), planner()).unwrap();
+    let preparer =
+        Preparer::spawn(&SystemThreads, disk.mount().unwrap(), config(), planner()).unwrap();
     preparer.requests().send(segment()).unwrap();
     let started = Instant::now();
     while preparer.status().fault().is_none() {
@@ -206,7 +209,8 @@ fn an_old_segment_wakes_a_preparer_that_waits_for_space() {
     let disk = SimDisk::new();
     put_segment(&disk, "1.wal");
     disk.set_capacity(SIZE);
-    let preparer = Preparer::spawn(disk.mount().unwrap(), config(), planner()).unwrap();
+    let preparer =
+        Preparer::spawn(&SystemThreads, disk.mount().unwrap(), config(), planner()).unwrap();
     preparer.requests().send(segment()).unwrap();
     preparer.requests().send(recycle("1.wal")).unwrap();
     assert_eq!(preparer.pool().recv_timeout(SOON).unwrap().sequence, 5);
@@ -219,7 +223,7 @@ fn the_thread_ends_when_nobody_can_ask_and_holds_the_storage_until_then() {
     let plan = FaultPlan::new();
     plan.add(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck));
     let storage = Arc::new(FaultyStorage::mount(&disk, plan.clone()).unwrap());
-    let preparer = Preparer::spawn(storage, config(), planner()).unwrap();
+    let preparer = Preparer::spawn(&SystemThreads, storage, config(), planner()).unwrap();
     preparer.requests().send(segment()).unwrap();
     assert!(plan.wait_until_stuck(SOON));
     drop(preparer);

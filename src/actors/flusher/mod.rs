@@ -6,31 +6,30 @@
 //! Sends: `LogEvent` to the Appender and the subscribers.
 //! Never: touches a file; begins an epoch before the old flush thread has been joined.
 
+mod requests;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, Response, Supervised};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, Supervised};
 use tokio::sync::oneshot;
 
 use super::flush_thread::{self, Board, News, ThreadEnded, Wiring};
 use super::subscribers::Subscribers;
 use crate::config::WalConfig;
 use crate::engine::clock::Tick;
-use crate::engine::cursor::Cursor;
 use crate::engine::flush_loop::{FlushLoop, LoopEvent};
 use crate::engine::recovery::RecoveredLog;
 use crate::engine::restarts::Restarts;
 use crate::engine::segments::{Pool, SegmentSource};
 use crate::engine::shared::{LogState, QueueReceiver, Shared};
 use crate::engine::watchdog::{Alarm, Watchdog};
-use crate::error::{Cause, CheckpointError, CloseError, ReadError};
+use crate::error::{Cause, CheckpointError, CloseError};
 use crate::lsn::{Lsn, LsnRange};
-use crate::messages::{
-    Checkpoint, Close, GetStats, GetStatus, LogEvent, Read, Subscribe, Unsubscribe,
-};
+use crate::messages::LogEvent;
 use crate::storage::Storage;
+use crate::threads::{Once, Running, SystemThreads, Threads};
 
 /// How soon a subscriber whose mailbox was full is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
@@ -49,7 +48,8 @@ pub struct Flusher {
     /// `None` once the log is closed: the directory is free then.
     storage: Option<Arc<dyn Storage>>,
     phase: Phase,
-    thread: Option<JoinHandle<()>>,
+    threads: Arc<dyn Threads>,
+    thread: Option<Running>,
     board: Arc<Board>,
     restarts: Restarts,
     appender: Recipient<LogEvent>,
@@ -114,6 +114,7 @@ impl Flusher {
             restarts: Restarts::new(config.restart_budget),
             shared,
             config,
+            threads: SystemThreads::shared(),
             thread: None,
             board: Arc::default(),
             appender,
@@ -127,6 +128,12 @@ impl Flusher {
             retrying: false,
             watching: false,
         }
+    }
+
+    /// Has the flush loop and the preparer driven by these threads, and not by those of the system.
+    pub fn on_threads(mut self, threads: Arc<dyn Threads>) -> Self {
+        self.threads = threads;
+        self
     }
 
     /// Starts the flush thread with everything that this actor holds.
@@ -156,7 +163,8 @@ impl Flusher {
             removable,
             ..
         } = recovered;
-        let pool = Pool::start(storage, style, next_sequence, writer.size(), prepared);
+        let pool =
+            Pool::start(&*self.threads, storage, style, next_sequence, writer.size(), prepared);
         let mut pool = pool.map_err(|error| Cause::Broken {
             what: format!("the preparer thread could not be started: {error}"),
         })?;
@@ -177,12 +185,8 @@ impl Flusher {
             news: context.address().recipient(),
             ended: context.address().recipient(),
         };
-        match flush_thread::spawn(idle.flush_loop, idle.queue, wiring) {
-            Ok(thread) => self.thread = Some(thread),
-            Err((flush_loop, queue, cause)) => {
-                self.poison(Idle { flush_loop, queue }, cause, context)
-            }
-        }
+        let Idle { flush_loop, queue } = idle;
+        self.thread = flush_thread::spawn(&*self.threads, flush_loop, queue, wiring);
     }
 
     /// Passes on what the flush thread has left on the board.
@@ -301,8 +305,7 @@ impl Flusher {
             drop(idle);
             retired.do_send(Retired);
         };
-        let spawned = std::thread::Builder::new().name("wal-flush".into()).spawn(retire);
-        self.thread = spawned.ok();
+        self.thread = self.threads.spawn("wal-flush", Box::new(Once::new(retire))).ok();
         if self.thread.is_none() {
             context.notify(Retired);
         }
@@ -515,121 +518,6 @@ impl Handler<Retired> for Flusher {
             self.end(Phase::Closed, LogEvent::Closed { cause: cause.clone() });
             self.answer_closers(&Err(CloseError { cause, unresolved }));
         }
-    }
-}
-
-impl Handler<Subscribe> for Flusher {
-    type Result = actix::MessageResult<Subscribe>;
-
-    fn handle(
-        &mut self,
-        Subscribe(recipient): Subscribe,
-        context: &mut Self::Context,
-    ) -> Self::Result {
-        self.subscribers.add(recipient, &self.shared);
-        if matches!(self.phase, Phase::Closed) && !self.subscribers.any_behind() {
-            self.subscribers.clear();
-        }
-        self.retry_subscribers(context);
-        // What the subscriber is told now is covered by what it will be told next.
-        actix::MessageResult(self.shared.durable())
-    }
-}
-
-impl Handler<Unsubscribe> for Flusher {
-    type Result = bool;
-
-    fn handle(&mut self, Unsubscribe(recipient): Unsubscribe, _: &mut Self::Context) -> bool {
-        self.subscribers.remove(&recipient)
-    }
-}
-
-impl Handler<Checkpoint> for Flusher {
-    type Result = Response<Result<Lsn, CheckpointError>>;
-
-    fn handle(&mut self, Checkpoint(lsn): Checkpoint, _: &mut Self::Context) -> Self::Result {
-        let durable = self.shared.durable();
-        if lsn > durable {
-            return Response::reply(Err(CheckpointError::NotDurable { lsn, durable }));
-        }
-        if let LogState::Poisoned(cause) | LogState::Closed(cause) = self.shared.state() {
-            return Response::reply(Err(CheckpointError::Closed { cause }));
-        }
-        let low_water = self.shared.catalog.low_water();
-        if lsn <= low_water {
-            return Response::reply(Ok(low_water));
-        }
-        let (reply, answer) = oneshot::channel();
-        self.checkpoints.push((lsn, reply));
-        self.shared.control.checkpoint.fetch_max(lsn.get(), Ordering::AcqRel);
-        self.shared.nudge();
-        Response::fut(async move {
-            let cause = Cause::Stopped { actor: "Flusher" };
-            answer.await.unwrap_or(Err(CheckpointError::Closed { cause }))
-        })
-    }
-}
-
-impl Handler<Read> for Flusher {
-    type Result = Result<Cursor, ReadError>;
-
-    fn handle(&mut self, Read { from }: Read, _: &mut Self::Context) -> Self::Result {
-        let Some(storage) = &self.storage else {
-            return Err(ReadError::Closed { cause: Cause::Closed });
-        };
-        let lease = self.config.reader_lease;
-        Cursor::new(Arc::clone(&self.shared), Arc::clone(storage), from, lease)
-    }
-}
-
-impl Handler<GetStats> for Flusher {
-    type Result = actix::MessageResult<GetStats>;
-
-    fn handle(&mut self, _: GetStats, _: &mut Self::Context) -> Self::Result {
-        actix::MessageResult(self.shared.stats())
-    }
-}
-
-impl Handler<GetStatus> for Flusher {
-    type Result = actix::MessageResult<GetStatus>;
-
-    fn handle(&mut self, _: GetStatus, _: &mut Self::Context) -> Self::Result {
-        actix::MessageResult(self.shared.status())
-    }
-}
-
-impl Handler<Close> for Flusher {
-    type Result = Response<Result<(), CloseError>>;
-
-    fn handle(&mut self, _: Close, context: &mut Self::Context) -> Self::Result {
-        let (reply, answer) = oneshot::channel();
-        match &self.phase {
-            Phase::Closed => return Response::reply(Ok(())),
-            Phase::Poisoned(_) => {
-                self.closers.push(reply);
-                if self.thread.is_none() {
-                    context.notify(Retired);
-                }
-            }
-            _ => {
-                self.closers.push(reply);
-                self.shared.set_state(LogState::Closing);
-                self.shared.admission.close();
-                if self.appender.connected() {
-                    // It closes the log after the appends that are in its mailbox already.
-                    self.tell(&LogEvent::Closing);
-                } else {
-                    self.shared.request_close();
-                }
-                if matches!(self.phase, Phase::BackingOff(_)) {
-                    self.start(context);
-                }
-            }
-        }
-        Response::fut(async move {
-            let cause = Cause::Stopped { actor: "Flusher" };
-            answer.await.unwrap_or(Err(CloseError { cause, unresolved: None }))
-        })
     }
 }
 

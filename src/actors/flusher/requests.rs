@@ -1,0 +1,131 @@
+//! What a Flusher is asked for, and the answers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use actix::{AsyncContext, Handler, Response};
+use tokio::sync::oneshot;
+
+use super::{Flusher, Phase, Retired};
+use crate::engine::cursor::Cursor;
+use crate::engine::shared::LogState;
+use crate::error::{Cause, CheckpointError, CloseError, ReadError};
+use crate::lsn::Lsn;
+use crate::messages::{
+    Checkpoint, Close, GetStats, GetStatus, LogEvent, Read, Subscribe, Unsubscribe,
+};
+
+impl Handler<Subscribe> for Flusher {
+    type Result = actix::MessageResult<Subscribe>;
+
+    fn handle(
+        &mut self,
+        Subscribe(recipient): Subscribe,
+        context: &mut Self::Context,
+    ) -> Self::Result {
+        self.subscribers.add(recipient, &self.shared);
+        if matches!(self.phase, Phase::Closed) && !self.subscribers.any_behind() {
+            self.subscribers.clear();
+        }
+        self.retry_subscribers(context);
+        // What the subscriber is told now is covered by what it will be told next.
+        actix::MessageResult(self.shared.durable())
+    }
+}
+
+impl Handler<Unsubscribe> for Flusher {
+    type Result = bool;
+
+    fn handle(&mut self, Unsubscribe(recipient): Unsubscribe, _: &mut Self::Context) -> bool {
+        self.subscribers.remove(&recipient)
+    }
+}
+
+impl Handler<Checkpoint> for Flusher {
+    type Result = Response<Result<Lsn, CheckpointError>>;
+
+    fn handle(&mut self, Checkpoint(lsn): Checkpoint, _: &mut Self::Context) -> Self::Result {
+        let durable = self.shared.durable();
+        if lsn > durable {
+            return Response::reply(Err(CheckpointError::NotDurable { lsn, durable }));
+        }
+        if let LogState::Poisoned(cause) | LogState::Closed(cause) = self.shared.state() {
+            return Response::reply(Err(CheckpointError::Closed { cause }));
+        }
+        let low_water = self.shared.catalog.low_water();
+        if lsn <= low_water {
+            return Response::reply(Ok(low_water));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.checkpoints.push((lsn, reply));
+        self.shared.control.checkpoint.fetch_max(lsn.get(), Ordering::AcqRel);
+        self.shared.nudge();
+        Response::fut(async move {
+            let cause = Cause::Stopped { actor: "Flusher" };
+            answer.await.unwrap_or(Err(CheckpointError::Closed { cause }))
+        })
+    }
+}
+
+impl Handler<Read> for Flusher {
+    type Result = Result<Cursor, ReadError>;
+
+    fn handle(&mut self, Read { from }: Read, _: &mut Self::Context) -> Self::Result {
+        let Some(storage) = &self.storage else {
+            return Err(ReadError::Closed { cause: Cause::Closed });
+        };
+        let lease = self.config.reader_lease;
+        Cursor::new(Arc::clone(&self.shared), Arc::clone(storage), from, lease)
+    }
+}
+
+impl Handler<GetStats> for Flusher {
+    type Result = actix::MessageResult<GetStats>;
+
+    fn handle(&mut self, _: GetStats, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(self.shared.stats())
+    }
+}
+
+impl Handler<GetStatus> for Flusher {
+    type Result = actix::MessageResult<GetStatus>;
+
+    fn handle(&mut self, _: GetStatus, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(self.shared.status())
+    }
+}
+
+impl Handler<Close> for Flusher {
+    type Result = Response<Result<(), CloseError>>;
+
+    fn handle(&mut self, _: Close, context: &mut Self::Context) -> Self::Result {
+        let (reply, answer) = oneshot::channel();
+        match &self.phase {
+            Phase::Closed => return Response::reply(Ok(())),
+            Phase::Poisoned(_) => {
+                self.closers.push(reply);
+                if self.thread.is_none() {
+                    context.notify(Retired);
+                }
+            }
+            _ => {
+                self.closers.push(reply);
+                self.shared.set_state(LogState::Closing);
+                self.shared.admission.close();
+                if self.appender.connected() {
+                    // It closes the log after the appends that are in its mailbox already.
+                    self.tell(&LogEvent::Closing);
+                } else {
+                    self.shared.request_close();
+                }
+                if matches!(self.phase, Phase::BackingOff(_)) {
+                    self.start(context);
+                }
+            }
+        }
+        Response::fut(async move {
+            let cause = Cause::Stopped { actor: "Flusher" };
+            answer.await.unwrap_or(Err(CloseError { cause, unresolved: None }))
+        })
+    }
+}
