@@ -153,6 +153,8 @@ pub struct PreparerCore {
     pending: VecDeque<u64>,
     /// The names of full-size segments that nobody needs.
     spares: VecDeque<String>,
+    /// Whether a number was left behind with a name that may not be durable.
+    unsettled: bool,
     retry_after: Duration,
 }
 
@@ -176,6 +178,7 @@ impl PreparerCore {
             next_sequence: config.first_sequence,
             pending: VecDeque::new(),
             spares: VecDeque::new(),
+            unsettled: false,
             retry_after: FIRST_RETRY,
             config,
         }
@@ -207,6 +210,9 @@ impl PreparerCore {
         let Some(&size) = self.pending.front() else {
             return Attempt::Idle;
         };
+        if let Err(fault) = self.settle() {
+            return self.failed(fault);
+        }
         let job = self.next_job(size);
         match prepare_or_fail(&*self.storage, &job) {
             Ok(file) => {
@@ -219,9 +225,28 @@ impl PreparerCore {
             Err(fault) => {
                 // Two files must never have borne one sequence number.
                 self.next_sequence += u64::from(fault.name_taken);
+                self.unsettled |= fault.name_taken;
                 self.failed(fault)
             }
         }
+    }
+
+    /// Makes the name durable that a failed attempt has left behind, before another one follows: if power loss
+    /// took the first and left the second, recovery would miss a segment.
+    fn settle(&mut self) -> Result<(), PrepareFault> {
+        if self.unsettled {
+            let synced = catch_unwind(AssertUnwindSafe(|| self.storage.sync_dir()));
+            synced.unwrap_or_else(|_| Err(io::Error::other("the storage panicked"))).map_err(
+                |source| PrepareFault {
+                    op: "sync the directory of",
+                    file: self.storage.location(),
+                    name_taken: false,
+                    source: Arc::new(source),
+                },
+            )?;
+            self.unsettled = false;
+        }
+        Ok(())
     }
 
     fn next_job(&mut self, size: u64) -> PrepareJob {

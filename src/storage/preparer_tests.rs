@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::testkit::{
-    FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Recorder, SimDisk, errno,
+    FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Persist, Recorder, SimDisk, errno,
 };
 use crate::threads::SystemThreads;
 
@@ -236,5 +236,27 @@ fn the_thread_ends_when_nobody_can_ask_and_holds_the_storage_until_then() {
     while disk.mount().is_err() {
         assert!(started.elapsed() < SOON);
         thread::yield_now();
+    }
+}
+
+#[test]
+fn p10_power_loss_never_leaves_a_number_out_behind_a_failed_directory_sync() {
+    for seed in 0..64 {
+        let disk = SimDisk::new();
+        let plan = FaultPlan::new();
+        plan.add(FaultRule::on(FaultOp::SyncDir, FaultEffect::Fail(errno::EIO)).times(1));
+        let recorder = Recorder::new(disk.mount().unwrap()).unwrap();
+        let log = recorder.log();
+        let mut core = core_in(Arc::new(FaultyStorage::new(Arc::new(recorder), plan)));
+        ask(&mut core, segment());
+        ask(&mut core, segment());
+        assert!(matches!(core.try_prepare(), Attempt::Failed { .. }));
+        assert_eq!((ready(&mut core).sequence, ready(&mut core).sequence), (6, 7));
+        let mut cuts = log.cuts();
+        while cuts.advance() {
+            let names = cuts.image(Persist::Torn { seed }).names();
+            let has = |name: &str| names.iter().any(|one| one == name);
+            assert!(has("5.wal") || !has("6.wal"), "after {:?}: {names:?}", cuts.last_op());
+        }
     }
 }
