@@ -57,10 +57,19 @@ pub(crate) enum Fact {
     NotDurable { key: Key },
     /// The watermark that somebody read.
     Watermark(Lsn),
+    /// A reader was given this record while the log ran.
+    Read { lsn: Lsn, digest: u64 },
     /// A checkpoint is about to release everything up to this LSN.
     Checkpoint(Lsn),
     /// The log is about to be opened.
     Opening,
     /// The log was closed cleanly.
     Closed,
+}
+
+/// What a reader remembers of a record.
+pub(crate) fn digest(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |digest, byte| {
+        (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

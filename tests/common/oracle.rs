@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use actix_wal::{Lsn, RecoveryReport};
 
-use super::facts::{Fact, Key, payload};
+use super::facts::{Fact, Key, digest, payload};
 
 /// What a recovery gave back.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub(crate) struct Oracle {
     last_assigned: u64,
     /// LSNs that nobody was ever told to be durable: the watermark of a later life says nothing of them.
     without_promise: BTreeSet<u64>,
+    /// What readers were given.
+    read: BTreeMap<u64, u64>,
     /// What each LSN named, in any image so far.
     named: BTreeMap<u64, (Key, u32)>,
     /// Whether the log was closed cleanly, and not opened since.
@@ -53,6 +55,13 @@ impl Oracle {
         Oracle { without_promise: without_promise.collect(), ..Oracle::default() }
     }
 
+    /// Knows all of this, and what `earlier` has seen in images.
+    pub(crate) fn after(facts: &[Fact], earlier: Oracle) -> Self {
+        let mut oracle = Oracle { named: earlier.named, ..Oracle::new(facts) };
+        facts.iter().for_each(|fact| oracle.learn(*fact));
+        oracle
+    }
+
     pub(crate) fn learn(&mut self, fact: Fact) {
         match fact {
             Fact::Submitted { key, count } => {
@@ -67,6 +76,7 @@ impl Oracle {
             }
             Fact::Acknowledged { key } => self.known.entry(key).or_default().acknowledged = true,
             Fact::NotDurable { key } => self.known.entry(key).or_default().not_durable = true,
+            Fact::Read { lsn, digest } => drop(self.read.insert(lsn.get(), digest)),
             Fact::Watermark(lsn) => self.watermark = self.watermark.max(lsn.get()),
             Fact::Checkpoint(lsn) => self.checkpoint = self.checkpoint.max(lsn.get()),
             Fact::Opening => self.closed = false,
@@ -85,6 +95,7 @@ impl Oracle {
         let found = self.check_contents(recovered)?;
         self.check_groups(&found, low_water)?;
         self.check_known(&found, low_water)?;
+        self.check_read(recovered)?;
         self.check_ends(recovered)
     }
 
@@ -167,6 +178,19 @@ impl Oracle {
             }
         }
         Ok(())
+    }
+
+    /// P5: what a reader was given was durable.
+    fn check_read(&self, recovered: &Recovered) -> Result<(), String> {
+        let low_water = recovered.report.low_water.get();
+        let records = recovered.records.iter().map(|(lsn, bytes)| (*lsn, digest(bytes)));
+        let records: BTreeMap<_, _> = records.collect();
+        let is_lost =
+            |(lsn, digest): &(&u64, &u64)| **lsn > low_water && records.get(lsn) != Some(digest);
+        match self.read.iter().find(is_lost) {
+            Some((lsn, _)) => Err(format!("P5: a reader was given {lsn}, which is not there now")),
+            None => Ok(()),
+        }
     }
 
     fn check_ends(&self, recovered: &Recovered) -> Result<(), String> {

@@ -1,0 +1,392 @@
+//! Those who use the log: clients by handle, coordinators by message, readers. What they are told becomes
+//! facts; what the log may never do to them is noticed here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, Handler, WrapFuture};
+use actix_wal::engine::cursor::Cursor;
+use actix_wal::engine::entry::Payload;
+use actix_wal::messages::{Read, Reply, Submit};
+use actix_wal::{AppendError, CommitError, Durability, LogEvent, Lsn, LsnRange, Wal};
+use tokio::sync::oneshot;
+
+use super::facts::{Fact, Key, payload};
+use super::world::World;
+
+/// Nobody waits longer than this for an answer, whatever happens (promise P6).
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// One client, and what it says is broken.
+pub(crate) struct Client {
+    pub(crate) number: u32,
+    pub(crate) next: u32,
+    pub(crate) wal: Wal,
+    pub(crate) world: Arc<World>,
+    /// Records that nobody waits for.
+    pub(crate) unwatched: Vec<(Key, Lsn)>,
+}
+
+impl Client {
+    /// Uses the log until the world has seen enough.
+    pub(crate) async fn run(mut self, steps: u32) -> Result<(), String> {
+        for _ in 0..steps {
+            self.step().await?;
+            self.look()?;
+        }
+        for (key, lsn) in std::mem::take(&mut self.unwatched) {
+            self.wait(key, lsn).await?;
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self) -> Result<(), String> {
+        match self.world.below(24) {
+            0..=6 => self.commit(Durability::GroupCommit).await,
+            7..=9 => self.commit(Durability::Synchronous).await,
+            10..=11 => self.commit(Durability::Async).await,
+            12..=13 => self.group().await,
+            14..=15 => self.flood().await,
+            16 => self.give_up_soon().await,
+            17 => self.checkpoint().await,
+            18 => self.flush().await,
+            19..=20 => self.read().await,
+            _ => {
+                self.pause(2000).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn pause(&self, at_most: u64) {
+        actix::clock::sleep(Duration::from_millis(self.world.below(at_most))).await;
+    }
+
+    /// P5, P16: what anybody may see at any time.
+    fn look(&mut self) -> Result<(), String> {
+        for (key, lsn) in std::mem::take(&mut self.unwatched) {
+            match self.wal.outcome(lsn) {
+                None => self.unwatched.push((key, lsn)),
+                Some(Ok(())) => self.world.fact(Fact::Acknowledged { key }),
+                Some(Err(error)) => self.failed(key, &error)?,
+            }
+        }
+        let status = self.wal.status();
+        self.world.fact(Fact::Watermark(status.durable));
+        if status.entries_in_flight > self.wal.admission().max_entries() {
+            return Err(format!("P16: {} entries in flight", status.entries_in_flight));
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, count: u32) -> Key {
+        self.next += 1;
+        let key = Key { client: self.number, sequence: self.next };
+        self.world.fact(Fact::Submitted { key, count });
+        key
+    }
+
+    fn record(&self, key: Key, index: u32, count: u32) -> Vec<u8> {
+        let limit = if self.world.once_in(12) { 4000 } else { 300 };
+        payload(key, index, count, self.world.below(limit) as u32)
+    }
+
+    async fn commit(&mut self, durability: Durability) -> Result<(), String> {
+        let key = self.key(1);
+        let record = self.record(key, 0, 1);
+        let committed = in_time(self.wal.commit_with(record, durability)).await?;
+        if let (Ok(first), Durability::Async) = (&committed, durability) {
+            self.world.fact(Fact::Assigned { key, first: *first });
+            self.unwatched.push((key, *first));
+            return Ok(());
+        }
+        self.committed(key, committed)
+    }
+
+    fn committed(&self, key: Key, committed: Result<Lsn, CommitError>) -> Result<(), String> {
+        match committed {
+            Ok(first) => {
+                self.world.fact(Fact::Assigned { key, first });
+                self.world.fact(Fact::Acknowledged { key });
+                Ok(())
+            }
+            Err(error) => {
+                if let CommitError::NotDurable { lsn: first, .. }
+                | CommitError::Unknown { lsn: first, .. } = error
+                {
+                    self.world.fact(Fact::Assigned { key, first });
+                }
+                self.failed(key, &error)
+            }
+        }
+    }
+
+    fn failed(&self, key: Key, error: &CommitError) -> Result<(), String> {
+        if matches!(error, CommitError::NeverAssigned { .. }) {
+            return Err(format!("P9: {key:?}: {error}"));
+        }
+        if error.is_not_durable() {
+            self.world.fact(Fact::NotDurable { key });
+        }
+        Ok(())
+    }
+
+    async fn group(&mut self) -> Result<(), String> {
+        let count = 2 + self.world.below(4) as u32;
+        let key = self.key(count);
+        let records: Vec<_> = (0..count).map(|index| self.record(key, index, count)).collect();
+        match in_time(self.wal.append_all(records)).await? {
+            Ok(range) => {
+                self.world.fact(Fact::Assigned { key, first: range.first });
+                self.wait(key, range.last).await
+            }
+            Err(error) => self.failed(key, &error.into()),
+        }
+    }
+
+    async fn wait(&self, key: Key, lsn: Lsn) -> Result<(), String> {
+        match in_time(self.wal.wait_for_lsn(lsn)).await? {
+            Ok(()) => {
+                self.world.fact(Fact::Acknowledged { key });
+                Ok(())
+            }
+            Err(error) => self.failed(key, &error),
+        }
+    }
+
+    /// More commits at once than may be in flight.
+    async fn flood(&mut self) -> Result<(), String> {
+        self.world.count("flood");
+        let keys: Vec<_> = (0..10 + self.world.below(30)).map(|_| self.key(1)).collect();
+        let commits: Vec<_> = keys
+            .into_iter()
+            .map(|key| {
+                let (wal, record) = (self.wal.clone(), self.record(key, 0, 1));
+                let commit = async move { in_time(wal.commit(record)).await };
+                (key, actix::spawn(commit))
+            })
+            .collect();
+        for (key, commit) in commits {
+            let committed = commit.await.map_err(|error| format!("P6: {error}"))??;
+            self.committed(key, committed)?;
+        }
+        Ok(())
+    }
+
+    /// Drops the future of a commit: it withdraws nothing, and nobody hears of it.
+    async fn give_up_soon(&mut self) -> Result<(), String> {
+        self.world.count("dropped future");
+        let key = self.key(1);
+        let record = self.record(key, 0, 1);
+        let soon = Duration::from_millis(self.world.below(40));
+        match tokio::time::timeout(soon, self.wal.commit(record)).await {
+            Ok(committed) => self.committed(key, committed),
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn checkpoint(&self) -> Result<(), String> {
+        let durable = self.wal.durable_lsn().get();
+        let lsn = Lsn::new(durable.saturating_sub(self.world.below(60)));
+        if !lsn.is_none() {
+            self.world.fact(Fact::Checkpoint(lsn));
+            let _ = in_time(self.wal.checkpoint(lsn)).await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&self) -> Result<(), String> {
+        let last = self.wal.status().accepted;
+        if let Ok(through) = in_time(self.wal.flush()).await? {
+            self.world.fact(Fact::Watermark(through));
+            if through < last {
+                return Err(format!("P6: a flush of {last} ended at {through}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads some of the log back.
+    async fn read(&self) -> Result<(), String> {
+        let low_water = self.wal.status().low_water;
+        let from = low_water.plus(1 + self.world.below(20));
+        let asked = in_time(self.wal.recipients().read.send(Read { from })).await?;
+        let Ok(Ok(mut cursor)) = asked else {
+            return Ok(());
+        };
+        for _ in 0..1 + self.world.below(3) {
+            self.read_on(&mut cursor)?;
+            self.pause(300).await;
+        }
+        Ok(())
+    }
+
+    /// Whatever is wrong with the disk, a reader never sees a record that is not the one it should be.
+    fn read_on(&self, cursor: &mut Cursor) -> Result<(), String> {
+        let from = cursor.next_lsn();
+        let Ok(Some(records)) = cursor.read() else {
+            return Ok(());
+        };
+        let mut last = from.previous();
+        for (lsn, bytes) in records.iter() {
+            if lsn <= last {
+                return Err(format!("P2: a reader got {lsn} after {last}"));
+            }
+            if lsn > self.wal.durable_lsn() {
+                return Err(format!("P5: a reader got {lsn} before it was durable"));
+            }
+            last = lsn;
+            self.world.fact(Fact::Read { lsn, digest: super::facts::digest(bytes) });
+        }
+        Ok(())
+    }
+}
+
+/// P6: everyone is answered, some time.
+async fn in_time<T>(answer: impl Future<Output = T>) -> Result<T, String> {
+    let answered = tokio::time::timeout(PATIENCE, answer).await;
+    answered.map_err(|_| "P6: nobody answered within an hour".to_owned())
+}
+
+/// An actor that appends by message, and learns of durability by message alone.
+pub(crate) struct Coordinator {
+    number: u32,
+    next: u32,
+    wal: Wal,
+    world: Arc<World>,
+    /// Whether it takes its time over each event.
+    slow: bool,
+    pending: BTreeMap<Lsn, Key>,
+    through: Lsn,
+    failed: Vec<LsnRange>,
+    broken: Option<oneshot::Sender<String>>,
+}
+
+impl Coordinator {
+    /// Starts one. Whatever it finds broken comes out of the receiver.
+    pub(crate) fn start(
+        number: u32,
+        next: u32,
+        wal: &Wal,
+        world: &Arc<World>,
+    ) -> oneshot::Receiver<String> {
+        let (broken, receiver) = oneshot::channel();
+        let slow = number % 2 == 1;
+        let coordinator = Coordinator {
+            number,
+            next,
+            wal: wal.clone(),
+            world: Arc::clone(world),
+            slow,
+            pending: BTreeMap::new(),
+            through: Lsn::NONE,
+            failed: Vec::new(),
+            broken: Some(broken),
+        };
+        Coordinator::create(|context| {
+            context.set_mailbox_capacity(if slow { 1 } else { 16 });
+            coordinator
+        });
+        receiver
+    }
+
+    fn append(&mut self, context: &mut Context<Self>) {
+        self.next += 1;
+        let key = Key { client: self.number, sequence: self.next };
+        self.world.fact(Fact::Submitted { key, count: 1 });
+        let record = Payload::One(payload(key, 0, 1, self.world.below(200) as u32).into());
+        let permit = self.wal.admission().try_acquire(1, record.encoded_len());
+        let Ok(permit) = permit else {
+            return self.world.fact(Fact::NotDurable { key });
+        };
+        let (reply, answer) = oneshot::channel();
+        let durability = Durability::GroupCommit;
+        let submit = Submit { payload: record, durability, permit, reply: Reply::Accepted(reply) };
+        self.wal.recipients().submit.do_send(submit);
+        let answer = async move { answer.await.ok() }.into_actor(self);
+        context.spawn(actix::ActorFutureExt::map(answer, move |answer, this: &mut Self, _| {
+            this.appended(key, answer);
+        }));
+    }
+
+    fn appended(&mut self, key: Key, answer: Option<Result<LsnRange, AppendError>>) {
+        match answer {
+            Some(Ok(range)) => {
+                self.world.fact(Fact::Assigned { key, first: range.first });
+                self.pending.insert(range.last, key);
+                self.settle();
+            }
+            Some(Err(error)) if CommitError::from(error.clone()).is_not_durable() => {
+                self.world.fact(Fact::NotDurable { key });
+            }
+            _ => {}
+        }
+    }
+
+    /// What the events so far say of what is pending.
+    fn settle(&mut self) {
+        let (failed, through) = (&self.failed, self.through);
+        let has_failed = |lsn: Lsn| failed.iter().any(|range| range.contains(lsn));
+        self.pending.retain(|lsn, key| {
+            if has_failed(*lsn) {
+                self.world.fact(Fact::NotDurable { key: *key });
+                return false;
+            }
+            if *lsn <= through {
+                self.world.fact(Fact::Acknowledged { key: *key });
+                return false;
+            }
+            true
+        });
+    }
+
+    fn say(&mut self, what: String) {
+        if let Some(broken) = self.broken.take() {
+            let _ = broken.send(what);
+        }
+    }
+}
+
+impl Actor for Coordinator {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let subscribing = self.wal.recipients().subscribe.clone();
+        let me = context.address().recipient();
+        let subscribed = async move { subscribing.send(actix_wal::messages::Subscribe(me)).await };
+        let subscribed = subscribed.into_actor(self);
+        context.spawn(actix::ActorFutureExt::map(subscribed, |from, this: &mut Self, context| {
+            if let Ok(from) = from {
+                // What an event says later is said from here on.
+                this.through = this.through.max(from);
+                context.run_interval(Duration::from_millis(700), Self::append);
+            }
+        }));
+    }
+}
+
+impl Handler<LogEvent> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, event: LogEvent, context: &mut Self::Context) {
+        if let LogEvent::Durable { through, failed, .. } = &event {
+            self.world.event(format_args!("{} hears of {through}, not {failed:?}", self.number));
+            if *through < self.through {
+                self.say(format!("P5: the watermark fell from {} to {through}", self.through));
+            }
+            self.through = self.through.max(*through);
+            self.failed.extend(failed);
+            self.settle();
+        }
+        if let LogEvent::Poisoned { failed, .. } = &event {
+            self.failed.extend(failed);
+            self.settle();
+        }
+        if self.slow {
+            self.world.count("slow subscriber");
+            let pause = Duration::from_millis(self.world.below(400));
+            context.wait(actix::clock::sleep(pause).into_actor(self));
+        }
+    }
+}
