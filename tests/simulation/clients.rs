@@ -370,6 +370,17 @@ impl Handler<LogEvent> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, event: LogEvent, context: &mut Self::Context) {
+        self.world.count(match &event {
+            LogEvent::Durable { failed, .. } if !failed.is_empty() => "heard: not durable",
+            LogEvent::Durable { .. } => "heard: durable",
+            LogEvent::Ready { .. } => "heard: ready",
+            LogEvent::Unavailable { .. } => "heard: unavailable",
+            LogEvent::Stalled { .. } => "heard: stalled",
+            LogEvent::GivenUp { .. } => "heard: given up",
+            LogEvent::Poisoned { .. } => "heard: poisoned",
+            LogEvent::SegmentComplete { .. } => "heard: segment complete",
+            _ => "heard: closing or closed",
+        });
         if let LogEvent::Durable { through, failed, .. } = &event {
             self.world.event(format_args!("{} hears of {through}, not {failed:?}", self.number));
             if *through < self.through {

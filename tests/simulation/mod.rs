@@ -25,8 +25,8 @@ use actix_wal::messages::GetStatus;
 use actix_wal::storage::Storage;
 use actix_wal::testkit::{Persist, SimDisk};
 use actix_wal::{
-    Bounds, FlushPolicy, Link, OpenError, OverloadPolicy, RecordBatch, RestartBudget, Wal,
-    WalConfig,
+    Bounds, FlushPolicy, Link, OpenError, OverloadPolicy, RecordBatch, RecoveryReport,
+    RestartBudget, Wal, WalConfig,
 };
 
 use chaos::{Chaos, Wrap};
@@ -60,10 +60,8 @@ struct Run {
 impl Run {
     fn all_lives(&mut self) -> Result<(), String> {
         let mut disk = SimDisk::new();
-        let mut crashes = 0;
-        while self.world.events() < EVENTS || crashes == 0 {
+        while self.world.events() < EVENTS || self.world.crashes() == 0 {
             let end = self.draw_end();
-            crashes += u32::from(end != End::Close);
             disk = self.live(disk, end)?;
         }
         in_virtual_time(async { self.last_look(disk) })
@@ -95,7 +93,7 @@ impl Run {
     /// One life, from the disk that the last one left to the disk that it leaves.
     fn live(&mut self, disk: SimDisk, end: End) -> Result<SimDisk, String> {
         self.lives += 1;
-        let operations = (end != End::Close).then(|| self.world.below(400));
+        let operations = (end != End::Close).then(|| self.world.below(150));
         self.world.begin(disk, end, operations, self.draw_weather());
         let world = Arc::clone(&self.world);
         in_virtual_time(async {
@@ -108,7 +106,10 @@ impl Run {
                 }
             }
         })?;
-        Ok(self.world.take_image())
+        match self.world.failure() {
+            Some(failure) => Err(failure),
+            None => Ok(self.world.take_image()),
+        }
     }
 
     async fn use_the_log(&mut self) -> Result<(), String> {
@@ -204,11 +205,24 @@ impl Run {
             report.torn_tail,
             report.carried
         ));
+        self.note(&report);
         let mut facts = self.world.facts();
         // It is being opened now, and may have been closed before that.
         facts.pop_if(|fact| matches!(fact, Fact::Opening));
         self.oracle = Oracle::after(&facts, std::mem::take(&mut self.oracle));
         self.oracle.check(&Recovered { records, report })
+    }
+
+    fn note(&self, report: &RecoveryReport) {
+        let seen = [
+            ("recovered: carried", report.carried > 0),
+            ("recovered: torn tail", report.torn_tail.is_some()),
+            ("recovered: gaps", !report.gaps.is_empty()),
+            ("recovered: checkpoint", !report.low_water.is_none()),
+            ("recovered: segments", report.segments > 2),
+            ("recovered: clean", report.clean),
+        ];
+        seen.iter().filter(|(_, seen)| *seen).for_each(|(what, _)| self.world.count(what));
     }
 
     async fn clients(&mut self, wal: &Wal) -> Result<(), String> {

@@ -25,6 +25,9 @@ pub(crate) enum End {
     Kill,
 }
 
+/// No life has a use for as many turns of its workers.
+const ENDLESS: u64 = 100_000;
+
 /// How often things go wrong in a life: once in so many operations; zero is never.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Weather {
@@ -59,6 +62,12 @@ struct State {
     operations_left: Option<u64>,
     /// What the crash has left.
     image: Option<SimDisk>,
+    /// How many lives ended in the middle of something.
+    crashes: u64,
+    /// How many turns workers have taken since this life began.
+    turns: u64,
+    /// What is broken, if it was not a client who noticed.
+    failure: Option<String>,
 }
 
 impl World {
@@ -75,6 +84,9 @@ impl World {
             end: End::Close,
             operations_left: None,
             image: None,
+            crashes: 0,
+            turns: 0,
+            failure: None,
         };
         let crashed = tokio::sync::Notify::new();
         Arc::new(World { state: Mutex::new(state), lag: AtomicU64::new(0), crashed })
@@ -110,6 +122,7 @@ impl World {
         let mut state = self.state();
         (state.disk, state.end, state.weather) = (disk, end, weather);
         (state.operations_left, state.image) = (operations, None);
+        state.turns = 0;
         state.disk.set_capacity(u64::MAX);
         self.lag.store(0, Ordering::Relaxed);
     }
@@ -158,6 +171,7 @@ impl World {
         let mut state = self.state();
         match &mut state.operations_left {
             Some(0) => {
+                state.crashes += 1;
                 drop(state);
                 self.crash();
             }
@@ -200,6 +214,31 @@ impl World {
     /// The worker has come to the disk, and what it waited for has happened.
     pub(crate) fn catch_up(&self) {
         self.lag.store(0, Ordering::Relaxed);
+    }
+
+    /// A worker takes a turn.
+    fn turn(&self) {
+        let mut state = self.state();
+        state.turns += 1;
+        if state.turns == ENDLESS {
+            drop(state);
+            self.fail("P17: it goes on and on, and nothing comes of it".to_owned());
+        }
+    }
+
+    /// Something is broken: the life ends.
+    pub(crate) fn fail(&self, what: String) {
+        self.event(&what);
+        self.state().failure.get_or_insert(what);
+        self.crash();
+    }
+
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.state().failure.clone()
+    }
+
+    pub(crate) fn crashes(&self) -> u64 {
+        self.state().crashes
     }
 
     pub(crate) fn events(&self) -> u64 {
@@ -318,6 +357,7 @@ struct Turns {
 impl Turns {
     async fn take(mut self) {
         loop {
+            self.world.turn();
             match self.worker.look() {
                 Turn::Work => self.work().await,
                 Turn::Wait(at_most) => self.wait(at_most).await,
