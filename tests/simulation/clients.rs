@@ -13,7 +13,7 @@ use actix_wal::{AppendError, CommitError, Durability, LogEvent, Lsn, LsnRange, W
 use tokio::sync::oneshot;
 
 use super::facts::{Fact, Key, payload};
-use super::world::World;
+use super::world::{World, now};
 
 /// Nobody waits longer than this for an answer, whatever happens (promise P6).
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -63,7 +63,7 @@ impl Client {
         actix::clock::sleep(Duration::from_millis(self.world.below(at_most))).await;
     }
 
-    /// P5, P16: what anybody may see at any time.
+    /// P5, P16, P20: what anybody may see at any time.
     fn look(&mut self) -> Result<(), String> {
         for (key, lsn) in std::mem::take(&mut self.unwatched) {
             match self.wal.outcome(lsn) {
@@ -76,6 +76,9 @@ impl Client {
         self.world.fact(Fact::Watermark(status.durable));
         if status.entries_in_flight > self.wal.admission().max_entries() {
             return Err(format!("P16: {} entries in flight", status.entries_in_flight));
+        }
+        if self.world.disk().mount().is_ok() {
+            return Err("P20: the disk of an open log was free".to_owned());
         }
         Ok(())
     }
@@ -257,7 +260,9 @@ pub(crate) struct Coordinator {
     world: Arc<World>,
     /// Whether it takes its time over each event.
     slow: bool,
-    pending: BTreeMap<Lsn, Key>,
+    pending: BTreeMap<Lsn, (Key, Duration)>,
+    /// How long an answer may take while nothing goes wrong (promise P17).
+    in_time: Option<Duration>,
     through: Lsn,
     failed: Vec<LsnRange>,
     broken: Option<oneshot::Sender<String>>,
@@ -270,6 +275,7 @@ impl Coordinator {
         next: u32,
         wal: &Wal,
         world: &Arc<World>,
+        in_time: Option<Duration>,
     ) -> oneshot::Receiver<String> {
         let (broken, receiver) = oneshot::channel();
         let slow = number % 2 == 1;
@@ -280,6 +286,7 @@ impl Coordinator {
             world: Arc::clone(world),
             slow,
             pending: BTreeMap::new(),
+            in_time: in_time.filter(|_| !slow),
             through: Lsn::NONE,
             failed: Vec::new(),
             broken: Some(broken),
@@ -304,17 +311,23 @@ impl Coordinator {
         let durability = Durability::GroupCommit;
         let submit = Submit { payload: record, durability, permit, reply: Reply::Accepted(reply) };
         self.wal.recipients().submit.do_send(submit);
+        let began = now();
         let answer = async move { answer.await.ok() }.into_actor(self);
         context.spawn(actix::ActorFutureExt::map(answer, move |answer, this: &mut Self, _| {
-            this.appended(key, answer);
+            this.appended(key, began, answer);
         }));
     }
 
-    fn appended(&mut self, key: Key, answer: Option<Result<LsnRange, AppendError>>) {
+    fn appended(
+        &mut self,
+        key: Key,
+        began: Duration,
+        answer: Option<Result<LsnRange, AppendError>>,
+    ) {
         match answer {
             Some(Ok(range)) => {
                 self.world.fact(Fact::Assigned { key, first: range.first });
-                self.pending.insert(range.last, key);
+                self.pending.insert(range.last, (key, began));
                 self.settle();
             }
             Some(Err(error)) if CommitError::from(error.clone()).is_not_durable() => {
@@ -328,17 +341,22 @@ impl Coordinator {
     fn settle(&mut self) {
         let (failed, through) = (&self.failed, self.through);
         let has_failed = |lsn: Lsn| failed.iter().any(|range| range.contains(lsn));
-        self.pending.retain(|lsn, key| {
+        let mut took = Duration::ZERO;
+        self.pending.retain(|lsn, (key, began)| {
             if has_failed(*lsn) {
                 self.world.fact(Fact::NotDurable { key: *key });
                 return false;
             }
             if *lsn <= through {
                 self.world.fact(Fact::Acknowledged { key: *key });
+                took = took.max(now() - *began);
                 return false;
             }
             true
         });
+        if self.in_time.is_some_and(|in_time| took > in_time) {
+            self.say(format!("P17: an append was answered after {took:?}"));
+        }
     }
 
     fn say(&mut self, what: String) {

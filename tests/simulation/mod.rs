@@ -33,7 +33,9 @@ use chaos::{Chaos, Wrap};
 use clients::{Client, Coordinator};
 use facts::Fact;
 use oracle::{Oracle, Recovered};
-use world::{End, Outcome, SimClock, SimThreads, Weather, World, start_time};
+use world::{
+    End, LONGEST_PAUSE, LONGEST_WORK, Outcome, SimClock, SimThreads, Weather, World, start_time,
+};
 
 /// A run goes on until it has seen as much as this, and a crash.
 const EVENTS: u64 = 500;
@@ -119,10 +121,12 @@ impl Run {
             return Ok(());
         };
         let world = Arc::clone(&self.world);
-        if world.once_in(4) {
+        let fills = world.once_in(4);
+        if fills {
             actix::spawn(chaos::fill_the_disk(Arc::clone(&world)));
         }
-        self.clients(&log.wal).await?;
+        let in_time = (world.weather().is_calm() && !fills).then(|| answered_within(&config));
+        self.clients(&log.wal, in_time).await?;
         if world.has_crashed() {
             return Ok(());
         }
@@ -225,11 +229,12 @@ impl Run {
         seen.iter().filter(|(_, seen)| *seen).for_each(|(what, _)| self.world.count(what));
     }
 
-    async fn clients(&mut self, wal: &Wal) -> Result<(), String> {
+    async fn clients(&mut self, wal: &Wal, in_time: Option<Duration>) -> Result<(), String> {
         let world = &self.world;
         let next = self.lives * 1_000_000;
-        let mut broken: Vec<_> =
-            (100..102).map(|number| Coordinator::start(number, next, wal, world)).collect();
+        let mut broken: Vec<_> = (100..102)
+            .map(|number| Coordinator::start(number, next, wal, world, in_time))
+            .collect();
         let clients: Vec<_> = (0..2 + world.below(4) as u32)
             .map(|number| {
                 let (wal, world) = (wal.clone(), Arc::clone(world));
@@ -267,6 +272,13 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// P17: the delay and two syncs; and before them, at worst, a segment that has to be prepared and begun, by
+/// workers that do not look at once.
+fn answered_within(config: &WalConfig) -> Duration {
+    let max_delay = config.flush_policy.bounds().map_or(Duration::ZERO, |bounds| bounds.max_delay);
+    max_delay + Duration::from_millis(5 * LONGEST_WORK + 3 * LONGEST_PAUSE)
 }
 
 /// Runs this on this thread. Time stands still while anybody has something to do, and jumps when nobody has.

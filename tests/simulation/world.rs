@@ -28,12 +28,25 @@ pub(crate) enum End {
 /// No life has a use for as many turns of its workers.
 const ENDLESS: u64 = 100_000;
 
+/// The longest that a piece of work takes in calm weather, in milliseconds.
+pub(crate) const LONGEST_WORK: u64 = 35;
+
+/// The longest that a worker does not look whether somebody has called, in milliseconds.
+pub(crate) const LONGEST_PAUSE: u64 = 64;
+
 /// How often things go wrong in a life: once in so many operations; zero is never.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Weather {
     pub(crate) faults: u64,
     pub(crate) slow: u64,
     pub(crate) stuck: u64,
+}
+
+impl Weather {
+    /// Nothing goes wrong.
+    pub(crate) fn is_calm(self) -> bool {
+        self.faults == 0 && self.slow == 0 && self.stuck == 0
+    }
 }
 
 /// A run of the whole system.
@@ -259,7 +272,7 @@ impl World {
     /// How long the next piece of work takes.
     fn work_time(&self) -> Duration {
         let weather = self.weather();
-        let usual = Duration::from_millis(5 + self.below(30));
+        let usual = Duration::from_millis(5 + self.below(LONGEST_WORK - 4));
         if self.once_in(weather.stuck) {
             self.count("stuck");
             return Duration::from_millis(30_000 + self.below(150_000));
@@ -392,7 +405,7 @@ impl Turns {
                 return;
             }
             actix::clock::sleep(pause.min(left)).await;
-            pause = (2 * pause).min(Duration::from_millis(64));
+            pause = (2 * pause).min(Duration::from_millis(LONGEST_PAUSE));
         }
     }
 }
