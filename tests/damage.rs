@@ -10,7 +10,7 @@ mod small_logs;
 use actix_wal::DamagePolicy::{Refuse, Salvage};
 use actix_wal::OpenError;
 use actix_wal::error::{Damage, DamageKind};
-use actix_wal::format::segment::segment_name;
+use actix_wal::format::segment::{SegmentHeader, segment_name};
 use actix_wal::testkit::SimDisk;
 use small_logs::{
     change, closed_log, commit, config, expected, frames, killed_log, open, recover, run, segments,
@@ -340,4 +340,66 @@ fn a_segment_from_another_history_of_the_same_log_contradicts_its_neighbours() {
     assert!(matches!(refused.kind, DamageKind::Contradiction { .. }), "{refused}");
     assert_eq!((refused.segment, refused.offset), (middle, 512), "{refused}");
     salvage("another history", &disk, &refused, first_lsn(&disk, middle));
+}
+
+/// The last segment may hold nothing, or nothing but what was carried over: it says all the same what lay
+/// before it.
+#[test]
+fn p14_segments_missing_before_one_without_records_of_its_own_are_refused() {
+    for disk in [closed_log(10), killed_log(10)] {
+        recover(&disk, Refuse).expect("another segment begins");
+        let used: Vec<_> = segments(&disk).into_iter().filter(|s| !s.frames.is_empty()).collect();
+        let (last, before) = used.split_last().expect("a segment");
+        before.iter().for_each(|segment| remove(&disk, segment.sequence));
+        let refused = refuse("only the last one is left", &disk);
+        assert!(is_missing(&refused.kind), "{refused}");
+        assert_eq!(refused.segment, last.sequence - 1, "{refused}");
+    }
+}
+
+#[test]
+fn p14_a_last_segment_of_another_history_is_refused_although_it_holds_no_record() {
+    let disk = closed_log(5);
+    let other = disk.fork();
+    for disk in [&disk, &other] {
+        run(async {
+            let wal = open(disk, config()).await;
+            commit(&wal, 3).await;
+            wal.close().await.expect("closes");
+        });
+        recover(disk, Refuse).expect("another segment begins");
+    }
+    let last = frames(&disk).last().expect("a start frame").segment;
+    copy(&other, last, &disk, last);
+    let refused = refuse("another history", &disk);
+    assert!(matches!(refused.kind, DamageKind::Contradiction { .. }), "{refused}");
+    assert_eq!((refused.segment, refused.offset), (last, 512), "{refused}");
+}
+
+#[test]
+fn p11_what_was_salvaged_is_opened_again_although_nothing_was_appended() {
+    let disk = killed_log(RECORDS);
+    // It looks as if it had only been prepared, and would do to go on with.
+    change(&disk, 2, |bytes| bytes[512..].fill(0));
+    let salvaged = recover(&disk, Salvage).expect("salvaged");
+    let again = recover(&disk, Refuse).expect("no number is left out");
+    assert_eq!(again.records, salvaged.records);
+}
+
+#[test]
+fn p11_no_segment_is_begun_right_before_a_number_that_is_left_out() {
+    let disk = killed_log(5);
+    let unused: Vec<_> = segments(&disk).into_iter().filter(|s| s.frames.is_empty()).collect();
+    let [first, second] = &unused[..] else { panic!("two are prepared: {unused:?}") };
+    let mut header = SegmentHeader::decode(&second.bytes).expect("a header");
+    header.place.sequence += 1;
+    let mut bytes = header.encode();
+    bytes.resize(second.bytes.len(), 0);
+    disk.write_file(&segment_name(second.sequence + 1), bytes);
+    remove(&disk, second.sequence);
+    for _ in 0..3 {
+        let recovered = recover(&disk, Refuse).expect("nothing is missing that was ever used");
+        assert_eq!(recovered.records, expected(1..=5));
+    }
+    assert!(frames(&disk).iter().all(|frame| frame.segment != first.sequence));
 }

@@ -31,7 +31,7 @@ impl Recovery<'_> {
         };
         let last_used = self.started().next_back().map_or(0, |(segment, _)| segment.sequence);
         let (mut prepared, mut removable) = self.sort_unused(&style, last_used, tail.torn);
-        // `survey` refuses a file with the last number there is, so this one is free.
+        // `survey` takes no number for ours that has none behind it, so this one is free.
         let mut next_sequence = self.highest.saturating_add(1);
         let carried = tail.carry.as_ref().map_or(0, |last| last.payload.len() as u64);
         let segment = match prepared.first() {
@@ -112,13 +112,17 @@ impl Recovery<'_> {
         torn: Option<(u64, TornTail)>,
     ) -> (Vec<PreparedSegment>, Vec<String>) {
         let (mut usable, mut removable) = (Vec::new(), Vec::new());
+        let unbroken = self.unbroken_from();
         for segment in &self.segments {
             let First::Unused(verdict) = segment.first else {
                 continue;
             };
             // Behind a torn start frame too, or it would be found again at the next open.
             let torn_at = torn.map_or(0, |(sequence, _)| sequence);
-            let fits = segment.sequence > last_used.max(torn_at)
+            // And behind what a salvage takes out: its number would be missing right behind this one.
+            let aside = self.aside.iter().map(|(_, sequence)| *sequence).max().unwrap_or(0);
+            let fits = segment.sequence > last_used.max(torn_at).max(aside)
+                && segment.sequence >= unbroken
                 && verdict == Verdict::Clean
                 && segment.header.place.block_size == style.block_size
                 && segment.header.size <= style.segment_size
@@ -138,6 +142,16 @@ impl Recovery<'_> {
             }
         }
         (usable, removable)
+    }
+
+    /// From which number on none is left out. Whoever began before that would leave a number out right
+    /// behind the end of the log, and be taken for a loss.
+    fn unbroken_from(&self) -> u64 {
+        let numbers = self.segments.iter().rev().map(|segment| segment.sequence);
+        let unbroken = numbers.zip(0..).scan(None, |last, (number, at): (u64, u64)| {
+            (number + at == *last.get_or_insert(number)).then_some(number)
+        });
+        unbroken.last().unwrap_or(0)
     }
 
     fn make_first_segment(

@@ -60,13 +60,30 @@ impl<'a> LiveWalk<'a> {
                 continue;
             };
             if !self.begun && info.cut > self.low_water {
-                return Err(self.missing_before(info));
+                return Err(self.missing_before(info.sequence));
             }
             self.segment(info, end, done, report, sink)?;
             done = (done + self.len_of(info)).min(self.progress.total);
             self.progress.done = done;
             report.segments += 1;
             report.bytes += self.len_of(info);
+        }
+        Ok(())
+    }
+
+    /// Checks that the last segment follows on what was walked. It may hold nothing that is walked, or
+    /// nothing but what is carried over, and says all the same what must lie before it.
+    pub(super) fn check_last_start(&self) -> Result<(), OpenError> {
+        let Some((last, start)) = self.recovery.started().next_back() else {
+            return Ok(());
+        };
+        let cut = start.start.map_or(Lsn::NONE, |start| start.cut);
+        if !self.begun && cut > self.low_water {
+            return Err(self.missing_before(last.sequence));
+        }
+        if self.begun && self.sequence != last.sequence && start.chain != self.position.chain {
+            let offset = u64::from(last.header.place.block_size);
+            return Err(self.broken_chain(last.sequence, offset, start.first_lsn));
         }
         Ok(())
     }
@@ -110,24 +127,16 @@ impl<'a> LiveWalk<'a> {
     ) -> Result<(), OpenError> {
         self.sequence = info.sequence;
         let mut reader = self.open(info, end)?;
-        let is_first = !std::mem::replace(&mut self.begun, true);
         loop {
             match reader.next()? {
                 Next::Frame(frame) => {
-                    if frame.header.start.is_some()
-                        && !is_first
-                        && frame.header.chain != self.position.chain
-                    {
-                        let what = "the chain of checksums is broken".to_owned();
-                        let kind = DamageKind::Contradiction { what };
-                        return Err(self.damage(
-                            info.sequence,
-                            frame.offset,
-                            frame.header.first_lsn,
-                            kind,
-                        ));
+                    let is_first = !std::mem::replace(&mut self.begun, true);
+                    let broken = frame.header.chain != self.position.chain;
+                    if frame.header.start.is_some() && !is_first && broken {
+                        let lsn = frame.header.first_lsn;
+                        return Err(self.broken_chain(info.sequence, frame.offset, lsn));
                     }
-                    if frame.header.start.is_some() && is_first {
+                    if is_first {
                         self.position.chain = frame.header.chain;
                         self.position.last_live = info.cut;
                         self.position.next_lsn = info.cut.next();
@@ -150,8 +159,8 @@ impl<'a> LiveWalk<'a> {
     }
 
     /// The first live records are not there: is their segment missing, or its start frame damaged?
-    fn missing_before(&self, info: &SegmentInfo) -> OpenError {
-        let before = info.sequence.saturating_sub(1);
+    fn missing_before(&self, sequence: u64) -> OpenError {
+        let before = sequence.saturating_sub(1);
         let lsn = self.low_water.next();
         let known = self.recovery.segments.iter().find(|one| one.sequence == before);
         match known.map(|one| &one.first) {
@@ -195,6 +204,11 @@ impl<'a> LiveWalk<'a> {
             }
             Some(_) => self.damage(info.sequence, offset, lsn, DamageKind::Frame { reason, proof }),
         }
+    }
+
+    fn broken_chain(&self, segment: u64, offset: u64, lsn: Lsn) -> OpenError {
+        let what = "the chain of checksums is broken".to_owned();
+        self.damage(segment, offset, lsn, DamageKind::Contradiction { what })
     }
 
     fn damage(&self, segment: u64, offset: u64, lsn: Lsn, kind: DamageKind) -> OpenError {

@@ -180,6 +180,9 @@ pub fn recover(
     let live = recovery.live_until(tail.position.last_live);
     let mut walk = LiveWalk::new(&recovery, &live, low_water);
     walk.run(&live, &mut counts, &mut |frame, progress| replay.frame(frame, progress))?;
+    if recovery.cut.is_none() {
+        walk.check_last_start()?;
+    }
     // Whatever the host refuses it refuses before anything is written, but for the last frame.
     replay.send_rest(walk.progress)?;
     let mut recovered = recovery.begin(tail, counts)?;

@@ -13,16 +13,19 @@ use crate::lsn::{Epoch, Lsn};
 impl Recovery<'_> {
     /// Looks for damage before anything is written, and if there is some, ends the log before it.
     pub(super) fn salvage(&mut self) -> Result<Option<Damage>, OpenError> {
-        let tail_damage = match self.tail() {
-            Ok(_) => None,
-            Err(OpenError::Damaged(damage)) => Some(damage),
+        let claims = self.claims()?;
+        // A tail that is whole says what was released, and recovery goes by it.
+        let (low_water, tail_damage) = match self.tail() {
+            Ok(tail) => (tail.position.low_water, None),
+            Err(OpenError::Damaged(damage)) => (claims.low_water, Some(damage)),
             Err(error) => return Err(error),
         };
-        let claims = self.claims()?;
         let end = self.started().next_back().and_then(|(segment, _)| self.sound_end(segment));
         let live = self.live_until(end.unwrap_or(Lsn::MAX));
-        let mut walk = LiveWalk::new(self, &live, claims.low_water);
-        let walked = walk.run(&live, &mut RecoveryReport::default(), &mut |_, _| Ok(()));
+        let mut walk = LiveWalk::new(self, &live, low_water);
+        let walked = walk
+            .run(&live, &mut RecoveryReport::default(), &mut |_, _| Ok(()))
+            .and_then(|()| walk.check_last_start());
         let (good, walked_to) = (walk.position, walk.sequence);
         let last = self.started().next_back().map_or(0, |(segment, _)| segment.sequence);
         let (damage, sequence) = match (walked, tail_damage) {
@@ -146,7 +149,9 @@ struct Claims {
 impl Claims {
     fn note(&mut self, header: &FrameHeader) {
         self.next_lsn = self.next_lsn.max(header.next_lsn);
-        self.low_water = self.low_water.max(header.low_water);
+        // Nothing is released before it was written, whatever a header says.
+        let low_water = header.low_water.min(header.next_lsn.previous());
+        self.low_water = self.low_water.max(low_water);
         self.epoch = self.epoch.max(header.epoch);
     }
 }

@@ -13,6 +13,9 @@ use crate::format::segment::{FileKind, HeaderFault, SegmentHeader, file_kind};
 use crate::lsn::Lsn;
 use crate::storage::{FileEntry, Storage};
 
+/// More segments than any log will ever begin: a name with a higher number is not ours.
+const MAX_SEQUENCE: u64 = 1 << 62;
+
 impl<'a> Recovery<'a> {
     pub(super) fn survey(
         storage: Arc<dyn Storage>,
@@ -50,13 +53,13 @@ impl<'a> Recovery<'a> {
         for entry in listed.map_err(|error| IoFault::new(IoOp::List, location, None, error))? {
             match file_kind(&entry.name) {
                 FileKind::Segment(sequence) => {
-                    self.highest = self.highest.max(sequence);
+                    self.note_number(sequence);
                     files.push((sequence, entry));
                 }
                 FileKind::Scratch => self.scratch.push(entry.name),
                 FileKind::SetAside | FileKind::Other => {
                     if let Some(sequence) = aside_sequence(&entry.name) {
-                        self.highest = self.highest.max(sequence);
+                        self.note_number(sequence);
                         self.aside_before += 1;
                     }
                 }
@@ -64,6 +67,13 @@ impl<'a> Recovery<'a> {
         }
         files.sort_by_key(|(sequence, _)| *sequence);
         Ok(files)
+    }
+
+    /// A number that was never given out stands in the way of none.
+    fn note_number(&mut self, sequence: u64) {
+        if sequence <= MAX_SEQUENCE {
+            self.highest = self.highest.max(sequence);
+        }
     }
 
     fn survey_files(&mut self, files: Vec<(u64, FileEntry)>) -> Result<(), OpenError> {
@@ -109,7 +119,7 @@ impl<'a> Recovery<'a> {
             Ok(header) if header.place.sequence != sequence => {
                 damage(DamageKind::SwappedSegment { found: header.place.sequence })
             }
-            Ok(_) if matches!(sequence, 0 | u64::MAX) => {
+            Ok(_) if sequence == 0 || sequence > MAX_SEQUENCE => {
                 let what = "no segment ever has this sequence number".to_owned();
                 damage(DamageKind::Contradiction { what })
             }
