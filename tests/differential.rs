@@ -1,4 +1,4 @@
-//! Guards P2, P8, P10, P11, P13, P14: recovery and a second reader, written from `docs/format.md` alone, agree on
+//! Guards P2, P8, P10, P11, P13, P14: recovery and a second reader, written after `docs/format.md`, agree on
 //! every log and on every damaged one: the records, the verdict, and where it falls.
 //!
 //! What a thread does when is up to the system, so a seed repeats the choices and not the bytes; a directory on

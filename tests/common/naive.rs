@@ -1,6 +1,6 @@
-//! A second reader of the format, written from `docs/format.md` alone. It shares no code with the crate, reads
-//! everything into memory and prefers the plain loop. Where it and the crate disagree, one of them or the page is
-//! wrong.
+//! A second reader of the format. Its first version was written from `docs/format.md` alone; where the page was
+//! silent, the code was asked, and the page now says it. It shares no code with the crate, reads everything into
+//! memory and prefers the plain loop. Where it and the crate disagree, one of them or the page is wrong.
 
 #![allow(dead_code)] // Every test that includes this file uses a part of it.
 
