@@ -8,8 +8,9 @@ use std::{
     },
 };
 
+use super::copying::Copying;
 pub use super::image::SECTOR;
-use super::image::{DiskImage, FileId, Persist};
+use super::image::{DiskImage, FailedSync, FileId, Persist};
 use crate::storage::{FileEntry, Medium, Storage, StorageFile};
 
 /// How much a disk holds unless told otherwise: more than a test will write.
@@ -63,6 +64,12 @@ impl SimDisk {
             capacity: DEFAULT_CAPACITY,
             medium,
         })
+    }
+
+    /// The same disk, with reads that show this after a failed sync. So do its images and forks.
+    pub fn with_failed_sync(self, how: FailedSync) -> SimDisk {
+        self.state().image.set_failed_sync(how);
+        self
     }
 
     fn from_state(state: State) -> SimDisk {
@@ -124,14 +131,26 @@ impl SimDisk {
     }
 
     /// What Linux does upon a failed sync of the file: everything unsynced in it counts as clean from
-    /// now on. Reads still show it, no later sync makes it durable, power loss may take it.
+    /// now on, and no later sync makes it durable. Reads show it still, or no more: see [`FailedSync`].
     pub fn forget_dirty(&self, name: &str) {
         let mut state = self.state();
         if let Some(id) = state.image.id_of(name) {
-            let file = state.image.file(id);
-            let ticket = file.begin_sync();
-            file.fail_sync(&ticket);
+            let ticket = state.image.file(id).begin_sync();
+            state.image.fail_sync(id, &ticket);
         }
+    }
+
+    /// Bit rot: turns one bit of what is synced around. `false` if the file has no such byte.
+    pub fn rot(&self, name: &str, offset: u64, bit: u8) -> bool {
+        let mut state = self.state();
+        let place = state.image.id_of(name).zip(usize::try_from(offset).ok());
+        place.is_some_and(|(id, offset)| state.image.file(id).rot(offset, bit))
+    }
+
+    /// Begins to copy the directory file by file, as `cp -r` would while the log goes on. The seed says
+    /// in which order.
+    pub fn begin_copy(&self, seed: u64) -> Copying {
+        Copying::new(self.clone(), seed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

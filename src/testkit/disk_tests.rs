@@ -135,6 +135,57 @@ fn what_a_failed_sync_forgot_is_read_but_no_later_sync_makes_it_durable() {
 }
 
 #[test]
+fn after_a_failed_sync_a_reverting_disk_shows_what_is_durable_and_a_second_sync_succeeds() {
+    let disk = SimDisk::new().with_failed_sync(FailedSync::RevertsPages);
+    let storage = disk.mount().unwrap();
+    let file = synced_file(&*storage, "a", &[1; 2 * SECTOR]);
+    write_all_at(&*file, &[2; 2 * SECTOR], SECTOR as u64).unwrap();
+    disk.forget_dirty("a");
+    assert_eq!(disk.read_file("a").unwrap(), [1; 2 * SECTOR], "bytes and size");
+    file.sync().unwrap();
+    assert_eq!(outcomes(&disk, "a"), BTreeSet::from([Some(vec![1; 2 * SECTOR])]));
+    file.set_size(3).unwrap();
+    disk.fork().forget_dirty("a");
+    assert_eq!(file.size().unwrap(), 3, "a fork is another disk");
+    let fork = disk.fork();
+    fork.forget_dirty("a");
+    assert_eq!(fork.read_file("a").unwrap(), [1; 2 * SECTOR], "what was cut off is back");
+
+    write_all_at(&*file, b"new", 0).unwrap();
+    file.sync().unwrap();
+    let found = disk.crash(Persist::Dropped).read_file("a").unwrap();
+    assert_eq!(found, b"new", "written again it is like any other write");
+}
+
+#[test]
+fn what_was_written_after_a_sync_began_is_neither_lost_nor_reverted_by_its_failure() {
+    let disk = SimDisk::new().with_failed_sync(FailedSync::RevertsPages);
+    let file = synced_file(&*disk.mount().unwrap(), "a", &[1; 3 * SECTOR]);
+    write_all_at(&*file, &[2; 2 * SECTOR], 0).unwrap();
+    disk.with_image(|image| {
+        let id = image.id_of("a").unwrap();
+        let ticket = image.file(id).begin_sync();
+        image.file(id).write(&[3; SECTOR], SECTOR);
+        image.fail_sync(id, &ticket);
+    });
+    let expected = [[1; SECTOR], [3; SECTOR], [1; SECTOR]].concat();
+    assert_eq!(disk.read_file("a").unwrap(), expected);
+    file.sync().unwrap();
+    assert_eq!(disk.crash(Persist::Dropped).read_file("a").unwrap(), expected);
+}
+
+#[test]
+fn rot_turns_one_bit_where_it_is_read_and_where_it_lies() {
+    let disk = SimDisk::new();
+    let file = synced_file(&*disk.mount().unwrap(), "a", b"abc");
+    write_all_at(&*file, b"X", 0).unwrap();
+    assert!(disk.rot("a", 2, 1));
+    assert_eq!(disk.read_file("a").unwrap(), b"Xba");
+    assert_eq!(disk.crash(Persist::Dropped).read_file("a").unwrap(), b"aba");
+    assert!(!disk.rot("a", 3, 0) && !disk.rot("b", 0, 0), "there is no such byte");
+}
+
+#[test]
 fn one_seed_gives_one_outcome() {
     let disk = SimDisk::new();
     let file = disk.mount().unwrap().create("a").unwrap();

@@ -45,6 +45,12 @@ pub enum FaultOp {
     Remove,
     /// [`StorageFile::set_size`]
     SetSize,
+    /// [`StorageFile::size`]
+    Size,
+    /// [`Storage::list`]; it has the name `""`.
+    List,
+    /// [`Storage::free_bytes`]; it has the name `""`.
+    FreeBytes,
 }
 
 /// What happens to an operation that a rule matches.
@@ -86,7 +92,8 @@ impl FaultRule {
         FaultRule { op, effect, is_file: Box::new(|_| true), skip: 0, times: u64::MAX }
     }
 
-    /// Only files whose current name is accepted. A directory sync and a removed file have the name `""`.
+    /// Only files whose current name is accepted. What is about the directory, and a removed file,
+    /// have the name `""`.
     pub fn file(mut self, is_file: impl Fn(&str) -> bool + Send + 'static) -> FaultRule {
         self.is_file = Box::new(is_file);
         self
@@ -248,7 +255,7 @@ impl FaultyStorage {
     }
 
     /// Mounts a simulated disk with faults over it. An injected failure of a sync does what it does on
-    /// Linux: see [`SimDisk::forget_dirty`].
+    /// Linux: see [`FailedSync`](super::FailedSync).
     ///
     /// # Errors
     /// Those of [`SimDisk::mount`].
@@ -284,7 +291,7 @@ impl FaultyShared {
 
 impl Storage for FaultyStorage {
     fn list(&self) -> io::Result<Vec<FileEntry>> {
-        self.inner.list()
+        self.perform(FaultOp::List, "", || self.inner.list())
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
@@ -320,7 +327,7 @@ impl Storage for FaultyStorage {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        self.inner.free_bytes()
+        self.perform(FaultOp::FreeBytes, "", || self.inner.free_bytes())
     }
 
     fn medium(&self) -> Medium {
@@ -348,7 +355,7 @@ impl FaultyFile {
 
 impl StorageFile for FaultyFile {
     fn size(&self) -> io::Result<u64> {
-        self.inner.size()
+        self.shared.plan.perform(FaultOp::Size, &self.name(), |_| self.inner.size())
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

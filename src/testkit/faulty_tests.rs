@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::*;
 use crate::{
     storage::{read_exact_at, write_all_at},
-    testkit::Persist,
+    testkit::{FailedSync, Persist},
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -57,6 +57,9 @@ fn every_operation_can_fail_and_then_is_not_done() {
         FaultOp::Rename,
         FaultOp::Remove,
         FaultOp::SetSize,
+        FaultOp::Size,
+        FaultOp::List,
+        FaultOp::FreeBytes,
     ] {
         plan.add(FaultRule::on(op, eio()));
     }
@@ -68,6 +71,9 @@ fn every_operation_can_fail_and_then_is_not_done() {
     storage.rename("a", "b").unwrap_err();
     storage.remove("a").unwrap_err();
     file.set_size(9).unwrap_err();
+    file.size().unwrap_err();
+    storage.list().unwrap_err();
+    storage.free_bytes().unwrap_err();
     assert_eq!(disk.read_file("a").unwrap(), b"");
     assert!(disk.crash(Persist::Dropped).names().is_empty());
 }
@@ -105,6 +111,23 @@ fn after_a_failed_sync_a_second_one_succeeds_and_makes_nothing_durable() {
     assert_eq!(disk.read_file("a").unwrap(), b"lost");
     let found = disk.crash(Persist::Dropped).read_file("a").unwrap();
     assert_eq!(found, b"");
+}
+
+#[test]
+fn a_reverting_disk_below_shows_the_old_bytes_after_an_injected_failure() {
+    let disk = SimDisk::new().with_failed_sync(FailedSync::RevertsPages);
+    let plan = FaultPlan::new();
+    let storage = FaultyStorage::mount(&disk, plan.clone()).unwrap();
+    let file = storage.create("a").unwrap();
+    storage.sync_dir().unwrap();
+    for (effect, content) in [(eio(), &b""[..]), (FaultEffect::FailAfter(errno::EIO), b"new")] {
+        plan.add(FaultRule::on(FaultOp::Sync, effect).times(1));
+        write_all_at(&*file, b"new", 0).unwrap();
+        file.sync().unwrap_err();
+        file.sync().unwrap();
+        assert_eq!(disk.read_file("a").unwrap(), content, "{effect:?}");
+        assert_eq!(disk.crash(Persist::Dropped).read_file("a").unwrap(), content, "{effect:?}");
+    }
 }
 
 #[test]

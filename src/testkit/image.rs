@@ -23,6 +23,18 @@ pub enum Persist {
     },
 }
 
+/// What reads show after a failed sync, of that which it should have made durable. Either way the pages
+/// count as clean, so that a second sync succeeds and proves nothing ("Can Applications Recover from
+/// fsync Failures?", ATC'20).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailedSync {
+    /// The new bytes, though they are not on the disk: ext4, XFS.
+    #[default]
+    KeepsNewPages,
+    /// The bytes of the last sync that succeeded, and the size: btrfs.
+    RevertsPages,
+}
+
 /// A file, independent of its names.
 pub(super) type FileId = u64;
 
@@ -103,9 +115,38 @@ impl FileImage {
     }
 
     /// The sync failed: as on Linux, what it should have written counts as clean from now on.
-    pub(super) fn fail_sync(&mut self, ticket: &SyncTicket) {
+    pub(super) fn fail_sync(&mut self, ticket: &SyncTicket, how: FailedSync) {
         let lost = self.settle(ticket);
-        self.forgotten.extend(lost);
+        match how {
+            FailedSync::KeepsNewPages => self.forgotten.extend(lost),
+            FailedSync::RevertsPages => self.revert(&lost, ticket.content.len()),
+        }
+    }
+
+    /// Shows what is durable of these sectors again. The size follows, unless it has changed since the
+    /// sync began with `synced_size`; what was written since then stays.
+    fn revert(&mut self, sectors: &[usize], synced_size: usize) {
+        if self.current.len() == synced_size {
+            let still_dirty = self.dirty.keys().next_back().map_or(0, |last| (last + 1) * SECTOR);
+            let size = self.durable.len().max(still_dirty.min(synced_size));
+            Arc::make_mut(&mut self.current).resize(size, 0);
+        }
+        let current = Arc::make_mut(&mut self.current);
+        for &sector in sectors {
+            copy_sector(&self.durable, current, sector);
+        }
+    }
+
+    /// Turns a bit around, where reads see it and on the disk, if the file has that byte.
+    pub(super) fn rot(&mut self, offset: usize, bit: u8) -> bool {
+        let mut has_rotted = false;
+        for content in [&mut self.current, &mut self.durable] {
+            if let Some(byte) = Arc::make_mut(content).get_mut(offset) {
+                *byte ^= 1 << (bit % 8);
+                has_rotted = true;
+            }
+        }
+        has_rotted
     }
 
     /// Takes the sectors of a sync, unless written again since it began, out of the dirty ones.
@@ -177,9 +218,19 @@ pub(super) struct DiskImage {
     /// How many changes of names were ever made durable.
     settled_changes: usize,
     next_id: FileId,
+    failed_sync: FailedSync,
 }
 
 impl DiskImage {
+    pub(super) fn set_failed_sync(&mut self, how: FailedSync) {
+        self.failed_sync = how;
+    }
+
+    pub(super) fn fail_sync(&mut self, id: FileId, ticket: &SyncTicket) {
+        let how = self.failed_sync;
+        self.file(id).fail_sync(ticket, how);
+    }
+
     pub(super) fn names(&self) -> impl Iterator<Item = (&String, &FileImage)> {
         self.names.iter().map(|(name, id)| (name, &self.files[id]))
     }
@@ -272,6 +323,7 @@ impl DiskImage {
             durable_names: names.clone(),
             names,
             next_id: self.next_id,
+            failed_sync: self.failed_sync,
             ..DiskImage::default()
         }
     }

@@ -9,6 +9,7 @@
 //!   actors that use a log.
 //! * [`flusher_contract`] is what every Flusher must pass, real or mocked.
 
+mod copying;
 mod disk;
 mod faulty;
 pub mod flusher_contract;
@@ -21,9 +22,10 @@ mod recorder;
 mod replay;
 mod stepped;
 
+pub use copying::Copying;
 pub use disk::{SECTOR, SimDisk};
 pub use faulty::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, errno};
-pub use image::Persist;
+pub use image::{FailedSync, Persist};
 pub use mock_flusher::MockFlusher;
 pub use mock_log::{MockHandle, MockLog};
 pub use mock_script::{MockScript, MockStep};

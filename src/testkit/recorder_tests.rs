@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 use super::*;
 use crate::{
     storage::write_all_at,
-    testkit::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, errno},
+    testkit::{FailedSync, FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, errno},
 };
 
 fn recorder_on(disk: &SimDisk) -> Recorder {
@@ -124,6 +124,23 @@ fn short_writes_are_recorded_as_short_and_failed_changes_as_nothing() {
     );
     let found = recorder.log().image(usize::MAX, Persist::Dropped);
     assert_eq!(found.read_file("a").unwrap(), b"");
+}
+
+#[test]
+fn a_walk_shows_after_a_failed_sync_what_the_disk_shows() {
+    for how in [FailedSync::KeepsNewPages, FailedSync::RevertsPages] {
+        let (disk, plan) = (SimDisk::new().with_failed_sync(how), FaultPlan::new());
+        plan.add(FaultRule::on(FaultOp::Sync, FaultEffect::Fail(errno::EIO)).times(1));
+        let faulty = FaultyStorage::mount(&disk, plan).unwrap();
+        let recorder = Recorder::new(Arc::new(faulty)).unwrap();
+        let file = recorder.create("a").unwrap();
+        write_all_at(&*file, b"new", 0).unwrap();
+        file.sync().unwrap_err();
+        let mut cuts = recorder.log().cuts().with_failed_sync(how);
+        while cuts.advance() {}
+        assert_eq!(cuts.killed().read_file("a"), disk.read_file("a"), "{how:?}");
+        assert_eq!(disk.read_file("a").unwrap().is_empty(), how == FailedSync::RevertsPages);
+    }
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Mark, Op, Persist, SimDisk,
-    image::{DiskImage, FileId, SyncTicket},
+    Copying, Mark, Op, Persist, SimDisk,
+    image::{DiskImage, FailedSync, FileId, SyncTicket},
     recorder::BaseFile,
 };
 use crate::storage::Medium;
@@ -69,6 +69,12 @@ impl Cuts {
         }
     }
 
+    /// The same walk over a disk with reads that show this after a failed sync.
+    pub fn with_failed_sync(self, how: FailedSync) -> Cuts {
+        self.disk.with_image(|image| image.set_failed_sync(how));
+        self
+    }
+
     /// Goes on by one operation; `false` at the end.
     pub fn advance(&mut self) -> bool {
         let Some(op) = self.ops.get(self.position).cloned() else {
@@ -106,6 +112,12 @@ impl Cuts {
     /// everything can be read, durable or not.
     pub fn killed(&self) -> SimDisk {
         self.disk.fork()
+    }
+
+    /// Begins to copy the directory, as `cp -r` would while the walk goes on: see
+    /// [`SimDisk::begin_copy`].
+    pub fn begin_copy(&self, seed: u64) -> Copying {
+        self.disk.begin_copy(seed)
     }
 
     fn begin_sync(&mut self, end: usize) {
@@ -156,7 +168,7 @@ impl Cuts {
         let ticket = self.under_way.remove(&self.position);
         self.disk.with_image(|image| match ticket {
             Some(Ticket::File(id, ticket)) if ok => image.file(id).finish_sync(ticket),
-            Some(Ticket::File(id, ticket)) => image.file(id).fail_sync(&ticket),
+            Some(Ticket::File(id, ticket)) => image.fail_sync(id, &ticket),
             Some(Ticket::Directory(covered)) if ok => image.finish_sync_dir(covered),
             Some(Ticket::Directory(_)) | None => {}
         });
