@@ -6,6 +6,8 @@
 //! * names (create, rename, remove) survive only once [`Storage::sync_dir`] has returned `Ok`;
 //! * after a failed sync nothing is known about the bytes it should have covered, and a second sync that
 //!   succeeds proves nothing about them.
+//!
+//! A storage of another kind is put to the test by `testkit::storage_contract`.
 
 mod directory;
 mod filesystem;

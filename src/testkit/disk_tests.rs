@@ -219,27 +219,3 @@ fn overwriting_on_a_full_copy_on_write_disk_fails() {
     let refused = file.write_at(b"x", 0).unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
 }
-
-#[test]
-fn a_second_owner_is_refused_until_mount_and_files_are_gone() {
-    let disk = SimDisk::new();
-    let storage = disk.mount().unwrap();
-    let file = storage.create("a").unwrap();
-    drop(storage);
-    let refused = disk.mount().unwrap_err();
-    assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
-    drop(file);
-    disk.mount().unwrap();
-}
-
-#[test]
-fn names_follow_the_storage_contract() {
-    let storage = SimDisk::new().mount().unwrap();
-    storage.create("a").unwrap();
-    storage.create("b").unwrap();
-    let kind = |error: io::Error| error.kind();
-    assert_eq!(kind(storage.create("a").unwrap_err()), io::ErrorKind::AlreadyExists);
-    assert_eq!(kind(storage.rename("a", "b").unwrap_err()), io::ErrorKind::AlreadyExists);
-    assert_eq!(kind(storage.open("c").unwrap_err()), io::ErrorKind::NotFound);
-    assert_eq!(kind(storage.remove("c").unwrap_err()), io::ErrorKind::NotFound);
-}

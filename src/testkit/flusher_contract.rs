@@ -15,6 +15,54 @@
 //! 8. Close makes durable what was accepted, answers everyone who waits, and may be repeated.
 //! 9. Checkpoint takes what is durable and nothing else.
 //! 10. An atomic group becomes durable as a whole.
+//!
+//! Here for the mock; `start` puts any other actor in its place, and `levers` say how its disk is made to
+//! fail and to hold.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use actix::{Actor, Recipient};
+//! use actix_wal::messages::LogEvent;
+//! use actix_wal::testkit::flusher_contract::{FlusherFactory, Levers, Started, run_all};
+//! use actix_wal::testkit::{MockFlusher, MockHandle, MockScript, MockStep};
+//! use actix_wal::{FaultPolicy, Link, Lsn, WalConfig};
+//!
+//! struct Mocked;
+//!
+//! impl FlusherFactory for Mocked {
+//!     type Flusher = MockFlusher;
+//!
+//!     fn config(&self) -> WalConfig {
+//!         let mut config = WalConfig::new("unused");
+//!         config.fault_policy = FaultPolicy::FailFast;
+//!         config
+//!     }
+//!
+//!     async fn start(
+//!         &self,
+//!         _: &WalConfig,
+//!         link: Link,
+//!         appender: Recipient<LogEvent>,
+//!     ) -> Started<MockFlusher> {
+//!         let shared = Arc::clone(&link.shared);
+//!         let flusher = MockFlusher::new(link, MockScript::acknowledge(), appender).start();
+//!         let mock = MockHandle::new(flusher.clone(), shared);
+//!         let (fail, hold, release) = (mock.clone(), mock.clone(), mock);
+//!         let levers = Levers {
+//!             fail_next: Box::new(move || fail.script_first(MockStep::fail())),
+//!             hold: Box::new(move || hold.script_first(MockStep::Hold)),
+//!             release: Box::new(move || release.release_through(Lsn::MAX)),
+//!         };
+//!         Started { flusher, report: Default::default(), levers }
+//!     }
+//! }
+//!
+//! # actix::System::new().block_on(async {
+//! let checks = run_all(&Mocked).await;
+//! assert_eq!(checks.len(), 10);
+//! # });
+//! ```
 
 use std::fmt;
 use std::future::Future;

@@ -7,7 +7,8 @@
 //!   gives back the disk as power loss would have left it after any of them.
 //! * [`MockLog`] is a log without a disk: a [`MockFlusher`] answers as a [`MockScript`] says, for tests of
 //!   actors that use a log.
-//! * [`flusher_contract`] is what every Flusher must pass, real or mocked.
+//! * [`storage_contract`] is what every storage must pass, [`flusher_contract`] every Flusher, real or
+//!   mocked.
 
 mod copying;
 mod disk;
@@ -21,6 +22,7 @@ mod names;
 mod recorder;
 mod replay;
 mod stepped;
+pub mod storage_contract;
 
 pub use copying::Copying;
 pub use disk::{SECTOR, SimDisk};

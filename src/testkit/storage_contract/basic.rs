@@ -1,0 +1,336 @@
+//! What holds while a storage is open.
+
+use std::{io, thread};
+
+use super::{Applies, Check, Place, Seen, content, expect, expect_error, file_with, names};
+use crate::storage::{Storage, read_exact_at, write_all_at};
+
+type Checked = Result<Applies, Seen>;
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        name: "a_new_place_is_empty_and_can_be_named",
+        rule: "`list` tells the files of the directory, `location` its name, `free_bytes` what can be allocated",
+        remedy: "begin with no files, and describe the place so that an operator finds it",
+        run: a_new_place_is_empty_and_can_be_named,
+    },
+    Check {
+        name: "create_refuses_a_name_that_exists",
+        rule: "`create` makes a file that must not exist",
+        remedy: "fail with `AlreadyExists` and leave the file as it is (O_CREAT | O_EXCL)",
+        run: create_refuses_a_name_that_exists,
+    },
+    Check {
+        name: "open_finds_what_exists_and_nothing_else",
+        rule: "`open` opens a file that must exist",
+        remedy: "fail with `NotFound`, and create nothing (no O_CREAT)",
+        run: open_finds_what_exists_and_nothing_else,
+    },
+    Check {
+        name: "a_file_is_the_same_through_every_handle",
+        rule: "`open` opens for reading and writing: readers follow what the log writes",
+        remedy: "keep one content per file, without a buffer in each handle",
+        run: a_file_is_the_same_through_every_handle,
+    },
+    Check {
+        name: "rename_never_replaces",
+        rule: "`rename` fails with `AlreadyExists` rather than replace a file",
+        remedy: "use RENAME_NOREPLACE, or look before you rename: the owner is alone",
+        run: rename_never_replaces,
+    },
+    Check {
+        name: "rename_moves_the_file",
+        rule: "`rename` gives the file another name, with all that is in it",
+        remedy: "move the name in one step; fail with `NotFound` if it is not there",
+        run: rename_moves_the_file,
+    },
+    Check {
+        name: "remove_takes_the_name_away",
+        rule: "`remove` removes the name",
+        remedy: "take it out of the list at once; fail with `NotFound` if it is not there",
+        run: remove_takes_the_name_away,
+    },
+    Check {
+        name: "list_tells_every_name_and_size",
+        rule: "`list` tells the regular files with their sizes in bytes, in any order",
+        remedy: "ask for the sizes when `list` is called, not when files are created",
+        run: list_tells_every_name_and_size,
+    },
+    Check {
+        name: "open_files_survive_rename_and_removal",
+        rule: "a file is renamed while it is written, and removed while it is read",
+        remedy: "tie an open file to the file itself, not to its name",
+        run: open_files_survive_rename_and_removal,
+    },
+    Check {
+        name: "reads_end_at_the_end",
+        rule: "`read_at` may read less than asked, and reads nothing at the end",
+        remedy: "return `Ok(0)` at and behind the end, and at least one byte before it",
+        run: reads_end_at_the_end,
+    },
+    Check {
+        name: "writes_land_at_their_offset",
+        rule: "`write_at` writes at an offset, and changes nothing else",
+        remedy: "use positioned writes; the number that is returned is of bytes that were written",
+        run: writes_land_at_their_offset,
+    },
+    Check {
+        name: "what_was_never_written_reads_as_zeros",
+        rule: "`set_size` extends with zeros, and so does a write behind the end",
+        remedy: "fill the hole with zeros, also where the file was longer once",
+        run: what_was_never_written_reads_as_zeros,
+    },
+    Check {
+        name: "set_size_cuts_and_extends",
+        rule: "`set_size` cuts or extends the file, and `size` tells it",
+        remedy: "keep what lies before the new end as it is",
+        run: set_size_cuts_and_extends,
+    },
+    Check {
+        name: "syncs_succeed_and_change_nothing",
+        rule: "`sync` and `sync_dir` make durable what is there",
+        remedy: "return `Ok` when it is durable, also if there is nothing to do; sync removed files, too",
+        run: syncs_succeed_and_change_nothing,
+    },
+    Check {
+        name: "threads_work_at_the_same_time",
+        rule: "a storage and its files are used by the flush thread, the preparer and readers at once",
+        remedy: "keep no position and no buffer that two calls could share",
+        run: threads_work_at_the_same_time,
+    },
+];
+
+fn a_new_place_is_empty_and_can_be_named(place: &dyn Place) -> Checked {
+    let storage = place.open()?;
+    expect("the files of a new place", names(&*storage)?, Vec::new())?;
+    expect("the location is empty", storage.location().is_empty(), false)?;
+    expect("there is space", storage.free_bytes()? > 0, true)?;
+    Ok(Applies::Yes)
+}
+
+fn create_refuses_a_name_that_exists(place: &dyn Place) -> Checked {
+    let storage = place.open()?;
+    let file = file_with(&*storage, "a", b"content")?;
+    expect_error("creating `a` twice", storage.create("a"), io::ErrorKind::AlreadyExists)?;
+    expect("the content afterwards", content(&*file)?, b"content".to_vec())?;
+    Ok(Applies::Yes)
+}
+
+fn open_finds_what_exists_and_nothing_else(place: &dyn Place) -> Checked {
+    let storage = place.open()?;
+    expect_error("opening what is not there", storage.open("a"), io::ErrorKind::NotFound)?;
+    expect("the names after that", names(&*storage)?, Vec::new())?;
+    file_with(&*storage, "a", b"content")?;
+    expect("what `open` finds", content(&*storage.open("a")?)?, b"content".to_vec())?;
+    Ok(Applies::Yes)
+}
+
+fn a_file_is_the_same_through_every_handle(place: &dyn Place) -> Checked {
+    let storage = place.open()?;
+    let (one, other) = (storage.create("a")?, storage.open("a")?);
+    for (writer, wanted) in [(&one, b"first"), (&other, b"other")] {
+        write_all_at(&**writer, wanted, 0)?;
+        expect("what one handle reads", content(&*one)?, wanted.to_vec())?;
+        expect("what the other handle reads", content(&*other)?, wanted.to_vec())?;
+    }
+    Ok(Applies::Yes)
+}
+
+fn rename_never_replaces(place: &dyn Place) -> Checked {
+    let storage = place.open()?;
+    file_with(&*storage, "a", b"of a")?;
+    file_with(&*storage, "b", b"of b")?;
+    let renamed = storage.rename("a", "b");
+    expect_error("renaming `a` to an existing `b`", renamed, io::ErrorKind::AlreadyExists)?;
+    for (name, wanted) in [("a", b"of a"), ("b", b"of b")] {
+        expect("the content afterwards", content(&*storage.open(name)?)?, wanted.to_vec())?;
+    }
+    Ok(Applies::Yes)
+}
+
+fn rename_moves_the_file(place: &dyn Place) -> Checked {
+    let storage = place.open()?;
+    file_with(&*storage, "a", b"content")?;
+    storage.rename("a", "b")?;
+    expect("the names", names(&*storage)?, vec!["b".to_owned()])?;
+    expect("the content", content(&*storage.open("b")?)?, b"content".to_vec())?;
+    expect_error("renaming what has gone", storage.rename("a", "c"), io::ErrorKind::NotFound)?;
+    expect("the old name is free", content(&*storage.create("a")?)?, Vec::new())?;
+    Ok(Applies::Yes)
+}
+
+fn remove_takes_the_name_away(place: &dyn Place) -> Checked {
+    let storage = place.open()?;
+    file_with(&*storage, "a", b"content")?;
+    storage.remove("a")?;
+    expect("the names", names(&*storage)?, Vec::new())?;
+    expect_error("opening it", storage.open("a"), io::ErrorKind::NotFound)?;
+    expect_error("removing it again", storage.remove("a"), io::ErrorKind::NotFound)?;
+    expect("a new file of that name", content(&*storage.create("a")?)?, Vec::new())?;
+    Ok(Applies::Yes)
+}
+
+fn list_tells_every_name_and_size(place: &dyn Place) -> Checked {
+    let storage = place.open()?;
+    let mut wanted = Vec::new();
+    for number in 0..50_u64 {
+        let name = format!("{number:020}.wal");
+        storage.create(&name)?.set_size(number)?;
+        wanted.push((name, number));
+    }
+    let mut found: Vec<_> =
+        storage.list()?.into_iter().map(|entry| (entry.name, entry.size)).collect();
+    found.sort();
+    expect("names and sizes", found, wanted)?;
+    Ok(Applies::Yes)
+}
+
+fn open_files_survive_rename_and_removal(place: &dyn Place) -> Checked {
+    let storage = place.open()?;
+    let file = file_with(&*storage, "a", b"content")?;
+    storage.rename("a", "b")?;
+    write_all_at(&*file, b"C", 0)?;
+    expect("read under its new name", content(&*storage.open("b")?)?, b"Content".to_vec())?;
+    storage.remove("b")?;
+    file_with(&*storage, "b", b"another file")?;
+    expect("read after the removal", content(&*file)?, b"Content".to_vec())?;
+    write_all_at(&*file, b"c", 0)?;
+    file.sync()?;
+    expect("another file", content(&*storage.open("b")?)?, b"another file".to_vec())?;
+    Ok(Applies::Yes)
+}
+
+fn reads_end_at_the_end(place: &dyn Place) -> Checked {
+    let storage = place.open()?;
+    let file = file_with(&*storage, "a", b"abcde")?;
+    let mut buffer = [0xee; 16];
+    for offset in [5, 6, 1 << 40] {
+        expect("bytes read at or behind the end", retry(|| file.read_at(&mut buffer, offset))?, 0)?;
+    }
+    expect("the buffer after that", buffer, [0xee; 16])?;
+    for offset in 0..5 {
+        let read = retry(|| file.read_at(&mut buffer, offset as u64))?;
+        expect("there are bytes before the end", (1..=5 - offset).contains(&read), true)?;
+        expect("the bytes", &buffer[..read], &b"abcde"[offset..offset + read])?;
+    }
+    Ok(Applies::Yes)
+}
+
+/// `EINTR` is no fault.
+fn retry<T>(mut action: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match action() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+fn writes_land_at_their_offset(place: &dyn Place) -> Checked {
+    let storage = place.open()?;
+    let file = file_with(&*storage, "a", &[b'.'; 10])?;
+    write_all_at(&*file, b"xyz", 4)?;
+    write_all_at(&*file, b"ab", 0)?;
+    expect("the content", content(&*file)?, b"ab..xyz...".to_vec())?;
+    let written = retry(|| file.write_at(b"12345", 8))?;
+    let wanted = [&b"ab..xyz."[..], &b"12345"[..written.min(5)]].concat();
+    let end = wanted.len().max(10);
+    let wanted: Vec<u8> = wanted.into_iter().chain(*b"..........").take(end).collect();
+    expect("the content after a write across the end", content(&*file)?, wanted)?;
+    Ok(Applies::Yes)
+}
+
+fn what_was_never_written_reads_as_zeros(place: &dyn Place) -> Checked {
+    let storage = place.open()?;
+    let file = file_with(&*storage, "a", b"abcdef")?;
+    file.set_size(2)?;
+    file.set_size(6)?;
+    expect("cut and extended again", content(&*file)?, b"ab\0\0\0\0".to_vec())?;
+    write_all_at(&*file, b"z", 9000)?;
+    let found = content(&*file)?;
+    expect("bytes that are not zero", found.iter().filter(|byte| **byte != 0).count(), 3)?;
+    expect("the size", found.len(), 9001)?;
+    Ok(Applies::Yes)
+}
+
+fn set_size_cuts_and_extends(place: &dyn Place) -> Checked {
+    let storage = place.open()?;
+    let file = file_with(&*storage, "a", b"abcdef")?;
+    for size in [3, 3, 100, 0, 5] {
+        file.set_size(size)?;
+        expect("the size", file.size()?, size)?;
+    }
+    write_all_at(&*file, b"12345678", 0)?;
+    file.set_size(4)?;
+    expect("what lies before the end", content(&*file)?, b"1234".to_vec())?;
+    Ok(Applies::Yes)
+}
+
+fn syncs_succeed_and_change_nothing(place: &dyn Place) -> Checked {
+    let storage = place.open()?;
+    storage.sync_dir()?;
+    let file = storage.create("a")?;
+    file.sync()?;
+    write_all_at(&*file, b"content", 0)?;
+    for _ in 0..2 {
+        file.sync()?;
+        storage.sync_dir()?;
+    }
+    storage.rename("a", "b")?;
+    storage.sync_dir()?;
+    expect("the content", content(&*storage.open("b")?)?, b"content".to_vec())?;
+    storage.remove("b")?;
+    storage.sync_dir()?;
+    file.sync()?;
+    expect("the names", names(&*storage)?, Vec::new())?;
+    Ok(Applies::Yes)
+}
+
+/// Threads, and how many blocks each writes. More than a position that is shared by accident survives.
+const THREADS: u8 = 4;
+const BLOCKS: u64 = 200;
+
+fn threads_work_at_the_same_time(place: &dyn Place) -> Checked {
+    let storage = place.open()?;
+    let file = storage.create("shared")?;
+    let worked = thread::scope(|scope| {
+        let (storage, file) = (&*storage, &*file);
+        let worker = |number| move || work(storage, file, number);
+        let workers: Vec<_> = (0..THREADS).map(|number| scope.spawn(worker(number))).collect();
+        let ended = workers.into_iter().map(|worker| worker.join());
+        ended.collect::<Vec<_>>()
+    });
+    for result in worked {
+        result.unwrap_or_else(|_| Err(Seen("a thread panicked".to_owned())))?;
+    }
+    expect("the names", names(&*storage)?, vec!["shared".to_owned()])?;
+    let found = content(&*file)?;
+    let owner = |block: usize| (block % usize::from(THREADS)) as u8 + 1;
+    let wrong = found.chunks(64).enumerate().find(|(at, block)| **block != [owner(*at); 64]);
+    expect("a block with the bytes of another", wrong.map(|(at, _)| at), None)?;
+    Ok(Applies::Yes)
+}
+
+/// One thread: writes its blocks of a shared file, reads them back, and has a file of its own meanwhile.
+fn work(
+    storage: &dyn Storage,
+    file: &dyn crate::storage::StorageFile,
+    number: u8,
+) -> Result<(), Seen> {
+    let (name, renamed) = (format!("{number}"), format!("{number} renamed"));
+    for round in 0..BLOCKS {
+        let offset = (round * u64::from(THREADS) + u64::from(number)) * 64;
+        write_all_at(file, &[number + 1; 64], offset)?;
+        let mut block = [0; 64];
+        read_exact_at(file, &mut block, offset)?;
+        expect("a block that was just written", block, [number + 1; 64])?;
+        if round % 20 == 0 {
+            file_with(storage, &name, name.as_bytes())?.sync()?;
+            storage.rename(&name, &renamed)?;
+            expect("its own file", content(&*storage.open(&renamed)?)?, name.clone().into_bytes())?;
+            storage.remove(&renamed)?;
+            storage.sync_dir()?;
+        }
+    }
+    Ok(())
+}

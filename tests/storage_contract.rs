@@ -1,0 +1,161 @@
+//! Guards P20 and the contract of a storage: ours keep it, and for each rule there is a storage that breaks
+//! it and is caught.
+
+#![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
+
+#[path = "storage_contract/wrong.rs"]
+mod wrong;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_wal::storage::{Directory, Medium, Metered, Storage};
+use actix_wal::testkit::storage_contract::{Place, examine, run_all};
+use actix_wal::testkit::{
+    FailedSync, FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Persist, Recorder,
+    SimDisk, errno,
+};
+use wrong::{Wrong, WrongPlace};
+
+/// All checks, and those that need no simulated loss of power.
+const ALL: usize = 21;
+const WITHOUT_POWER_LOSS: usize = 17;
+
+#[test]
+fn a_real_directory_keeps_the_contract() {
+    let parent = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let mut count = 0;
+    let checks = run_all(|| {
+        count += 1;
+        let path = parent.path().join(format!("{count}"));
+        move || Ok(Arc::new(Directory::open(&path)?) as Arc<dyn Storage>)
+    });
+    assert_eq!(checks.len(), WITHOUT_POWER_LOSS);
+}
+
+/// A simulated disk with something on top.
+struct Disk<F>(SimDisk, F);
+
+impl<F> Place for Disk<F>
+where
+    F: Fn(&SimDisk) -> io::Result<Arc<dyn Storage>> + Copy + 'static,
+{
+    fn open(&self) -> io::Result<Arc<dyn Storage>> {
+        (self.1)(&self.0)
+    }
+
+    fn after_power_loss(&self, seed: u64) -> Option<Box<dyn Place>> {
+        let persist = match seed {
+            0 => Persist::Dropped,
+            1 => Persist::Kept,
+            seed => Persist::Torn { seed },
+        };
+        Some(Box::new(Disk(self.0.crash(persist), self.1)))
+    }
+}
+
+#[test]
+fn simulated_disks_and_all_that_is_put_on_top_keep_the_contract() {
+    type Top = fn(&SimDisk) -> io::Result<Arc<dyn Storage>>;
+    let tops: [Top; 5] = [
+        |disk| disk.mount(),
+        |disk| Ok(Arc::new(FaultyStorage::mount(disk, FaultPlan::new())?)),
+        |disk| Ok(Arc::new(Recorder::new(disk.mount()?)?)),
+        |disk| Ok(Arc::new(Metered::new(disk.mount()?))),
+        |disk| Ok(Arc::new(FaultyStorage::mount(disk, harmless())?)),
+    ];
+    let disks: [fn() -> SimDisk; 3] = [
+        SimDisk::new,
+        || SimDisk::with_medium(Medium::CopyOnWrite),
+        || SimDisk::new().with_failed_sync(FailedSync::RevertsPages),
+    ];
+    for top in tops {
+        for disk in disks {
+            assert_eq!(run_all(|| Disk(disk(), top)).len(), ALL);
+        }
+    }
+}
+
+/// What a storage may do: read and write less than asked, be interrupted, take its time.
+fn harmless() -> FaultPlan {
+    let plan = FaultPlan::new();
+    for op in [FaultOp::Read, FaultOp::Write] {
+        plan.add(FaultRule::on(op, FaultEffect::Fail(errno::EINTR)).after(2).times(3));
+        plan.add(FaultRule::on(op, FaultEffect::Short(700)));
+    }
+    plan.add(FaultRule::on(FaultOp::Sync, FaultEffect::Delay(Duration::from_millis(1))).times(9));
+    plan
+}
+
+/// Each wrong storage, and a check that must catch it.
+const CAUGHT_BY: [(Wrong, &str); 28] = [
+    (Wrong::IsNotEmpty, "a_new_place_is_empty_and_can_be_named"),
+    (Wrong::HasNoName, "a_new_place_is_empty_and_can_be_named"),
+    (Wrong::HasNoSpace, "a_new_place_is_empty_and_can_be_named"),
+    (Wrong::CreateTruncates, "create_refuses_a_name_that_exists"),
+    (Wrong::CreateRefusesInOtherWords, "create_refuses_a_name_that_exists"),
+    (Wrong::OpenCreates, "open_finds_what_exists_and_nothing_else"),
+    (Wrong::OpenFailsInOtherWords, "open_finds_what_exists_and_nothing_else"),
+    (Wrong::HandlesCache, "a_file_is_the_same_through_every_handle"),
+    (Wrong::RenameReplaces, "rename_never_replaces"),
+    (Wrong::RenameKeepsTheOldName, "rename_moves_the_file"),
+    (Wrong::RemoveForgives, "remove_takes_the_name_away"),
+    (Wrong::RemoveEmpties, "remove_takes_the_name_away"),
+    (Wrong::ListHasNoSizes, "list_tells_every_name_and_size"),
+    (Wrong::FilesGoByName, "open_files_survive_rename_and_removal"),
+    (Wrong::ReadsFailAtTheEnd, "reads_end_at_the_end"),
+    (Wrong::ReadsAreEmptyBeforeTheEnd, "reads_end_at_the_end"),
+    (Wrong::WritesAppend, "writes_land_at_their_offset"),
+    (Wrong::WritesTruncate, "writes_land_at_their_offset"),
+    (Wrong::HolesHoldRubbish, "what_was_never_written_reads_as_zeros"),
+    (Wrong::NeverCuts, "set_size_cuts_and_extends"),
+    (Wrong::CleanSyncFails, "syncs_succeed_and_change_nothing"),
+    (Wrong::PositionIsShared, "threads_work_at_the_same_time"),
+    (Wrong::LockEndsWithTheStorage, "a_place_has_one_owner_until_the_last_file_is_closed"),
+    (Wrong::ForgetsWhenDropped, "the_next_owner_finds_what_was_written"),
+    (Wrong::SyncLies, "synced_bytes_survive_power_loss"),
+    (Wrong::SyncDirLies, "synced_names_survive_power_loss"),
+    (Wrong::RenameTakesTwoSteps, "a_renamed_file_keeps_one_of_its_names"),
+    (Wrong::BlocksAreLarger, "unsynced_writes_leave_synced_blocks_alone"),
+];
+
+#[test]
+fn for_each_rule_a_storage_that_breaks_it_is_caught() {
+    let (mut checks, _) = examine(|| WrongPlace::new(None));
+    assert_eq!(checks.len(), ALL);
+    for (wrong, check) in CAUGHT_BY {
+        let (_, broken) = examine(|| WrongPlace::new(Some(wrong)));
+        let caught: BTreeSet<_> = broken.iter().map(|broken| broken.check).collect();
+        assert!(caught.contains(check), "{wrong:?} is not caught by {check}, but by {caught:?}");
+        checks.retain(|one| *one != check);
+    }
+    assert_eq!(checks, [""; 0], "nothing shows that these checks can fail");
+}
+
+#[test]
+fn a_failure_names_the_check_the_rule_and_what_to_do() {
+    let (_, broken) = examine(|| WrongPlace::new(Some(Wrong::RenameReplaces)));
+    let [broken] = &broken[..] else { panic!("{broken:?}") };
+    let said = broken.to_string();
+    for part in ["rename_never_replaces", "success instead of AlreadyExists", "RENAME_NOREPLACE"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let failed = std::panic::catch_unwind(|| run_all(|| WrongPlace::new(Some(Wrong::SyncLies))));
+    assert!(failed.is_err());
+}
+
+#[test]
+fn a_place_that_can_not_be_reopened_is_spared_the_checks_of_owners() {
+    struct Once;
+    impl Place for Once {
+        fn open(&self) -> io::Result<Arc<dyn Storage>> {
+            SimDisk::new().mount()
+        }
+        fn can_be_reopened(&self) -> bool {
+            false
+        }
+    }
+    assert_eq!(run_all(|| Once).len(), WITHOUT_POWER_LOSS - 2);
+}
