@@ -7,7 +7,8 @@
 #[path = "common/logs.rs"]
 mod logs;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 
 use actix_wal::messages::LogEvent;
 use actix_wal::storage::Medium;
@@ -194,4 +195,20 @@ async fn a_copy_on_write_disk_that_is_full_acknowledges_nothing_and_goes_on() {
     assert!(!matches!(wal.status().state, LogState::Poisoned(_)));
     within("close", wal.close()).await.expect("clean");
     assert_eq!(world.records().await.len(), 2);
+}
+
+#[actix::test]
+async fn p6_a_close_ends_where_there_is_space_for_segments_and_for_nothing_behind_their_start() {
+    let world = World::new();
+    let wal = world.open(config()).await;
+    let before = within("commit", wal.commit("before")).await.unwrap();
+    let started = Mutex::new(BTreeSet::new());
+    let behind_the_start = move |name: &str| {
+        name.ends_with(".wal") && !started.lock().unwrap().insert(name.to_owned())
+    };
+    let full = FaultRule::on(FaultOp::Write, FaultEffect::Fail(errno::ENOSPC));
+    world.plan.add(full.file(behind_the_start).times(u64::MAX));
+    let lsn = within("commit", wal.commit("in a start frame")).await.expect("durable");
+    within("close", wal.close()).await.expect("everything is durable");
+    assert_eq!(world.records().await.into_keys().collect::<Vec<_>>(), [before, lsn]);
 }

@@ -109,6 +109,8 @@ pub struct FlushLoop {
     /// The last LSN that was ever passed to a write.
     touched: Lsn,
     doomed: Vec<Doomed>,
+    /// Whether the disk was too full for the close frame.
+    too_full: bool,
     /// Whether something vouches for the last batch, or there is no need to.
     sealed: bool,
     last_activity: Tick,
@@ -145,6 +147,7 @@ impl FlushLoop {
             doomed: Vec::new(),
             failed: Vec::new(),
             never_started: Vec::new(),
+            too_full: false,
             sealed: writer.is_vouched_for(),
             last_activity: now,
             shared,
@@ -267,10 +270,9 @@ impl FlushLoop {
         }
         let count = self.in_hand.iter().map(|entry| entry.payload.count() as u64).sum();
         self.write("flush", |this, stamp| {
-            let Some(writer) = &mut this.writer else {
-                return Ok(());
-            };
-            writer.append(&mut this.position, count, stamp, |frame| fill(&this.in_hand, frame))
+            let fill = |frame: &mut FrameBuffer| fill(&this.in_hand, frame);
+            let writer = this.writer.as_mut();
+            writer.map_or(Ok(()), |writer| writer.append(&mut this.position, count, stamp, fill))
         })?;
         Ok(Worked::Done)
     }
@@ -357,10 +359,8 @@ impl FlushLoop {
 
     fn write_empty(&mut self, kind: Empty) -> Result<(), Cause> {
         self.write("empty", |this, stamp| {
-            let Some(writer) = &mut this.writer else {
-                return Ok(());
-            };
-            writer.append_empty(&mut this.position, kind, stamp)
+            let writer = this.writer.as_mut();
+            writer.map_or(Ok(()), |writer| writer.append_empty(&mut this.position, kind, stamp))
         })
     }
 
@@ -532,10 +532,11 @@ impl FlushLoop {
         self.shared.io_ended();
         let close = Empty::Close(self.expected);
         let announced = !self.shared.control.close_unannounced.load(Ordering::Acquire);
-        let closes =
-            announced && self.writer.as_ref().is_some_and(|writer| writer.has_room_for(close));
+        let has_room = self.writer.as_ref().is_some_and(|writer| writer.has_room_for(close));
+        // A full disk is never charged to the restarts: whoever closes would wait until there is space.
+        let closes = announced && has_room && !self.too_full;
         if closes {
-            self.write_empty(close)?;
+            self.write_empty(close).inspect_err(|cause| self.too_full = cause.is_no_space())?;
         }
         // Only behind a close frame: without one, a short file is one that has lost its end.
         if let Some(writer) = self.writer.take()
@@ -586,8 +587,7 @@ impl FlushLoop {
             self.pending.iter().take_while(|entry| entry.last_lsn() <= self.touched).count();
         let failed: Vec<_> = self.pending.drain(..touched).collect();
         if let Some(range) = range_of(&failed) {
-            let tally = Tally::of(&failed);
-            let (entries, bytes) = (tally.entries, tally.bytes);
+            let Tally { entries, bytes, .. } = Tally::of(&failed);
             self.doomed.push(Doomed { range, entries, bytes, cause: cause.clone() });
         }
         self.recount();
