@@ -154,6 +154,17 @@ impl Ledger {
         self.outcomes.values().filter(|known| **known == outcome).count()
     }
 
+    /// From here on outcomes are counted anew. What was in flight before stays so.
+    pub(crate) fn settle_earlier(&mut self) {
+        self.outcomes.clear();
+    }
+
+    /// A close on a full disk may leave no close frame; all it says is that everything is durable.
+    pub(crate) fn was_closed_on_a_full_disk(&mut self) {
+        self.closed = false;
+        self.facts.retain(|fact| !matches!(fact, Fact::Closed));
+    }
+
     fn note(&mut self, line: &str) {
         let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
         let words = rest.split(' ').map_while(|word| word.parse::<u64>().ok()).collect::<Vec<_>>();
