@@ -96,7 +96,13 @@ impl fmt::Display for IoFault {
         if let Some(offset) = self.offset {
             write!(f, " at offset {offset}")?;
         }
-        write!(f, ": {}", self.source)
+        write!(f, ": {}", self.source)?;
+        match self.source.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                f.write_str("; the log has to be able to write in its directory")
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -200,8 +200,9 @@ fn create_durably(path: &Path) -> io::Result<()> {
     }
     let is_new = match created {
         Ok(()) => true,
-        // Where nothing may be created the directory can exist all the same; opening it will tell.
-        Err(Errno::EXIST | Errno::ROFS | Errno::ACCESS) => false,
+        Err(Errno::EXIST) => false,
+        // Where nothing may be created the directory can exist all the same.
+        Err(Errno::ROFS | Errno::ACCESS) if path.exists() => false,
         Err(error) => return Err(error.into()),
     };
     match sync_parent(path) {

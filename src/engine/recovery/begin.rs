@@ -172,8 +172,10 @@ impl Recovery<'_> {
             block_size: style.block_size as usize,
         };
         let file = prepare(&*self.storage, &job).map_err(|fault| {
-            let source = std::io::Error::new(fault.source.kind(), fault.to_string());
-            IoFault::new(IoOp::Prepare, &plan.name, None, source)
+            // What the operating system said belongs into the message.
+            let said = format!("{}: {}", fault.op, fault.source);
+            let source = std::io::Error::new(fault.source.kind(), said);
+            IoFault::new(IoOp::Prepare, &fault.file, None, source)
         })?;
         Ok(PreparedSegment { sequence, name: plan.name, size, file })
     }
