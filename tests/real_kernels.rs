@@ -1,0 +1,223 @@
+//! Guards P1, P2, P5, P6, P8, P9, P11, P21: small real file systems of their own, where root may mount them: ext4,
+//! xfs and btrfs. Processes are killed on them, they are filled up, and they are shut down under a running log,
+//! which drops what was not synced, as a power cut does.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
+
+#[path = "common/child.rs"]
+mod child;
+#[path = "common/facts.rs"]
+mod facts;
+#[path = "common/kills.rs"]
+mod kills;
+#[path = "common/lives.rs"]
+mod lives;
+#[path = "common/logs.rs"]
+mod logs;
+#[path = "common/mounts.rs"]
+mod mounts;
+#[path = "common/oracle.rs"]
+mod oracle;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_wal::storage::{Directory, filesystem_name};
+use actix_wal::{AppendError, CommitError, LogState, Lsn, OpenError, Wal, WalConfig};
+use child::Job;
+use kills::{kill_again_and_again, wanted};
+use lives::{Ledger, Life, PATIENCE, skip};
+use logs::{records_in, until, within};
+use mounts::{BTRFS, EXT4, Kind, Mount, XFS, said};
+
+/// Does nothing unless it is run as the child of another test.
+#[test]
+fn the_child_of_these_tests() {
+    child::run();
+}
+
+/// Kills on such a file system, which then tells its own kind.
+fn kills_on(kind: Kind) {
+    if let Some(mount) = Mount::new(kind) {
+        assert_eq!(filesystem_name(&mount.place).unwrap(), kind.name);
+        kill_again_and_again(&mount.place.join("log"), wanted(30) / 10);
+    }
+}
+
+#[test]
+fn p1_p2_p9_p11_killed_processes_lose_nothing_on_ext4() {
+    kills_on(EXT4);
+}
+
+#[test]
+fn p1_p2_p9_p11_killed_processes_lose_nothing_on_xfs() {
+    kills_on(XFS);
+}
+
+#[test]
+fn p1_p2_p9_p11_killed_processes_lose_nothing_on_btrfs() {
+    kills_on(BTRFS);
+}
+
+#[actix::test]
+async fn p21_a_full_ext4_refuses_and_takes_appends_again_when_there_is_space() {
+    fill_up_on(EXT4).await;
+}
+
+#[actix::test]
+async fn p21_a_full_xfs_refuses_and_takes_appends_again_when_there_is_space() {
+    fill_up_on(XFS).await;
+}
+
+#[actix::test]
+async fn p21_a_full_btrfs_refuses_and_takes_appends_again_when_there_is_space() {
+    fill_up_on(BTRFS).await;
+}
+
+/// Writes a file until nothing more fits.
+fn ballast(place: &Path) {
+    let mut file = File::create(place.join("ballast")).unwrap();
+    for size in [1 << 20, 64 << 10, 4096] {
+        while file.write_all(&vec![1; size]).and_then(|()| file.sync_all()).is_ok() {}
+    }
+}
+
+fn config(directory: &Path) -> WalConfig {
+    let mut config = Job::endless(directory).config();
+    config.give_up_after = Duration::from_secs(1);
+    config
+}
+
+/// Whether this is about space. Where every write goes to a new place one may fail for want of it that has
+/// begun: then nobody knows at first.
+fn is_no_space(error: &CommitError, kind: Kind) -> bool {
+    match error {
+        CommitError::Refused(AppendError::NoSpace(_)) => true,
+        CommitError::NotDurable { cause, .. } => cause.is_no_space(),
+        CommitError::Unknown { cause, .. }
+        | CommitError::Refused(AppendError::Unavailable { cause }) => {
+            kind.name == BTRFS.name && cause.is_no_space()
+        }
+        _ => false,
+    }
+}
+
+fn is_full(state: &LogState) -> bool {
+    matches!(state, LogState::NoSpace(_))
+        || matches!(state, LogState::Unavailable(cause) if cause.is_no_space())
+}
+
+async fn fill_up_on(kind: Kind) {
+    let Some(mount) = Mount::new(kind) else { return };
+    let directory = mount.place.join("log");
+    let wal = within("open", Wal::open(config(&directory))).await.unwrap();
+    let (mut acknowledged, mut open) = (BTreeMap::new(), BTreeMap::new());
+    for round in 0..2 {
+        let lsn = within("commit", wal.commit("there is room")).await.expect("there is room");
+        acknowledged.insert(lsn, b"there is room".to_vec());
+        ballast(&mount.place);
+        for number in 0.. {
+            let payload = format!("{round} {number} {}", "x".repeat(3000)).into_bytes();
+            match within("commit", wal.commit(payload.clone())).await {
+                Ok(lsn) => drop(acknowledged.insert(lsn, payload)),
+                Err(error) => {
+                    assert!(is_no_space(&error, kind), "{error}");
+                    if let CommitError::Unknown { lsn, .. } = error {
+                        open.insert(lsn, payload);
+                    }
+                    break;
+                }
+            }
+            assert!(number < 100_000, "it does not get full");
+        }
+        until("the state", || is_full(&wal.status().state)).await;
+        let again = within("commit", wal.commit("x")).await.expect_err("it is full");
+        assert!(is_no_space(&again, kind), "{again}");
+        if let CommitError::Unknown { lsn, .. } = again {
+            open.insert(lsn, b"x".to_vec());
+        }
+        // What was acknowledged stands, and can be read meanwhile.
+        let mut reader = within("read", wal.read(Lsn::FIRST)).await.unwrap();
+        let first = within("record", reader.next()).await.unwrap().unwrap();
+        assert_eq!(&first.payload[..], &acknowledged[&first.lsn][..]);
+        drop(reader);
+        fs::remove_file(mount.place.join("ballast")).unwrap();
+        // btrfs gives space back with its next commit.
+        said(Command::new("sync").arg("-f").arg(&mount.place)).unwrap();
+        until("it takes appends again", || matches!(wal.status().state, LogState::Running)).await;
+    }
+    let lsn = within("commit", wal.commit("the last one")).await.expect("there is room");
+    acknowledged.insert(lsn, b"the last one".to_vec());
+    within("close", wal.close()).await.expect("clean");
+    drop(wal);
+    mount.cycle();
+    let storage = Arc::new(Directory::open(&directory).unwrap());
+    let mut records = records_in(storage, &config(&directory));
+    records.retain(|lsn, payload| open.get(lsn) != Some(payload));
+    assert_eq!(records, acknowledged);
+}
+
+#[test]
+fn p1_p5_p8_what_ext4_acknowledged_survives_a_shutdown_that_drops_all_that_was_not_synced() {
+    shut_down_under_load(EXT4);
+}
+
+#[test]
+fn p1_p5_p8_what_xfs_acknowledged_survives_a_shutdown_that_drops_all_that_was_not_synced() {
+    shut_down_under_load(XFS);
+}
+
+/// Everything fails from one moment on, and what was not synced before is gone, names as well as bytes.
+fn shut_down_under_load(kind: Kind) {
+    let Some(mount) = Mount::new(kind) else { return };
+    let directory = mount.place.join("log");
+    let mut ledger = Ledger::default();
+    for round in 0..wanted(30).div_ceil(10) {
+        let job = ledger.begin(Job::endless(&directory));
+        let life = Life::start(&job);
+        let before = ledger.acknowledged;
+        life.listen(&mut ledger, PATIENCE, |ledger| ledger.acknowledged >= before + 50);
+        life.listen(&mut ledger, Duration::from_millis(7 * u64::from(round)), |_| false);
+        // Without a flush of the journal.
+        let mut shutdown = Command::new("xfs_io");
+        shutdown.args(["-x", "-c", "shutdown"]).arg(&mount.place);
+        if let Err(why) = said(&mut shutdown) {
+            return skip(&format!("xfs_io: {why}"));
+        }
+        assert!(life.end(&mut ledger).success(), "{:?}", ledger.errors);
+        assert_eq!(ledger.count(None), 0, "P6: somebody was told nothing");
+        assert!(!ledger.errors.is_empty(), "nothing failed");
+        for error in &ledger.errors {
+            // EIO, EROFS, and on xfs EFSCORRUPTED for a directory.
+            let known = ["code: 5,", "code: 117,", "code: 30,", "os error 5)", "os error 30)"];
+            assert!(known.iter().any(|known| error.contains(known)), "what is this? {error}");
+        }
+        mount.cycle();
+        ledger.verify(&directory, &job.config());
+    }
+}
+
+#[test]
+fn a_read_only_file_system_is_an_error_that_says_so_also_where_there_is_no_log_yet() {
+    let Some(mount) = Mount::new(EXT4) else { return };
+    let directory = mount.place.join("log");
+    let mut ledger = Ledger::default();
+    let job = ledger.begin(Job { commits: 20, ..Job::endless(&directory) });
+    assert!(Life::start(&job).end(&mut ledger).success() && ledger.closed);
+    mount.remount("ro").expect("nobody writes");
+    for directory in [&directory, &mount.place.join("other/log")] {
+        let opened = actix::System::new().block_on(async { Wal::open(config(directory)).await });
+        let error = opened.expect_err("read-only");
+        let is_io = matches!(&error, OpenError::Io(fault)
+            if fault.source.kind() == std::io::ErrorKind::ReadOnlyFilesystem);
+        assert!(is_io && error.to_string().contains("able to write"), "{error:?}");
+    }
+    mount.remount("rw").unwrap();
+    let recovered = ledger.verify(&directory, &job.config());
+    assert!(recovered.report.clean);
+}
