@@ -95,6 +95,13 @@ impl SimDisk {
         SimDisk::from_state(State { image: state.image.after_power_loss(persist), ..*state })
     }
 
+    /// How many disks [`Persist::Chosen`] can choose from if the power fails now: every state of every
+    /// sector, size and name that is not durable, with every state of every other. `u64::MAX` if there are
+    /// more. Some may be equal, where what survives of a file decides nothing because its name does not.
+    pub fn possible_images(&self) -> u64 {
+        self.state().image.possible_images()
+    }
+
     /// Another disk in the same state, what is not durable yet included: as a process leaves it that is
     /// killed while the power stays on. This one goes on.
     pub fn fork(&self) -> SimDisk {

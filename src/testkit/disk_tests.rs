@@ -58,8 +58,8 @@ fn a_file_cut_and_extended_again_may_show_its_old_bytes_until_it_is_synced() {
     file.set_size(1).unwrap();
     file.set_size(4).unwrap();
     assert_eq!(disk.read_file("a").unwrap(), b"a\0\0\0");
-    let expected = [&b"abcd"[..], b"a\0\0\0"].map(|content| Some(content.to_vec()));
-    assert_eq!(outcomes(&disk, "a"), BTreeSet::from(expected));
+    let expected = [&b"abcd"[..], b"a\0\0\0", b"a"].map(|content| Some(content.to_vec()));
+    assert_eq!(outcomes(&disk, "a"), BTreeSet::from(expected), "each of its sizes and contents");
     file.sync().unwrap();
     let found = disk.crash(Persist::Dropped).read_file("a").unwrap();
     assert_eq!(found, b"a\0\0\0");
@@ -188,11 +188,125 @@ fn rot_turns_one_bit_where_it_is_read_and_where_it_lies() {
 #[test]
 fn one_seed_gives_one_outcome() {
     let disk = SimDisk::new();
-    let file = disk.mount().unwrap().create("a").unwrap();
+    let file = synced_file(&*disk.mount().unwrap(), "a", b"");
     write_all_at(&*file, &[1; 64 * SECTOR], 0).unwrap();
-    let once = disk.crash(Persist::Torn { seed: 4 });
-    let again = disk.crash(Persist::Torn { seed: 4 });
-    assert_eq!(once.read_file("a"), again.read_file("a"));
+    for persist in [Persist::Torn { seed: 4 }, Persist::Garbled { seed: 4 }] {
+        let found = || disk.crash(persist).read_file("a").unwrap();
+        assert_eq!(found(), found());
+    }
+}
+
+/// Every image that can be chosen, each by the content of one file.
+fn chosen(disk: &SimDisk, name: &str) -> Vec<Option<Vec<u8>>> {
+    let numbers = 0..disk.possible_images();
+    numbers.map(|number| disk.crash(Persist::Chosen { number }).read_file(name)).collect()
+}
+
+#[test]
+fn what_is_durable_leaves_no_choice_and_each_undecided_sector_doubles_it() {
+    let disk = SimDisk::new();
+    let file = synced_file(&*disk.mount().unwrap(), "a", &[1; 4 * SECTOR]);
+    assert_eq!(disk.possible_images(), 1);
+    write_all_at(&*file, &[2; 2 * SECTOR], SECTOR as u64).unwrap();
+    assert_eq!(disk.possible_images(), 4);
+    file.sync().unwrap();
+    assert_eq!(disk.possible_images(), 1);
+}
+
+#[test]
+fn the_images_to_choose_from_are_all_that_tearing_finds_each_once() {
+    let disk = SimDisk::new();
+    let storage = disk.mount().unwrap();
+    let file = synced_file(&*storage, "a", &[1; 2 * SECTOR]);
+    write_all_at(&*file, &[2; 3 * SECTOR], 0).unwrap();
+    assert_eq!(disk.possible_images(), 2 * 2 * 2 * 2, "three sectors and the size");
+    let all = chosen(&disk, "a");
+    assert_eq!(all.iter().cloned().collect::<BTreeSet<_>>(), outcomes(&disk, "a"));
+    assert_eq!(all[0], disk.crash(Persist::Dropped).read_file("a"));
+    assert!(all.contains(&disk.crash(Persist::Kept).read_file("a")));
+
+    storage.rename("a", "b").unwrap();
+    let names: BTreeSet<_> = (0..disk.possible_images())
+        .map(|number| disk.crash(Persist::Chosen { number }))
+        .map(|found| (found.names(), found.read_file("a").or(found.read_file("b"))))
+        .collect();
+    assert_eq!(names.len(), 2 * outcomes(&disk, "b").len() - 2, "either name, any content");
+}
+
+#[test]
+fn more_images_than_can_be_counted_are_as_many_as_can_be() {
+    let disk = SimDisk::new();
+    let file = synced_file(&*disk.mount().unwrap(), "a", b"");
+    write_all_at(&*file, &[1; 100 * SECTOR], 0).unwrap();
+    assert_eq!(disk.possible_images(), u64::MAX);
+}
+
+#[test]
+fn of_several_unsynced_writes_of_a_sector_any_may_be_found() {
+    let disk = SimDisk::new();
+    let file = synced_file(&*disk.mount().unwrap(), "a", b"0");
+    for version in [b"1", b"2", b"3"] {
+        write_all_at(&*file, version, 0).unwrap();
+    }
+    let expected = [b"0", b"1", b"2", b"3"].map(|content| Some(content.to_vec()));
+    assert_eq!(outcomes(&disk, "a"), BTreeSet::from(expected.clone()));
+    assert_eq!(chosen(&disk, "a"), expected);
+    file.sync().unwrap();
+    write_all_at(&*file, b"4", 0).unwrap();
+    let expected = [b"3", b"4"].map(|content| Some(content.to_vec()));
+    assert_eq!(chosen(&disk, "a"), expected, "a sync ends what came before it");
+}
+
+#[test]
+fn what_was_written_while_a_failed_sync_forgot_it_may_be_found_too() {
+    let disk = SimDisk::new();
+    let file = synced_file(&*disk.mount().unwrap(), "a", b"0");
+    write_all_at(&*file, b"1", 0).unwrap();
+    disk.forget_dirty("a");
+    write_all_at(&*file, b"2", 0).unwrap();
+    let expected = [b"0", b"1", b"2"].map(|content| Some(content.to_vec()));
+    assert_eq!(chosen(&disk, "a"), expected);
+}
+
+#[test]
+fn a_name_may_survive_without_the_content_and_the_size_without_either() {
+    let disk = SimDisk::new();
+    let storage = disk.mount().unwrap();
+    write_all_at(&*storage.create("a").unwrap(), b"x", 0).unwrap();
+    let expected = [None, Some(&b""[..]), Some(b"\0"), Some(b"x")];
+    let expected = expected.map(|content| content.map(<[u8]>::to_vec));
+    let found: BTreeSet<_> = chosen(&disk, "a").into_iter().collect();
+    assert_eq!(found, BTreeSet::from(expected));
+}
+
+#[test]
+fn a_sector_that_was_being_written_may_hold_garbage_and_no_other() {
+    let disk = SimDisk::new();
+    let file = synced_file(&*disk.mount().unwrap(), "a", &[1; 3 * SECTOR]);
+    write_all_at(&*file, &[2; SECTOR], SECTOR as u64).unwrap();
+    let (mut old, mut new, mut garbage) = (0, 0, 0);
+    for seed in TORN {
+        let found = disk.crash(Persist::Garbled { seed }).read_file("a").unwrap();
+        assert_eq!((&found[..SECTOR], &found[2 * SECTOR..]), (&[1; SECTOR][..], &[1; SECTOR][..]));
+        match found[SECTOR..2 * SECTOR] {
+            [1, 1, ..] => old += 1,
+            [2, 2, ..] => new += 1,
+            _ => garbage += 1,
+        }
+    }
+    assert!(old.min(new).min(garbage) > 20, "{old} {new} {garbage}");
+}
+
+#[test]
+fn what_is_cut_off_is_not_written_and_never_garbage() {
+    let disk = SimDisk::new();
+    let file = synced_file(&*disk.mount().unwrap(), "a", &[1; 2 * SECTOR]);
+    file.set_size(SECTOR as u64).unwrap();
+    for seed in TORN {
+        let found = disk.crash(Persist::Garbled { seed }).read_file("a").unwrap();
+        let rest = found.get(SECTOR..).unwrap_or_default();
+        assert!(rest.is_empty() || rest == [1; SECTOR] || rest == [0; SECTOR], "{found:?}");
+    }
 }
 
 #[test]

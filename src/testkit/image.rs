@@ -16,10 +16,21 @@ pub enum Persist {
     /// All of it survives, even what a failed sync has lost from the cache: the device may have written
     /// it all the same.
     Kept,
-    /// Each sector, each size and each change of a name survives or not, independently of the others.
+    /// Each sector, each size and each change of a name survives or not, independently of the others. Of
+    /// a sector or a size that changed several times since the last sync, any state may be found.
     Torn {
         /// One seed gives one outcome.
         seed: u64,
+    },
+    /// Like `Torn`, but a sector that was being written can also hold bytes that nobody wrote.
+    Garbled {
+        /// One seed gives one outcome.
+        seed: u64,
+    },
+    /// One of all that `Torn` may give, by its number: to look at each of them, where they are few.
+    Chosen {
+        /// Below [`SimDisk::possible_images`](super::SimDisk::possible_images); 0 is `Dropped`.
+        number: u64,
     },
 }
 
@@ -47,14 +58,22 @@ pub(super) struct FileImage {
     dirty: BTreeMap<usize, u64>,
     /// Sectors that a failed sync marked clean: no sync ever makes them durable.
     forgotten: BTreeSet<usize>,
+    /// What unsynced writes left in a sector before the latest one, each with its number.
+    superseded: BTreeMap<usize, Vec<(u64, Sector)>>,
+    /// The sizes that the file had since the last sync, each with the number of the write that ended it.
+    old_sizes: Vec<(u64, usize)>,
     writes: u64,
 }
+
+/// A whole sector; what lies behind the end of its file is zero.
+type Sector = [u8; SECTOR];
 
 /// A sync that has begun: it covers what had been written by then, whatever is written meanwhile.
 #[derive(Debug)]
 pub(super) struct SyncTicket {
     content: Arc<Vec<u8>>,
     sectors: BTreeMap<usize, u64>,
+    writes: u64,
 }
 
 impl FileImage {
@@ -76,8 +95,8 @@ impl FileImage {
         if end > self.current.len() {
             self.set_size(end);
         }
-        Arc::make_mut(&mut self.current)[offset..end].copy_from_slice(bytes);
         self.touch(offset, end);
+        Arc::make_mut(&mut self.current)[offset..end].copy_from_slice(bytes);
     }
 
     pub(super) fn set_size(&mut self, size: usize) {
@@ -85,21 +104,28 @@ impl FileImage {
         if size == old {
             return;
         }
-        Arc::make_mut(&mut self.current).resize(size, 0);
         // What is cut off lies on the disk until the next sync; what is added may lie over such remains.
         self.touch(size.min(old), size.max(old));
+        self.old_sizes.push((self.writes, old));
+        Arc::make_mut(&mut self.current).resize(size, 0);
     }
 
+    /// Sectors are about to change. What a write that was not synced left there may be on the disk.
     fn touch(&mut self, start: usize, end: usize) {
         self.writes += 1;
         for sector in start / SECTOR..end.div_ceil(SECTOR) {
-            self.dirty.insert(sector, self.writes);
-            self.forgotten.remove(&sector);
+            let before = self.dirty.insert(sector, self.writes);
+            let forgotten = self.forgotten.remove(&sector).then_some(0);
+            if let Some(write) = before.or(forgotten) {
+                let content = sector_of(&self.current, sector);
+                self.superseded.entry(sector).or_default().push((write, content));
+            }
         }
     }
 
     pub(super) fn begin_sync(&self) -> SyncTicket {
-        SyncTicket { content: Arc::clone(&self.current), sectors: self.dirty.clone() }
+        let (content, sectors) = (Arc::clone(&self.current), self.dirty.clone());
+        SyncTicket { content, sectors, writes: self.writes }
     }
 
     pub(super) fn finish_sync(&mut self, ticket: SyncTicket) {
@@ -108,9 +134,13 @@ impl FileImage {
         }
         let durable = Arc::make_mut(&mut self.durable);
         durable.resize(ticket.content.len(), 0);
-        for &sector in ticket.sectors.keys() {
-            copy_sector(&ticket.content, durable, sector);
+        for (&sector, &write) in &ticket.sectors {
+            put_sector(durable, sector, &sector_of(&ticket.content, sector));
+            if let Some(versions) = self.superseded.get_mut(&sector) {
+                versions.retain(|(older, _)| *older > write);
+            }
         }
+        self.old_sizes.retain(|(write, _)| *write > ticket.writes);
         self.settle(&ticket);
     }
 
@@ -162,11 +192,12 @@ impl FileImage {
     }
 
     /// The file as power loss leaves it.
-    fn after_power_loss(&self, persist: Persist, coin: &mut Coin) -> FileImage {
-        let content = match persist {
+    fn after_power_loss(&self, chance: &mut Chance) -> FileImage {
+        let content = match chance.persist {
             Persist::Dropped => &self.durable,
             Persist::Kept => &self.current,
-            Persist::Torn { .. } => return FileImage::durable(self.torn(coin)),
+            _ if self.is_decided() => &self.durable,
+            _ => &Arc::new(self.torn(chance)),
         };
         FileImage {
             current: Arc::clone(content),
@@ -175,29 +206,59 @@ impl FileImage {
         }
     }
 
-    fn torn(&self, coin: &mut Coin) -> Vec<u8> {
+    fn is_decided(&self) -> bool {
+        self.dirty.is_empty() && self.forgotten.is_empty() && self.old_sizes.is_empty()
+    }
+
+    fn torn(&self, chance: &mut Chance) -> Vec<u8> {
         let mut content = Vec::clone(&self.durable);
-        let size = if coin.toss() { self.current.len() } else { self.durable.len() };
-        content.resize(size, 0);
+        let sizes = self.old_sizes.iter().map(|(_, size)| *size);
+        let sizes = distinct([content.len()].into_iter().chain(sizes).chain([self.current.len()]));
+        content.resize(sizes[chance.one_of(sizes.len())], 0);
         for &sector in self.dirty.keys().chain(&self.forgotten) {
-            if coin.toss() {
-                copy_sector(&self.current, &mut content, sector);
-            }
+            let versions = self.versions(sector);
+            let found = versions[chance.one_of(versions.len())];
+            // A sector that was only cut off was never being written.
+            let was_written = sector * SECTOR < self.current.len();
+            let found = chance.garbage().filter(|_| was_written).unwrap_or(found);
+            put_sector(&mut content, sector, &found);
         }
         content
     }
+
+    /// What may be found of a sector, beginning with what is durable.
+    fn versions(&self, sector: usize) -> Vec<Sector> {
+        let superseded = self.superseded.get(&sector).into_iter().flatten();
+        let older = superseded.map(|(_, content)| *content);
+        let [durable, current] = [&self.durable, &self.current].map(|of| sector_of(of, sector));
+        distinct([durable].into_iter().chain(older).chain([current]))
+    }
 }
 
-/// Copies the part of a sector that lies within both; what only the target has of it becomes zero.
-fn copy_sector(from: &[u8], to: &mut [u8], sector: usize) {
-    let start = sector * SECTOR;
-    let end = (start + SECTOR).min(to.len());
-    if start < end {
-        let available = from.len().clamp(start, end);
-        to[start..available]
-            .copy_from_slice(&from[start.min(from.len())..available.min(from.len())]);
-        to[available..end].fill(0);
+/// What is left if all but the first of what is the same is left out.
+fn distinct<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut kept = Vec::new();
+    for one in all {
+        if !kept.contains(&one) {
+            kept.push(one);
+        }
     }
+    kept
+}
+
+fn sector_of(content: &[u8], sector: usize) -> Sector {
+    let mut found = [0; SECTOR];
+    let rest = content.get(sector * SECTOR..).unwrap_or_default();
+    let len = rest.len().min(SECTOR);
+    found[..len].copy_from_slice(&rest[..len]);
+    found
+}
+
+/// Puts as much of a sector in its place as there is room for.
+fn put_sector(content: &mut [u8], sector: usize, found: &Sector) {
+    let room = content.get_mut(sector * SECTOR..).unwrap_or_default();
+    let len = room.len().min(SECTOR);
+    room[..len].copy_from_slice(&found[..len]);
 }
 
 /// A change of names that no directory sync has made durable.
@@ -206,6 +267,16 @@ enum NameChange {
     Create(String, FileId),
     Rename(FileId, String, String),
     Remove(FileId, String),
+}
+
+impl NameChange {
+    fn file(&self) -> FileId {
+        match self {
+            NameChange::Create(_, id) | NameChange::Rename(id, ..) | NameChange::Remove(id, _) => {
+                *id
+            }
+        }
+    }
 }
 
 /// A directory and its files. A removed file stays, because it may be open, until the power fails.
@@ -302,22 +373,29 @@ impl DiskImage {
 
     /// The disk as power loss leaves it.
     pub(super) fn after_power_loss(&self, persist: Persist) -> DiskImage {
-        let mut coin = Coin::new(persist);
+        self.decide(&mut Chance::new(persist))
+    }
+
+    /// How many numbers [`Persist::Chosen`] takes here.
+    pub(super) fn possible_images(&self) -> u64 {
+        let mut chance = Chance::new(Persist::Chosen { number: 0 });
+        self.decide(&mut chance);
+        chance.possible
+    }
+
+    fn decide(&self, chance: &mut Chance) -> DiskImage {
         let mut names = self.durable_names.clone();
+        let mut ids: BTreeSet<_> = names.values().copied().collect();
         for change in &self.pending {
-            let survives = match persist {
-                Persist::Dropped => false,
-                Persist::Kept => true,
-                Persist::Torn { .. } => coin.toss(),
-            };
-            if survives {
+            ids.insert(change.file());
+            if chance.survives() {
                 apply(&mut names, change);
             }
         }
-        let mut files = BTreeMap::new();
-        for id in names.values() {
-            files.entry(*id).or_insert_with(|| self.files[id].after_power_loss(persist, &mut coin));
-        }
+        // Every file that may have a name: what there is to decide must not depend on what was decided.
+        let after = |id| (id, self.files[&id].after_power_loss(chance));
+        let mut files: BTreeMap<_, _> = ids.into_iter().map(after).collect();
+        files.retain(|id, _| names.values().any(|named| named == id));
         DiskImage {
             files,
             durable_names: names.clone(),
@@ -347,22 +425,64 @@ fn apply(names: &mut BTreeMap<String, FileId>, change: &NameChange) {
     }
 }
 
-/// A coin that falls the same way for the same seed (splitmix64).
-struct Coin(u64);
+/// Decides what survives, one piece after the other: always the same way for the same [`Persist`].
+struct Chance {
+    persist: Persist,
+    /// The seed, or what is left of the number of a chosen image.
+    state: u64,
+    /// Among how many images was chosen so far.
+    possible: u64,
+}
 
-impl Coin {
-    fn new(persist: Persist) -> Coin {
-        match persist {
-            Persist::Torn { seed } => Coin(seed),
-            Persist::Dropped | Persist::Kept => Coin(0),
-        }
+impl Chance {
+    fn new(persist: Persist) -> Chance {
+        let state = match persist {
+            Persist::Torn { seed: state }
+            | Persist::Garbled { seed: state }
+            | Persist::Chosen { number: state } => state,
+            Persist::Dropped | Persist::Kept => 0,
+        };
+        Chance { persist, state, possible: 1 }
     }
 
-    fn toss(&mut self) -> bool {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
+    /// Which of so many states is found on the disk. They begin with the one that is durable.
+    fn one_of(&mut self, count: usize) -> usize {
+        let count = count as u64;
+        self.possible = self.possible.saturating_mul(count);
+        let index = match self.persist {
+            Persist::Dropped => 0,
+            Persist::Kept => count - 1,
+            Persist::Torn { .. } | Persist::Garbled { .. } => self.number() % count,
+            Persist::Chosen { .. } => {
+                let index = self.state % count;
+                self.state /= count;
+                index
+            }
+        };
+        index as usize
+    }
+
+    fn survives(&mut self) -> bool {
+        self.one_of(2) == 1
+    }
+
+    /// What a sector holds, now and then, if the power failed in the middle of its write.
+    fn garbage(&mut self) -> Option<Sector> {
+        let is_garbled = matches!(self.persist, Persist::Garbled { .. });
+        if !is_garbled || !self.number().is_multiple_of(3) {
+            return None;
+        }
+        let mut garbage = [0; SECTOR];
+        garbage.fill_with(|| self.number() as u8);
+        Some(garbage)
+    }
+
+    /// splitmix64.
+    fn number(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.state;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (bits ^ (bits >> 31)) & 1 == 1
+        bits ^ (bits >> 31)
     }
 }

@@ -108,6 +108,21 @@ impl Cuts {
         self.disk.crash(persist)
     }
 
+    /// How many disks may be found if the power fails here; see [`SimDisk::possible_images`]. Where they
+    /// are few, look at each:
+    ///
+    /// ```
+    /// # use actix_wal::{storage::Storage, testkit::{Persist, Recorder, SimDisk}};
+    /// # let recorder = Recorder::new(SimDisk::new().mount().unwrap()).unwrap();
+    /// # let cuts = recorder.log().cuts();
+    /// for number in 0..cuts.possible_images().min(1024) {
+    ///     let disk = cuts.image(Persist::Chosen { number });
+    /// }
+    /// ```
+    pub fn possible_images(&self) -> u64 {
+        self.disk.possible_images()
+    }
+
     /// The disk as a process finds it that starts after another one was killed here, with the power on:
     /// everything can be read, durable or not.
     pub fn killed(&self) -> SimDisk {
