@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use actix::{Actor, ActorContext, Context, Handler, ResponseFuture};
 use actix_wal::DamagePolicy::{Refuse, Salvage};
 use actix_wal::engine::recovery::Progress;
-use actix_wal::format::segment::segment_name;
+use actix_wal::format::segment::{SegmentHeader, scratch_name, segment_name};
 use actix_wal::messages::{Replay, ReplayRefused};
 use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Persist, SimDisk, errno,
@@ -417,4 +417,28 @@ async fn p6_an_lsn_that_a_crash_took_is_not_durable_although_the_watermark_passe
         assert_eq!(wal.stats().not_durable, 0, "it is no failure of this life");
         wal.close().await.unwrap();
     }
+}
+
+/// Two directory syncs failed in a row, and the power too: of two new names the later one survived.
+#[test]
+fn p10_a_number_that_was_never_used_is_not_missed_however_often_the_log_is_opened() {
+    let disk = killed_log(4);
+    let unused: Vec<_> =
+        segments(&disk).into_iter().filter(|segment| segment.frames.is_empty()).collect();
+    let [first, second] = &unused[..] else { panic!("two are prepared") };
+    let (never, later) = (second.sequence, second.sequence + 1);
+    disk.write_file(&scratch_name(never), second.bytes.clone());
+    disk.remove_file(&segment_name(never));
+    let mut header = SegmentHeader::decode(&second.bytes).expect("sound");
+    header.place.sequence = later;
+    let mut bytes = second.bytes.clone();
+    let header = header.encode();
+    bytes[..header.len()].copy_from_slice(&header);
+    disk.write_file(&segment_name(later), bytes);
+    for open in 1..5 {
+        let recovered = recover(&disk, Refuse).unwrap_or_else(|error| panic!("{open}: {error}"));
+        assert_eq!(recovered.records, expected(1..=4));
+    }
+    assert!(segments(&disk).iter().any(|segment| segment.sequence > first.sequence));
+    assert!(!disk.names().contains(&scratch_name(never)), "it goes when it tells nothing any more");
 }
