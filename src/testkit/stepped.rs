@@ -35,6 +35,13 @@ impl ManualClock {
         ManualClock::default()
     }
 
+    /// A clock at time zero with a chance of its own: two lives of one log must not draw the same salts.
+    pub fn seeded(seed: u64) -> ManualClock {
+        let clock = ManualClock::default();
+        clock.0.drawn.store(seed, Ordering::SeqCst);
+        clock
+    }
+
     /// Moves it on.
     pub fn advance(&self, by: Duration) {
         self.0.nanos.fetch_add(by.as_nanos() as u64, Ordering::SeqCst);
@@ -61,7 +68,7 @@ impl Clock for ManualClock {
     }
 
     fn random(&self) -> u64 {
-        let drawn = self.0.drawn.fetch_add(1, Ordering::SeqCst) + 1;
+        let drawn = self.0.drawn.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
         drawn.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 }

@@ -74,7 +74,13 @@ impl Oracle {
                 let last = first.get() + u64::from(known.count) - 1;
                 self.last_assigned = self.last_assigned.max(last);
             }
-            Fact::Acknowledged { key } => self.known.entry(key).or_default().acknowledged = true,
+            Fact::Acknowledged { key } => {
+                let known = self.known.entry(key).or_default();
+                known.acknowledged = true;
+                // P4: whoever is told, all records before are covered too.
+                let last = known.first.map_or(0, |first| first + u64::from(known.count) - 1);
+                self.watermark = self.watermark.max(last);
+            }
             Fact::NotDurable { key } => self.known.entry(key).or_default().not_durable = true,
             Fact::Read { lsn, digest } => drop(self.read.insert(lsn.get(), digest)),
             Fact::Watermark(lsn) => self.watermark = self.watermark.max(lsn.get()),

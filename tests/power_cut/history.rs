@@ -1,45 +1,20 @@
 //! A log at work: clients that commit in every mode while it rotates, is checkpointed, fails, is restarted,
 //! closed and opened again. What they are told stands as marks in the stream of operations.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_wal::storage::Storage;
-use actix_wal::testkit::{FaultEffect, FaultOp, FaultPlan, FaultRule, OpLog, errno};
+use actix_wal::testkit::{FaultEffect, FaultOp, FaultPlan, FaultRule, errno};
 use actix_wal::{
     AppendError, CommitError, Durability, FaultPolicy, FlushPolicy, Lsn, RestartBudget, Wal,
     WalConfig,
 };
 
-use super::facts::{Fact, Key, Random, payload};
+use super::facts::{Fact, Key, Random, Witness, payload};
 
 /// Clients that commit at the same time.
 const CLIENTS: u32 = 6;
-
-/// The facts in the order in which they became known, each marked in the log of operations.
-#[derive(Clone, Debug)]
-pub(crate) struct Witness {
-    pub(crate) log: OpLog,
-    facts: Rc<RefCell<Vec<Fact>>>,
-}
-
-impl Witness {
-    pub(crate) fn new(log: OpLog) -> Self {
-        Witness { log, facts: Rc::default() }
-    }
-
-    pub(crate) fn note(&self, fact: Fact) {
-        let mut facts = self.facts.borrow_mut();
-        facts.push(fact);
-        self.log.mark("fact", facts.len() as u64 - 1);
-    }
-
-    pub(crate) fn facts(&self) -> Vec<Fact> {
-        self.facts.borrow().clone()
-    }
-}
 
 /// How a life of the log goes.
 #[derive(Clone, Copy, Debug)]

@@ -89,19 +89,25 @@ pub struct RecoveryReport {
     pub elapsed: Duration,
 }
 
-/// A log that was recovered: the only thing a Flusher can be started with.
+/// A log that was recovered: the only thing a Flusher can be started with. Only recovery makes one; who
+/// drives a [`FlushLoop`](super::flush_loop::FlushLoop) by hand takes it apart.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct RecoveredLog {
-    pub(crate) storage: Arc<dyn Storage>,
-    pub(crate) style: SegmentStyle,
-    pub(crate) writer: LogWriter,
-    pub(crate) position: Position,
+    /// The directory.
+    pub storage: Arc<dyn Storage>,
+    /// How its segments are named and headed.
+    pub style: SegmentStyle,
+    /// Writes the segment that was begun.
+    pub writer: LogWriter,
+    /// Where the log stands.
+    pub position: Position,
     /// Segments that were prepared by an earlier life and not used, in order.
-    pub(crate) prepared: Vec<PreparedSegment>,
+    pub prepared: Vec<PreparedSegment>,
     /// The sequence number of the next segment to prepare.
-    pub(crate) next_sequence: u64,
+    pub next_sequence: u64,
     /// Files that nobody needs any more.
-    pub(crate) removable: Vec<String>,
+    pub removable: Vec<String>,
     pub(crate) report: RecoveryReport,
 }
 
