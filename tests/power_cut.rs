@@ -16,6 +16,8 @@ mod history;
 mod judge;
 #[path = "common/oracle.rs"]
 mod oracle;
+#[path = "common/witness.rs"]
+mod witness;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,9 +26,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use actix_wal::FaultPolicy::{FailFast, Resend};
 use actix_wal::storage::{Directory, Storage};
 use actix_wal::testkit::{FaultPlan, FaultyStorage, Op, OpLog, Persist, Recorder, SimDisk};
-use facts::{Fact, Random, Witness};
+use facts::{Fact, Random};
 use history::{Life, World, config, live};
 use judge::Judge;
+use witness::Witness;
 
 /// Appends of each client in each life, where nothing else is asked for.
 const APPENDS: u32 = 45;

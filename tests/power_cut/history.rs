@@ -11,7 +11,8 @@ use actix_wal::{
     WalConfig,
 };
 
-use super::facts::{Fact, Key, Random, Witness, payload};
+use super::facts::{Fact, Key, Random, payload};
+use super::witness::Witness;
 
 /// Clients that commit at the same time.
 const CLIENTS: u32 = 6;

@@ -1,0 +1,422 @@
+//! The histories: short lives of a log, one after the other, which together use every feature.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_wal::storage::{Medium, Storage};
+use actix_wal::testkit::{
+    FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, OpLog, Persist, Recorder, SimDisk,
+    errno,
+};
+use actix_wal::{Bounds, Durability, FaultPolicy, FlushPolicy, RestartBudget, WalConfig};
+
+use super::facts::{Fact, Random};
+use super::witness::Witness;
+use super::world::{Done, Log};
+
+/// What a client or the world does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Do {
+    /// One record that somebody waits for.
+    Commit,
+    /// One record that is flushed at once.
+    Now,
+    /// One record that nobody waits for.
+    Async,
+    /// An atomic group.
+    Group,
+    /// A record of several blocks.
+    Large,
+    /// The flush thread does one thing.
+    Step,
+    /// It does all it can do now.
+    Settle,
+    /// It does what is due after some time: a window, or a seal.
+    Wait,
+    /// The preparer makes a segment.
+    Prepare,
+    /// All but the last records are released.
+    Checkpoint,
+    /// Something fails above the disk, which then knows nothing of it.
+    Fault,
+    /// A write or sync fails in the disk, which then loses what it should have synced.
+    DiskFault,
+    /// Something fails while a segment is prepared.
+    PrepareFault,
+    /// Nothing works any more.
+    Doom,
+    /// The disk is full, until the next `Space`.
+    Fill,
+    Space,
+}
+
+/// How a life ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Close,
+    /// The process is killed; the next life finds what the page cache holds.
+    Kill,
+    /// The power fails at some operation; the next life finds what is left.
+    PowerCut,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Life {
+    /// What happens, each with its weight.
+    does: &'static [(Do, u64)],
+    steps: u32,
+    end: End,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct History {
+    pub(crate) name: &'static str,
+    policy: FaultPolicy,
+    medium: Medium,
+    lives: &'static [Life],
+}
+
+const APPENDS: &[(Do, u64)] = &[
+    (Do::Commit, 4),
+    (Do::Now, 2),
+    (Do::Async, 3),
+    (Do::Group, 2),
+    (Do::Large, 1),
+    (Do::Settle, 5),
+    (Do::Wait, 3),
+];
+const ROTATION: &[(Do, u64)] =
+    &[(Do::Commit, 2), (Do::Group, 3), (Do::Large, 5), (Do::Settle, 5), (Do::Prepare, 1)];
+const RECYCLING: &[(Do, u64)] = &[
+    (Do::Commit, 2),
+    (Do::Async, 1),
+    (Do::Group, 2),
+    (Do::Large, 5),
+    (Do::Settle, 6),
+    (Do::Checkpoint, 2),
+    (Do::Prepare, 4),
+    (Do::Wait, 1),
+];
+const FAULTS: &[(Do, u64)] = &[
+    (Do::Commit, 4),
+    (Do::Async, 2),
+    (Do::Group, 3),
+    (Do::Large, 2),
+    (Do::Step, 2),
+    (Do::Settle, 5),
+    (Do::Wait, 1),
+    (Do::Checkpoint, 1),
+    (Do::Prepare, 2),
+    (Do::Fault, 2),
+    (Do::DiskFault, 2),
+];
+const FAILED_SYNCS: &[(Do, u64)] =
+    &[(Do::Commit, 4), (Do::Group, 3), (Do::Large, 1), (Do::Settle, 5), (Do::DiskFault, 3)];
+const PREPARE_FAULTS: &[(Do, u64)] = &[
+    (Do::Commit, 2),
+    (Do::Large, 5),
+    (Do::Settle, 5),
+    (Do::Checkpoint, 2),
+    (Do::Prepare, 5),
+    (Do::PrepareFault, 3),
+];
+const DOOM: &[(Do, u64)] =
+    &[(Do::Commit, 4), (Do::Async, 3), (Do::Group, 3), (Do::Settle, 2), (Do::Doom, 1)];
+const FULL: &[(Do, u64)] = &[
+    (Do::Commit, 2),
+    (Do::Large, 5),
+    (Do::Settle, 5),
+    (Do::Checkpoint, 2),
+    (Do::Prepare, 3),
+    (Do::Fill, 2),
+    (Do::Space, 2),
+];
+const EVERYTHING: &[(Do, u64)] = &[
+    (Do::Commit, 4),
+    (Do::Now, 2),
+    (Do::Async, 3),
+    (Do::Group, 3),
+    (Do::Large, 4),
+    (Do::Step, 2),
+    (Do::Settle, 7),
+    (Do::Wait, 3),
+    (Do::Prepare, 3),
+    (Do::Checkpoint, 2),
+    (Do::Fault, 1),
+    (Do::DiskFault, 1),
+    (Do::PrepareFault, 1),
+];
+
+const fn life(does: &'static [(Do, u64)], steps: u32, end: End) -> Life {
+    Life { does, steps, end }
+}
+
+/// A life that ends as soon as the log is open: what fails is its recovery.
+const fn stillborn(end: End) -> Life {
+    Life { does: &[], steps: 0, end }
+}
+
+const fn history(name: &'static str, policy: FaultPolicy, lives: &'static [Life]) -> History {
+    History { name, policy, medium: Medium::InPlace, lives }
+}
+
+use End::{Close, Kill, PowerCut};
+use FaultPolicy::{FailFast, Resend};
+
+pub(crate) const HISTORIES: &[History] = &[
+    history("modes", Resend, &[life(APPENDS, 60, Close)]),
+    history("rotation", Resend, &[life(ROTATION, 50, Close)]),
+    history("recycling", Resend, &[life(RECYCLING, 80, Close), life(RECYCLING, 50, Kill)]),
+    history(
+        "closed and opened",
+        Resend,
+        &[
+            life(APPENDS, 15, Close),
+            stillborn(Close),
+            life(ROTATION, 20, Close),
+            life(APPENDS, 15, Close),
+        ],
+    ),
+    history("resend", Resend, &[life(FAULTS, 70, Close), life(FAULTS, 30, Close)]),
+    history("fail fast", FailFast, &[life(FAULTS, 70, Close), life(FAULTS, 30, Close)]),
+    history("failed syncs, resend", Resend, &[life(FAILED_SYNCS, 60, Close)]),
+    history("failed syncs, fail fast", FailFast, &[life(FAILED_SYNCS, 60, Close)]),
+    history(
+        "failing preparation",
+        Resend,
+        &[life(PREPARE_FAULTS, 60, Kill), life(ROTATION, 20, Close)],
+    ),
+    history("poisoned", FailFast, &[life(DOOM, 40, Kill), life(APPENDS, 30, Close)]),
+    history("poisoned, resend", Resend, &[life(DOOM, 40, Close), life(APPENDS, 30, Close)]),
+    history("full disk", Resend, &[life(FULL, 60, Close), life(APPENDS, 15, Close)]),
+    history(
+        "killed",
+        Resend,
+        &[
+            life(RECYCLING, 30, Kill),
+            stillborn(Kill),
+            life(APPENDS, 30, Kill),
+            life(APPENDS, 20, Close),
+        ],
+    ),
+    history("power cut", Resend, &[life(RECYCLING, 60, PowerCut), life(RECYCLING, 40, Close)]),
+    history(
+        "power cut, fail fast",
+        FailFast,
+        &[life(FAULTS, 60, PowerCut), life(FAULTS, 40, Close)],
+    ),
+    history(
+        "power cut in recovery",
+        Resend,
+        &[life(RECYCLING, 50, PowerCut), stillborn(PowerCut), life(APPENDS, 30, Close)],
+    ),
+    history(
+        "power cut in recovery, twice",
+        Resend,
+        &[
+            life(FAULTS, 50, PowerCut),
+            stillborn(PowerCut),
+            stillborn(PowerCut),
+            life(ROTATION, 30, PowerCut),
+            life(APPENDS, 20, Close),
+        ],
+    ),
+    History {
+        medium: Medium::CopyOnWrite,
+        ..history(
+            "copy on write",
+            Resend,
+            &[life(RECYCLING, 50, PowerCut), life(FAULTS, 40, Close)],
+        )
+    },
+    history("everything", Resend, &[life(EVERYTHING, 90, PowerCut), life(EVERYTHING, 60, Close)]),
+    history(
+        "everything, fail fast",
+        FailFast,
+        &[life(EVERYTHING, 90, Kill), life(EVERYTHING, 60, PowerCut), life(EVERYTHING, 30, Close)],
+    ),
+];
+
+pub(crate) fn config(policy: FaultPolicy) -> WalConfig {
+    let mut config = WalConfig::new("unused");
+    config.block_size = 512;
+    config.segment_size = 14 * 512;
+    config.max_in_flight_entries = 24;
+    config.flush_policy = FlushPolicy::Adaptive(Bounds::default());
+    config.seal_after = Duration::from_millis(5);
+    config.fault_policy = policy;
+    config.restart_budget = RestartBudget { restarts: 4, ..RestartBudget::default() };
+    config
+}
+
+/// What was recorded between two power cuts.
+pub(crate) struct Stage {
+    pub(crate) log: OpLog,
+    /// All that was ever known, also before the recording began.
+    pub(crate) facts: Vec<Fact>,
+    /// How much of that was known when the recording began.
+    pub(crate) known: usize,
+    pub(crate) done: Vec<Done>,
+}
+
+impl History {
+    pub(crate) fn config(&self) -> WalConfig {
+        config(self.policy)
+    }
+
+    /// Records the history that this seed gives: a stage ends with each power cut.
+    pub(crate) fn record(&self, seed: u64) -> Vec<Stage> {
+        let mut random = Random::new(seed);
+        let mut disk = SimDisk::with_medium(self.medium);
+        let (mut known, mut stages, mut lives) = (Vec::new(), Vec::new(), self.lives);
+        let mut number = 0;
+        while !lives.is_empty() {
+            let together = lives.iter().take_while(|life| life.end != PowerCut).count() + 1;
+            let (stage, rest) = lives.split_at(together.min(lives.len()));
+            lives = rest;
+            let recorded = self.record_stage(&disk, stage, known, &mut number, &mut random);
+            if lives.is_empty() {
+                stages.push(recorded);
+                break;
+            }
+            (disk, known) = cut_somewhere(&recorded, stage, &mut random);
+            stages.push(recorded);
+        }
+        stages
+    }
+
+    fn record_stage(
+        &self,
+        disk: &SimDisk,
+        lives: &[Life],
+        known: Vec<Fact>,
+        number: &mut u32,
+        random: &mut Random,
+    ) -> Stage {
+        let (above, below) = (FaultPlan::new(), FaultPlan::new());
+        let faulty = FaultyStorage::mount(disk, below.clone()).expect("free");
+        let recorder = Recorder::new(Arc::new(faulty)).expect("a recorder");
+        let log = recorder.log();
+        let witness = Witness::with(log.clone(), known.clone());
+        let storage: Arc<dyn Storage> =
+            Arc::new(FaultyStorage::new(Arc::new(recorder), above.clone()));
+        let world = World { disk: disk.clone(), storage, above, below, witness };
+        let mut done = Vec::new();
+        for life in lives {
+            *number += 1;
+            done.push(world.live(self, life, *number, random));
+        }
+        Stage { log, facts: world.witness.facts(), known: known.len(), done }
+    }
+}
+
+/// The disk, and what was known, when the power failed at some operation. Of a life without steps that is
+/// its recovery; of others not their first operations.
+fn cut_somewhere(stage: &Stage, lives: &[Life], random: &mut Random) -> (SimDisk, Vec<Fact>) {
+    let len = stage.log.len() as u64;
+    let first = if lives.iter().all(|life| life.steps == 0) { 0 } else { len / 3 };
+    let position = first + random.below(len - first);
+    let mut cuts = stage.log.cuts();
+    while (cuts.position() as u64) < position && cuts.advance() {}
+    let seed = random.number();
+    let persist =
+        if seed.is_multiple_of(2) { Persist::Torn { seed } } else { Persist::Garbled { seed } };
+    let known = cuts.marks().last().map_or(stage.known, |mark| mark.value as usize + 1);
+    (cuts.image(persist), stage.facts[..known].to_vec())
+}
+
+/// Where a history takes place.
+struct World {
+    disk: SimDisk,
+    storage: Arc<dyn Storage>,
+    /// Faults that the disk knows nothing of.
+    above: FaultPlan,
+    /// Faults of the disk, which loses what a failed sync should have written.
+    below: FaultPlan,
+    witness: Witness,
+}
+
+impl World {
+    fn live(&self, history: &History, life: &Life, number: u32, random: &mut Random) -> Done {
+        let config = history.config();
+        let (storage, witness) = (Arc::clone(&self.storage), self.witness.clone());
+        let mut log = Log::open(storage, &config, witness, number, random).expect("it opens");
+        let total = life.does.iter().map(|(_, weight)| weight).sum::<u64>();
+        let mut filled = 0;
+        for _ in 0..life.steps {
+            let mut at = random.below(total);
+            let what = life.does.iter().find(|(_, weight)| {
+                let found = at < *weight;
+                at = at.saturating_sub(*weight);
+                found
+            });
+            let what = what.expect("a weight was drawn").0;
+            filled += u64::from(what == Do::Fill);
+            self.act(what, &mut log, random);
+        }
+        self.disk.set_capacity(1 << 40);
+        let done = match life.end {
+            Close => log.close(),
+            Kill | PowerCut => log.kill(),
+        };
+        self.above.clear();
+        self.below.clear();
+        Done { no_space: filled, ..done }
+    }
+
+    fn act(&self, what: Do, log: &mut Log, random: &mut Random) {
+        let mut len = |limit| random.below(limit) as u32;
+        match what {
+            Do::Commit => log.append(&[len(300)], Durability::GroupCommit),
+            Do::Now => log.append(&[len(300)], Durability::Synchronous),
+            Do::Async => log.append(&[len(300)], Durability::Async),
+            Do::Large => log.append(&[900 + len(1800)], Durability::GroupCommit),
+            Do::Group => {
+                let lens: Vec<_> = (0..2 + len(4)).map(|_| len(400)).collect();
+                log.append(&lens, Durability::GroupCommit);
+            }
+            Do::Step => {
+                log.step();
+            }
+            Do::Settle => log.settle(),
+            Do::Wait => log.wait(),
+            Do::Prepare => {
+                log.supply.prepare();
+            }
+            Do::Checkpoint => log.checkpoint(random.below(8)),
+            Do::Fault => self.fail(&self.above, random),
+            Do::DiskFault => self.fail(&self.below, random),
+            Do::PrepareFault => self.fail_preparation(random),
+            Do::Doom => {
+                for op in [FaultOp::Write, FaultOp::Sync] {
+                    let rule = FaultRule::on(op, FaultEffect::Fail(errno::EIO));
+                    self.above.add(rule.after(random.below(6)));
+                }
+            }
+            Do::Fill => self.disk.set_capacity(0),
+            Do::Space => self.disk.set_capacity(1 << 40),
+        }
+    }
+
+    fn fail(&self, plan: &FaultPlan, random: &mut Random) {
+        let (op, effect) = match random.below(6) {
+            0 | 1 => (FaultOp::Sync, FaultEffect::Fail(errno::EIO)),
+            2 => (FaultOp::Sync, FaultEffect::FailAfter(errno::EIO)),
+            3 => (FaultOp::Write, FaultEffect::Fail(errno::EIO)),
+            4 => (FaultOp::Write, FaultEffect::FailAfter(errno::EIO)),
+            _ => (FaultOp::Write, FaultEffect::Short(512)),
+        };
+        let rule = FaultRule::on(op, effect).after(random.below(3)).times(1 + random.below(2));
+        plan.add(rule.file(|name| name.ends_with(".wal")));
+    }
+
+    fn fail_preparation(&self, random: &mut Random) {
+        let op =
+            [FaultOp::SyncDir, FaultOp::Rename, FaultOp::Sync, FaultOp::Write, FaultOp::Create]
+                [random.below(5) as usize];
+        let effects = [FaultEffect::Fail(errno::EIO), FaultEffect::FailAfter(errno::EIO)];
+        let effect = effects[random.below(2) as usize];
+        let rule = FaultRule::on(op, effect).times(1 + random.below(2));
+        self.above.add(rule.file(|name| name.is_empty() || name.ends_with(".tmp")));
+    }
+}

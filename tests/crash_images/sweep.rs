@@ -1,0 +1,391 @@
+//! Cuts the power after every operation of a history and judges the images.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use actix_wal::format::segment::{FileKind, SegmentHeader, file_kind, segment_name};
+use actix_wal::testkit::{Cuts, Op, Persist, SimDisk};
+
+use super::facts::{Fact, Random};
+use super::histories::{History, Stage};
+use super::judge::{Judge, Seen};
+use super::oracle::Recovered;
+use super::world::Done;
+
+/// Up to so many images of one cut, each is looked at.
+const ALL: u64 = 128;
+
+/// Where there are more, so many samples of each kind.
+const SAMPLES: u64 = 32;
+
+/// In how many images recovery itself is cut: one of so many.
+const CUT_RECOVERY_EVERY: u64 = 100;
+
+/// Which recording.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) history: usize,
+    pub(crate) seed: u64,
+    pub(crate) stage: usize,
+}
+
+/// How a run ends: the process is killed, or the power fails.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum How {
+    Killed,
+    Power(Persist),
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            How::Killed => write!(f, "killed"),
+            How::Power(Persist::Dropped) => write!(f, "dropped"),
+            How::Power(Persist::Kept) => write!(f, "kept"),
+            How::Power(Persist::Torn { seed }) => write!(f, "torn-{seed}"),
+            How::Power(Persist::Garbled { seed }) => write!(f, "garbled-{seed}"),
+            How::Power(Persist::Chosen { number }) => write!(f, "chosen-{number}"),
+        }
+    }
+}
+
+impl How {
+    pub(crate) fn parse(text: &str) -> Option<How> {
+        let (kind, number) = text.split_once('-').unwrap_or((text, "0"));
+        let number = number.parse().ok()?;
+        Some(match kind {
+            "killed" => How::Killed,
+            "dropped" => How::Power(Persist::Dropped),
+            "kept" => How::Power(Persist::Kept),
+            "torn" => How::Power(Persist::Torn { seed: number }),
+            "garbled" => How::Power(Persist::Garbled { seed: number }),
+            "chosen" => How::Power(Persist::Chosen { number }),
+            _ => return None,
+        })
+    }
+}
+
+/// What was done and seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    seen: Seen,
+    done: Done,
+    /// Cuts of which every image was looked at, and of which samples were.
+    enumerated: u64,
+    sampled: u64,
+    /// Images in which a recycled segment held frames of its earlier life.
+    old_lives: u64,
+    /// Images of a frame that was torn.
+    torn_frames: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Tally) {
+        self.seen.add(&other.seen);
+        self.done.add(&other.done);
+        self.enumerated += other.enumerated;
+        self.sampled += other.sampled;
+        self.old_lives += other.old_lives;
+        self.torn_frames += other.torn_frames;
+    }
+
+    /// A sweep that saw none of it has gone blind.
+    pub(crate) fn check_that_it_saw_enough(&self) {
+        let Tally { seen, done, .. } = self;
+        let all = [
+            ("carried frames", seen.carried),
+            ("torn tails", seen.torn),
+            ("gaps", seen.gaps),
+            ("low-water marks", seen.released),
+            ("clean ends", seen.clean),
+            ("recoveries that were cut", seen.cut_recoveries),
+            ("recoveries that were cut twice", seen.cut_twice),
+            ("acknowledged records", done.acknowledged),
+            ("refused records", done.not_durable),
+            ("rotations", done.rotations),
+            ("seals", done.seals),
+            ("faults", done.faults),
+            ("checkpoints", done.checkpoints),
+            ("closes", done.closes),
+            ("poisoned logs", done.poisoned),
+            ("full disks", done.no_space),
+            ("cuts that were enumerated", self.enumerated),
+            ("cuts that were sampled", self.sampled),
+            ("recycled segments with old frames", self.old_lives),
+            ("torn frames", self.torn_frames),
+        ];
+        for (what, count) in all {
+            assert!(count >= 10, "too few {what}: {self:?}");
+        }
+        assert!(seen.segments > 3, "{self:?}");
+    }
+}
+
+/// A frame that was written and not synced.
+#[derive(Clone, Debug)]
+struct Unsynced {
+    name: String,
+    offset: usize,
+    bytes: Vec<u8>,
+}
+
+impl Unsynced {
+    fn end(&self) -> usize {
+        self.offset + self.bytes.len()
+    }
+
+    /// Whether all of the frame was passed to a write.
+    fn is_complete(&self) -> bool {
+        let word = self.bytes.get(52..56).and_then(|word| word.try_into().ok());
+        let payload_len = word.map_or(0, u32::from_le_bytes) as usize;
+        self.bytes.len() >= FRAME_OVERHEAD + payload_len
+    }
+
+    /// How many records the frame says that it holds.
+    fn records(&self) -> u32 {
+        let count = self.bytes.get(48..52).and_then(|count| count.try_into().ok());
+        count.map_or(0, u32::from_le_bytes)
+    }
+}
+
+/// Header and checksum of a frame (docs/format.md).
+const FRAME_OVERHEAD: usize = 108;
+
+/// A walk over all prefixes of a recording.
+pub(crate) struct Sweep<'a> {
+    place: Place,
+    history: &'a History,
+    stage: &'a Stage,
+    judge: Judge,
+    ops: Vec<Op>,
+    learned: usize,
+    /// In the order in which they were written.
+    unsynced: Vec<Unsynced>,
+    /// Whether the last of them was written after everything that was synced.
+    ends_unsynced: bool,
+    pub(crate) distinct: HashSet<u64>,
+    /// The images that were judged since the clients learned something, or something was written.
+    judged: HashSet<u64>,
+    tally: Tally,
+}
+
+impl<'a> Sweep<'a> {
+    pub(crate) fn new(place: Place, history: &'a History, stage: &'a Stage) -> Self {
+        let facts = &stage.facts;
+        let mut judge = Judge::new(history.config(), facts, place.seed, CUT_RECOVERY_EVERY);
+        facts[..stage.known].iter().for_each(|fact| judge.oracle.learn(*fact));
+        // The power was cut: what was closed by then was opened by a life that left no trace.
+        if stage.known > 0 {
+            judge.oracle.learn(Fact::Opening);
+        }
+        Sweep {
+            place,
+            history,
+            stage,
+            judge,
+            ops: stage.log.ops(),
+            learned: 0,
+            unsynced: Vec::new(),
+            ends_unsynced: false,
+            distinct: HashSet::new(),
+            judged: HashSet::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        let mut tally = Tally { seen: self.judge.seen, ..self.tally.clone() };
+        self.stage.done.iter().for_each(|done| tally.done.add(done));
+        tally
+    }
+
+    pub(crate) fn run(&mut self) {
+        let mut cuts = self.stage.log.cuts();
+        while self.advance(&mut cuts) {
+            // Marks cost no power: the cut after the last of them is the strictest.
+            if matches!(self.ops.get(cuts.position()), Some(Op::Mark(_))) {
+                continue;
+            }
+            for how in self.choose(&cuts) {
+                self.look(&cuts, how);
+            }
+        }
+    }
+
+    /// One image alone.
+    pub(crate) fn only(&mut self, position: usize, how: How) {
+        let mut cuts = self.stage.log.cuts();
+        while cuts.position() < position && self.advance(&mut cuts) {}
+        self.look(&cuts, how);
+    }
+
+    fn advance(&mut self, cuts: &mut Cuts) -> bool {
+        if !cuts.advance() {
+            return false;
+        }
+        for mark in &cuts.marks()[self.learned..] {
+            self.judge.oracle.learn(self.stage.facts[mark.value as usize]);
+            self.judged.clear();
+        }
+        self.learned = cuts.marks().len();
+        let is_segment = |name: &str| matches!(file_kind(name), FileKind::Segment(_));
+        match cuts.last_op() {
+            Some(Op::Write { name, offset, bytes, .. }) if is_segment(name) => {
+                let (name, offset, bytes) = (name.clone(), *offset as usize, bytes.to_vec());
+                self.ends_unsynced = true;
+                match self.unsynced.last_mut() {
+                    // A short write goes on.
+                    Some(last) if last.name == name && last.end() == offset => {
+                        last.bytes.extend(bytes);
+                    }
+                    _ => self.unsynced.push(Unsynced { name, offset, bytes }),
+                }
+                self.judged.clear();
+            }
+            Some(Op::Sync { name, ok: true, .. }) if is_segment(name) => {
+                self.ends_unsynced = false;
+                self.unsynced.retain(|unsynced| unsynced.name != *name);
+                self.judged.clear();
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn choose(&mut self, cuts: &Cuts) -> Vec<How> {
+        let mut random = Random::new(self.place.seed ^ (cuts.position() as u64) << 40);
+        let possible = cuts.possible_images();
+        let mut chosen = vec![How::Killed, How::Power(Persist::Kept)];
+        if possible <= ALL {
+            self.tally.enumerated += u64::from(possible > 1);
+            chosen.extend((0..possible).map(|number| How::Power(Persist::Chosen { number })));
+        } else {
+            self.tally.sampled += 1;
+            chosen.push(How::Power(Persist::Dropped));
+            let torn = (0..SAMPLES).map(|_| How::Power(Persist::Torn { seed: random.number() }));
+            chosen.extend(torn);
+        }
+        let garbled = (possible - 1).min(SAMPLES / 2);
+        chosen.extend((0..garbled).map(|_| How::Power(Persist::Garbled { seed: random.number() })));
+        chosen
+    }
+
+    fn look(&mut self, cuts: &Cuts, how: How) {
+        let disk = match how {
+            How::Killed => cuts.killed(),
+            How::Power(persist) => cuts.image(persist),
+        };
+        let content = content_hash(&disk);
+        self.distinct.insert(content);
+        let is_killed = matches!(how, How::Killed);
+        let mut judged = DefaultHasher::new();
+        (content, is_killed).hash(&mut judged);
+        if !self.judged.insert(judged.finish()) {
+            return;
+        }
+        // What is drawn for an image depends on nothing but the image: so it can be repeated alone.
+        self.judge.random = Random::new(content);
+        let found: Vec<_> = self.unsynced.iter().map(|one| found_of(one, &disk)).collect();
+        let checked = if is_killed {
+            self.judge.check_kill(&disk)
+        } else {
+            self.count_old_lives(&disk);
+            let checked = self.judge.check_image(&disk);
+            checked.and_then(|recovered| self.check_torn(&found, &recovered))
+        };
+        if let Err(broken) = checked {
+            self.report(cuts.position(), how, &broken);
+        }
+    }
+
+    /// P10: what was being written is there, or not, or a torn tail is reported.
+    fn check_torn(&mut self, found: &[Found], recovered: &Recovered) -> Result<(), String> {
+        let torn = recovered.report.torn_tail;
+        if self.ends_unsynced && found.last() == Some(&Found::Torn) {
+            self.tally.torn_frames += 1;
+            if torn.is_none() {
+                return Err("P10: a torn frame is not reported".to_owned());
+            }
+        }
+        let Some((sequence, tail)) = torn else { return Ok(()) };
+        // What an earlier power cut tore is not known here.
+        let knows_all = self.stage.known == 0;
+        if knows_all && found.iter().all(|found| matches!(found, Found::Whole | Found::Nothing)) {
+            return Err(format!("P10: nothing is torn, but {tail:?}"));
+        }
+        let name = segment_name(sequence);
+        let mut written = self.unsynced.iter().filter(|unsynced| unsynced.name == name);
+        if !tail.possibly_acknowledged && written.any(|unsynced| unsynced.records() > 0) {
+            return Err(format!("P10: {tail:?} may well hold records"));
+        }
+        Ok(())
+    }
+
+    fn count_old_lives(&mut self, disk: &SimDisk) {
+        let is_segment = |name: &String| matches!(file_kind(name), FileKind::Segment(_));
+        let has_old_life = |name: String| {
+            let bytes = disk.read_file(&name).unwrap_or_default();
+            let Ok(header) = SegmentHeader::decode(&bytes) else { return false };
+            let mut blocks = bytes.chunks(512).skip(1);
+            header.recycled
+                && blocks.any(|block| {
+                    let sequence = header.place.sequence.to_le_bytes();
+                    block.starts_with(b"awf1") && block[8..16] != sequence
+                })
+        };
+        let mut names = disk.names().into_iter().filter(is_segment);
+        self.tally.old_lives += u64::from(names.any(has_old_life));
+    }
+
+    fn report(&self, position: usize, how: How, broken: &str) -> ! {
+        for (at, op) in self.ops.iter().enumerate().take(position).skip(position.saturating_sub(40))
+        {
+            match op {
+                Op::Mark(mark) => {
+                    println!("{at:6}   {:?}", self.stage.facts[mark.value as usize]);
+                }
+                op => println!("{at:6} {op}"),
+            }
+        }
+        let Place { history, seed, stage } = self.place;
+        panic!(
+            "{}, stage {stage}, cut after {position} operations, {how}: {broken}\nrepeat it with \
+             WAL_SIM_IMAGES_ONLY={history}/{seed}/{stage}/{position}/{how} cargo test --test crash_images",
+            self.history.name
+        );
+    }
+}
+
+/// What became of the frame that was being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Whole,
+    Nothing,
+    Torn,
+    /// What can not be told without knowing the format: it is in a recycled segment.
+    Unclear,
+}
+
+fn found_of(unsynced: &Unsynced, disk: &SimDisk) -> Found {
+    let Some(file) = disk.read_file(&unsynced.name) else { return Found::Nothing };
+    let found = file.get(unsynced.offset..unsynced.end().min(file.len())).unwrap_or_default();
+    if found == unsynced.bytes && unsynced.is_complete() {
+        Found::Whole
+    } else if SegmentHeader::decode(&file).is_ok_and(|header| header.recycled) {
+        Found::Unclear
+    } else if found.iter().all(|byte| *byte == 0) {
+        Found::Nothing
+    } else {
+        Found::Torn
+    }
+}
+
+fn content_hash(disk: &SimDisk) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for name in disk.names() {
+        name.hash(&mut hasher);
+        disk.read_file(&name).hash(&mut hasher);
+    }
+    hasher.finish()
+}

@@ -1,0 +1,385 @@
+//! A log driven by hand on one thread: the flush loop, the assigner, the preparer and recovery that
+//! production runs, one step at a time, with a client that notes what it is told.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use actix_wal::engine::assigner::Assigner;
+use actix_wal::engine::clock::Clock;
+use actix_wal::engine::entry::{Payload, QueueItem};
+use actix_wal::engine::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
+use actix_wal::engine::outcomes::Fate;
+use actix_wal::engine::recovery::{RecoveredLog, recover};
+use actix_wal::engine::segments::{Need, SegmentSource, SegmentStyle, Supply};
+use actix_wal::engine::shared::{QueueReceiver, Shared};
+use actix_wal::error::{IoFault, IoOp};
+use actix_wal::storage::{
+    Attempt, PrepareRequest, PreparedSegment, PreparerConfig, PreparerCore, Storage,
+};
+use actix_wal::testkit::ManualClock;
+use actix_wal::{Cause, Durability, Link, Lsn, OpenError, WalConfig};
+
+use super::facts::{Fact, Key, Random, payload};
+use super::witness::Witness;
+
+/// The real preparer without its thread: it works when it is told to, or waited for. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct HandSupply(Arc<Mutex<Pool>>);
+
+#[derive(Debug)]
+struct Pool {
+    /// `None` once it was stopped.
+    core: Option<PreparerCore>,
+    ready: VecDeque<PreparedSegment>,
+    size: u64,
+}
+
+impl HandSupply {
+    fn new(
+        storage: Arc<dyn Storage>,
+        style: SegmentStyle,
+        next: u64,
+        ready: Vec<PreparedSegment>,
+    ) -> Self {
+        let config = PreparerConfig {
+            first_sequence: next,
+            segment_size: style.segment_size,
+            block_size: style.block_size as usize,
+            max_spares: 1,
+        };
+        let plan = move |sequence, size, recycled| style.plan(sequence, size, recycled);
+        let core = Some(PreparerCore::new(storage, config, Box::new(plan)));
+        let mut pool = Pool { core, ready: ready.into(), size: style.segment_size };
+        // One to rotate into and one that is kept back, as in production.
+        (pool.ready.len()..2).for_each(|_| pool.request());
+        HandSupply(Arc::new(Mutex::new(pool)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        self.0.lock().expect("no test goes on after a panic")
+    }
+
+    /// Prepares one segment, if one is asked for. Whether there is one more now.
+    pub(crate) fn prepare(&self) -> bool {
+        let mut pool = self.lock();
+        let attempt = pool.core.as_mut().map(PreparerCore::try_prepare);
+        if let Some(Attempt::Ready(segment)) = attempt {
+            pool.ready.push_back(segment);
+            return true;
+        }
+        false
+    }
+}
+
+impl Pool {
+    fn ask(&mut self, request: PrepareRequest) {
+        if let Some(core) = &mut self.core {
+            let _ = core.handle(request);
+        }
+    }
+
+    fn request(&mut self) {
+        self.ask(PrepareRequest::Segment { size: self.size });
+    }
+}
+
+impl SegmentSource for HandSupply {
+    fn take(&mut self, need: Need) -> Supply {
+        let mut pool = self.lock();
+        let status = pool.core.as_ref().map(PreparerCore::status);
+        let status = status.expect("nobody takes a segment after the stop");
+        let fault = status.fault();
+        let is_full = fault.as_ref().is_some_and(|fault| fault.is_no_space());
+        let keep = usize::from(need == Need::Rotation && (fault.is_none() || is_full));
+        if pool.ready.len() > keep
+            && let Some(segment) = pool.ready.pop_front()
+        {
+            pool.request();
+            return Supply::Ready(segment);
+        }
+        let said = fault.map(|fault| {
+            let source = io::Error::new(fault.source.kind(), fault.to_string());
+            IoFault::new(IoOp::Prepare, &fault.file, None, source)
+        });
+        match said {
+            Some(said) if is_full => Supply::NoSpace(said),
+            Some(said) if status.is_lasting() => Supply::Failed(said),
+            _ => Supply::NotYet,
+        }
+    }
+
+    fn wait(&mut self, _: Duration) {
+        self.prepare();
+    }
+
+    fn recycle(&mut self, name: String) {
+        self.lock().ask(PrepareRequest::Recycle { name });
+    }
+
+    fn remove(&mut self, name: String) {
+        self.lock().ask(PrepareRequest::Remove { name });
+    }
+
+    fn stop(&mut self) {
+        let mut pool = self.lock();
+        pool.ready.clear();
+        pool.core = None;
+    }
+}
+
+/// An append whose outcome the client has not heard.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    key: Key,
+    last: Lsn,
+    /// Nobody waits for it, until the end of the life.
+    is_async: bool,
+}
+
+/// What a history did; one that did little proves little.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) acknowledged: u64,
+    pub(crate) not_durable: u64,
+    pub(crate) rotations: u64,
+    pub(crate) seals: u64,
+    pub(crate) faults: u64,
+    pub(crate) checkpoints: u64,
+    pub(crate) closes: u64,
+    pub(crate) poisoned: u64,
+    pub(crate) no_space: u64,
+}
+
+impl Done {
+    pub(crate) fn add(&mut self, other: &Done) {
+        self.acknowledged += other.acknowledged;
+        self.not_durable += other.not_durable;
+        self.rotations += other.rotations;
+        self.seals += other.seals;
+        self.faults += other.faults;
+        self.checkpoints += other.checkpoints;
+        self.closes += other.closes;
+        self.poisoned += other.poisoned;
+        self.no_space += other.no_space;
+    }
+}
+
+/// One life of a log, from its recovery to its end.
+pub(crate) struct Log {
+    clock: ManualClock,
+    shared: Arc<Shared>,
+    queue: QueueReceiver,
+    run: FlushLoop,
+    pub(crate) supply: HandSupply,
+    assigner: Assigner,
+    witness: Witness,
+    next_key: Key,
+    open: Vec<Open>,
+    watermark: Lsn,
+    /// Faults in a row, and how many of them poison the log.
+    faults: u32,
+    budget: u32,
+    pub(crate) poisoned: bool,
+}
+
+impl Log {
+    pub(crate) fn open(
+        storage: Arc<dyn Storage>,
+        config: &WalConfig,
+        witness: Witness,
+        life: u32,
+        random: &mut Random,
+    ) -> Result<Log, OpenError> {
+        witness.note(Fact::Opening);
+        let clock = ManualClock::seeded(random.number());
+        let Link { shared, queue } = Link::with_clock(config, Arc::new(clock.clone()));
+        let mut assigner = Assigner::new(Arc::clone(&shared));
+        assert!(!shared.is_accepting() && assigner.next_lsn().is_none(), "P15");
+        let recovered = recover(storage, config, &shared, None, &mut |_, _| Ok(()))?;
+        let watermark = recovered.report().last_lsn;
+        let RecoveredLog { storage, style, writer, position, prepared, next_sequence, .. } =
+            recovered;
+        let supply = HandSupply::new(storage, style, next_sequence, prepared);
+        recovered.removable.into_iter().for_each(|name| supply.clone().recycle(name));
+        let source = Box::new(supply.clone());
+        let run = FlushLoop::new(config, Arc::clone(&shared), style, source, position, writer);
+        assigner.resume(position.next_lsn);
+        let next_key = Key { client: life, sequence: 0 };
+        let open = Vec::new();
+        let (faults, budget, poisoned) = (0, config.restart_budget.restarts, false);
+        Ok(Log {
+            clock,
+            shared,
+            queue,
+            run,
+            supply,
+            assigner,
+            witness,
+            next_key,
+            open,
+            watermark,
+            faults,
+            budget,
+            poisoned,
+        })
+    }
+
+    /// Appends records of these lengths, as one group. Refused without a word when the log takes none.
+    pub(crate) fn append(&mut self, lens: &[u32], durability: Durability) {
+        let count = lens.len() as u32;
+        self.next_key.sequence += 1;
+        let key = self.next_key;
+        let records = (0..).zip(lens).map(|(index, len)| payload(key, index, count, *len).into());
+        let records: Vec<bytes::Bytes> = records.collect();
+        let payload = match &records[..] {
+            [one] => Payload::One(one.clone()),
+            _ => Payload::Group(records),
+        };
+        let room = self.shared.admission.try_acquire(payload.count(), payload.encoded_len());
+        let (Ok(permit), true) = (room, self.shared.is_accepting()) else { return };
+        self.witness.note(Fact::Submitted { key, count });
+        let range = self.assigner.assign(payload, durability, permit).expect("it accepts");
+        self.witness.note(Fact::Assigned { key, first: range.first });
+        let is_async = durability == Durability::Async;
+        self.open.push(Open { key, last: range.last, is_async });
+    }
+
+    /// Lets the flush thread do one thing, if there is one to do now. Whether there was.
+    pub(crate) fn step(&mut self) -> bool {
+        let taken = self.take_queued();
+        if let Err(cause) = taken {
+            panic!("the queue is in order: {cause}");
+        }
+        if self.run.next(self.clock.now()) != Next::Work {
+            return false;
+        }
+        match self.run.work() {
+            Ok(Worked::Done) => self.faults = 0,
+            Ok(Worked::NeedsSegment) => self.run.wait_for_segment(Duration::ZERO),
+            Err(cause) => self.fault(&cause),
+        }
+        self.listen();
+        true
+    }
+
+    fn take_queued(&mut self) -> Result<(), Cause> {
+        for item in self.queue.try_iter() {
+            if let QueueItem::Entry(entry) = item {
+                self.run.offer(entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fault(&mut self, cause: &Cause) {
+        self.run.fault(cause);
+        self.faults += 1;
+        if self.faults > self.budget {
+            self.run.abandon(cause);
+            self.poisoned = true;
+        }
+    }
+
+    /// Does all there is to do now. A full disk is waited for in vain.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..60 {
+            if !self.step() {
+                return;
+            }
+        }
+    }
+
+    /// Lets time pass, and does what is due then: a window ends, or a quiet moment is sealed.
+    pub(crate) fn wait(&mut self) {
+        self.settle();
+        if let Next::WaitUntil(due) = self.run.next(self.clock.now()) {
+            self.clock.advance(due.saturating_sub(self.clock.now()));
+            self.settle();
+        }
+    }
+
+    /// Releases all but the last records.
+    pub(crate) fn checkpoint(&mut self, keep: u64) {
+        let lsn = Lsn::new(self.shared.durable().get().saturating_sub(keep));
+        if !lsn.is_none() {
+            self.witness.note(Fact::Checkpoint(lsn));
+            let wish = &self.shared.control.checkpoint;
+            wish.fetch_max(lsn.get(), std::sync::atomic::Ordering::SeqCst);
+            self.settle();
+        }
+    }
+
+    /// What the client hears: failures before the watermark that passes them.
+    fn listen(&mut self) {
+        for event in self.run.take_events() {
+            if let LoopEvent::EpochStarted(_, next_lsn) = event {
+                self.assigner.resume(next_lsn);
+            }
+        }
+        let witness = self.witness.clone();
+        let shared = Arc::clone(&self.shared);
+        self.open.retain(|open| match shared.fate(open.last) {
+            Some(Fate::NotDurable(_)) => {
+                witness.note(Fact::NotDurable { key: open.key });
+                false
+            }
+            Some(Fate::Durable) if !open.is_async => {
+                witness.note(Fact::Acknowledged { key: open.key });
+                false
+            }
+            Some(Fate::Unknown(_)) => false,
+            _ => true,
+        });
+        let watermark = self.shared.durable();
+        assert!(watermark >= self.watermark, "P5: the watermark fell");
+        if watermark > self.watermark {
+            self.watermark = watermark;
+            self.witness.note(Fact::Watermark(watermark));
+        }
+    }
+
+    /// At the end of a life the client asks for what it did not wait for.
+    fn ask_for_the_rest(&mut self) {
+        self.open.iter_mut().for_each(|open| open.is_async = false);
+        self.listen();
+    }
+
+    /// Closes it. Whether that was a clean close.
+    pub(crate) fn close(mut self) -> Done {
+        self.shared.stop_accepting();
+        self.shared.request_close();
+        while self.run.next(self.clock.now()) != Next::Ended {
+            self.step();
+        }
+        self.run.stop_source();
+        self.ask_for_the_rest();
+        if !self.poisoned {
+            assert!(self.open.is_empty(), "P6: {:?} never has an outcome", self.open);
+            self.witness.note(Fact::Closed);
+        }
+        Done { closes: u64::from(!self.poisoned), ..self.done() }
+    }
+
+    /// The process is killed: nothing more is done.
+    pub(crate) fn kill(mut self) -> Done {
+        self.ask_for_the_rest();
+        self.done()
+    }
+
+    fn done(&self) -> Done {
+        let stats = self.shared.stats();
+        Done {
+            acknowledged: stats.durable,
+            not_durable: stats.not_durable,
+            rotations: stats.rotations,
+            seals: stats.seals,
+            faults: stats.io_errors,
+            checkpoints: u64::from(!self.shared.catalog.low_water().is_none()),
+            closes: 0,
+            poisoned: u64::from(self.poisoned),
+            no_space: 0,
+        }
+    }
+}
