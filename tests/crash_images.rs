@@ -14,6 +14,8 @@ mod facts;
 mod histories;
 #[path = "common/judge.rs"]
 mod judge;
+#[path = "crash_images/meanwhile.rs"]
+mod meanwhile;
 #[path = "common/oracle.rs"]
 mod oracle;
 #[path = "crash_images/sweep.rs"]

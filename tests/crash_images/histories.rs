@@ -8,9 +8,12 @@ use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, OpLog, Persist, Recorder, SimDisk,
     errno,
 };
-use actix_wal::{Bounds, Durability, FaultPolicy, FlushPolicy, RestartBudget, WalConfig};
+use actix_wal::{
+    Bounds, Durability, FaultPolicy, FlushPolicy, OpenError, RestartBudget, WalConfig,
+};
 
 use super::facts::{Fact, Random};
+use super::meanwhile::{Meanwhile, Turns};
 use super::witness::Witness;
 use super::world::{Done, Log};
 
@@ -275,6 +278,9 @@ impl History {
             let (stage, rest) = lives.split_at(together.min(lives.len()));
             lives = rest;
             let recorded = self.record_stage(&disk, stage, known, &mut number, &mut random);
+            let recorded = recorded.unwrap_or_else(|error| {
+                panic!("{} with seed {seed}: life {number} does not open: {error}", self.name)
+            });
             if lives.is_empty() {
                 stages.push(recorded);
                 break;
@@ -292,7 +298,7 @@ impl History {
         known: Vec<Fact>,
         number: &mut u32,
         random: &mut Random,
-    ) -> Stage {
+    ) -> Result<Stage, OpenError> {
         let (above, below) = (FaultPlan::new(), FaultPlan::new());
         let faulty = FaultyStorage::mount(disk, below.clone()).expect("free");
         let recorder = Recorder::new(Arc::new(faulty)).expect("a recorder");
@@ -300,13 +306,15 @@ impl History {
         let witness = Witness::with(log.clone(), known.clone());
         let storage: Arc<dyn Storage> =
             Arc::new(FaultyStorage::new(Arc::new(recorder), above.clone()));
-        let world = World { disk: disk.clone(), storage, above, below, witness };
+        let turns = Turns::new(random.number());
+        let storage = Arc::new(Meanwhile { inner: storage, turns: turns.clone() });
+        let world = World { disk: disk.clone(), storage, turns, above, below, witness };
         let mut done = Vec::new();
         for life in lives {
             *number += 1;
-            done.push(world.live(self, life, *number, random));
+            done.push(world.live(self, life, *number, random)?);
         }
-        Stage { log, facts: world.witness.facts(), known: known.len(), done }
+        Ok(Stage { log, facts: world.witness.facts(), known: known.len(), done })
     }
 }
 
@@ -329,6 +337,8 @@ fn cut_somewhere(stage: &Stage, lives: &[Life], random: &mut Random) -> (SimDisk
 struct World {
     disk: SimDisk,
     storage: Arc<dyn Storage>,
+    /// In some flushes the preparer does something between the write and the sync.
+    turns: Turns,
     /// Faults that the disk knows nothing of.
     above: FaultPlan,
     /// Faults of the disk, which loses what a failed sync should have written.
@@ -337,10 +347,17 @@ struct World {
 }
 
 impl World {
-    fn live(&self, history: &History, life: &Life, number: u32, random: &mut Random) -> Done {
+    fn live(
+        &self,
+        history: &History,
+        life: &Life,
+        number: u32,
+        random: &mut Random,
+    ) -> Result<Done, OpenError> {
         let config = history.config();
         let (storage, witness) = (Arc::clone(&self.storage), self.witness.clone());
-        let mut log = Log::open(storage, &config, witness, number, random).expect("it opens");
+        let mut log = Log::open(storage, &config, witness, number, random)?;
+        self.turns.give_to(Some(log.supply.clone()));
         let total = life.does.iter().map(|(_, weight)| weight).sum::<u64>();
         let mut filled = 0;
         for _ in 0..life.steps {
@@ -359,9 +376,10 @@ impl World {
             Close => log.close(),
             Kill | PowerCut => log.kill(),
         };
+        self.turns.give_to(None);
         self.above.clear();
         self.below.clear();
-        Done { no_space: filled, ..done }
+        Ok(Done { no_space: filled, ..done })
     }
 
     fn act(&self, what: Do, log: &mut Log, random: &mut Random) {
@@ -380,9 +398,7 @@ impl World {
             }
             Do::Settle => log.settle(),
             Do::Wait => log.wait(),
-            Do::Prepare => {
-                log.supply.prepare();
-            }
+            Do::Prepare => log.supply.prepare(),
             Do::Checkpoint => log.checkpoint(random.below(8)),
             Do::Fault => self.fail(&self.above, random),
             Do::DiskFault => self.fail(&self.below, random),

@@ -61,15 +61,13 @@ impl HandSupply {
         self.0.lock().expect("no test goes on after a panic")
     }
 
-    /// Prepares one segment, if one is asked for. Whether there is one more now.
-    pub(crate) fn prepare(&self) -> bool {
-        let mut pool = self.lock();
-        let attempt = pool.core.as_mut().map(PreparerCore::try_prepare);
-        if let Some(Attempt::Ready(segment)) = attempt {
+    /// Prepares one segment, if one is asked for and the preparer is not at work already.
+    pub(crate) fn prepare(&self) {
+        if let Ok(mut pool) = self.0.try_lock()
+            && let Some(Attempt::Ready(segment)) = pool.core.as_mut().map(PreparerCore::try_prepare)
+        {
             pool.ready.push_back(segment);
-            return true;
         }
-        false
     }
 }
 
