@@ -15,6 +15,8 @@ mod logs;
 mod oracle;
 #[path = "common/small_logs.rs"]
 mod small_logs;
+#[path = "common/witness.rs"]
+mod witness;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -26,9 +28,10 @@ use actix_wal::testkit::{
 };
 use actix_wal::{CommitError, DamagePolicy, FaultPolicy, Lsn, OpenError, Wal};
 use facts::{Fact, Random};
-use history::{Life, Witness, live};
+use history::{Life, live};
 use oracle::Oracle;
 use small_logs::{closed_log, commit, expected, recover, recover_from, run};
+use witness::Witness;
 
 const EIO: FaultEffect = FaultEffect::Fail(errno::EIO);
 

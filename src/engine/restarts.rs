@@ -11,27 +11,38 @@ use crate::config::RestartBudget;
 pub struct Restarts {
     budget: RestartBudget,
     recent: VecDeque<Tick>,
+    /// Restarts that were not charged. They make the wait longer all the same.
+    uncharged: VecDeque<Tick>,
 }
+
+/// The wait does not double more often than this.
+const MOST_DOUBLINGS: usize = 16;
 
 impl Restarts {
     /// None so far.
     pub fn new(budget: RestartBudget) -> Self {
-        Restarts { budget, recent: VecDeque::new() }
+        Restarts { budget, recent: VecDeque::new(), uncharged: VecDeque::new() }
     }
 
     /// A fault happened at `now`. How long to wait before the restart, or `None` if the budget is spent.
     /// A full disk is `charged: false`: it passes, and must not use the budget up (promise P21).
     pub fn after_fault(&mut self, now: Tick, charged: bool) -> Option<Duration> {
         let within = self.budget.within;
-        self.recent.retain(|at| now.saturating_sub(*at) < within);
-        let before = self.recent.len() as u32;
-        if charged {
-            if before >= self.budget.restarts {
-                return None;
+        let is_recent = |at: &Tick| now.saturating_sub(*at) < within;
+        self.recent.retain(is_recent);
+        self.uncharged.retain(is_recent);
+        let before = self.recent.len() + self.uncharged.len();
+        if !charged {
+            self.uncharged.push_back(now);
+            if self.uncharged.len() > MOST_DOUBLINGS {
+                self.uncharged.pop_front();
             }
+        } else if self.recent.len() as u64 >= u64::from(self.budget.restarts) {
+            return None;
+        } else {
             self.recent.push_back(now);
         }
-        let doubled = self.budget.backoff.saturating_mul(1 << before.min(16));
+        let doubled = self.budget.backoff.saturating_mul(1 << before.min(MOST_DOUBLINGS));
         Some(doubled.min(self.budget.max_backoff))
     }
 }
@@ -63,8 +74,10 @@ mod tests {
             assert!(restarts.after_fault(Duration::from_secs(second), true).is_some());
         }
         for _ in 0..100 {
-            assert!(restarts.after_fault(Duration::from_secs(4), false).is_some());
+            let wait = restarts.after_fault(Duration::from_secs(4), false);
+            assert_eq!(wait, Some(Duration::from_millis(35)), "but it is waited for");
         }
+        assert!(restarts.uncharged.len() <= MOST_DOUBLINGS);
         assert_eq!(restarts.after_fault(Duration::from_secs(59), true), None);
         assert!(restarts.after_fault(Duration::from_secs(60), true).is_some());
     }

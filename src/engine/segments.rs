@@ -99,6 +99,8 @@ pub struct Pool {
     preparer: Option<Preparer>,
     status: PrepareStatus,
     ready: VecDeque<PreparedSegment>,
+    /// The failure that was reported last: none is reported twice.
+    reported: u32,
     /// The size of the segment that is asked for next.
     next_size: u64,
     segment_size: u64,
@@ -133,6 +135,7 @@ impl Pool {
             preparer,
             status,
             ready: ready.into(),
+            reported: 0,
             next_size: grown(largest, style.segment_size),
             segment_size: style.segment_size,
         };
@@ -176,7 +179,7 @@ fn io_fault(fault: &PrepareFault) -> IoFault {
 impl SegmentSource for Pool {
     fn take(&mut self, need: Need) -> Supply {
         self.collect();
-        let fault = self.status.fault();
+        let (fault, failures) = (self.status.fault(), self.status.failures());
         // A full disk is the reason to hold the last one back; other errors pass, or last and are a fault.
         let keep = match (need, &fault) {
             (Need::Rotation, None) => 1,
@@ -192,7 +195,11 @@ impl SegmentSource for Pool {
         match fault {
             None => Supply::NotYet,
             Some(fault) if fault.is_no_space() => Supply::NoSpace(io_fault(&fault)),
-            Some(fault) if self.status.is_lasting() => Supply::Failed(io_fault(&fault)),
+            // After a restart the next attempt counts, not the one that led to it: the budget is for faults.
+            Some(fault) if self.status.is_lasting() && failures != self.reported => {
+                self.reported = failures;
+                Supply::Failed(io_fault(&fault))
+            }
             // One error costs the file that was being prepared, and nothing else.
             Some(_) => Supply::NotYet,
         }

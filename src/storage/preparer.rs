@@ -107,9 +107,14 @@ impl PrepareStatus {
         self.lock().fault.clone()
     }
 
+    /// How many attempts in a row have failed.
+    pub fn failures(&self) -> u32 {
+        self.lock().failures
+    }
+
     /// Whether so many attempts in a row have failed that the fault is not a passing one.
     pub fn is_lasting(&self) -> bool {
-        self.lock().failures >= LASTING
+        self.failures() >= LASTING
     }
 
     /// Whether the latest attempt failed because no space (`ENOSPC`) or no quota (`EDQUOT`) is left.

@@ -149,13 +149,14 @@ impl FileImage {
         let lost = self.settle(ticket);
         match how {
             FailedSync::KeepsNewPages => self.forgotten.extend(lost),
-            FailedSync::RevertsPages => self.revert(&lost, ticket.content.len()),
+            FailedSync::RevertsPages => self.revert(&lost, ticket),
         }
     }
 
     /// Shows what is durable of these sectors again. The size follows, unless it has changed since the
-    /// sync began with `synced_size`; what was written since then stays.
-    fn revert(&mut self, sectors: &[usize], synced_size: usize) {
+    /// sync began; what was written since then stays.
+    fn revert(&mut self, sectors: &[usize], ticket: &SyncTicket) {
+        let synced_size = ticket.content.len();
         if self.current.len() == synced_size {
             let still_dirty = self.dirty.keys().next_back().map_or(0, |last| (last + 1) * SECTOR);
             let size = self.durable.len().max(still_dirty.min(synced_size));
@@ -163,8 +164,10 @@ impl FileImage {
         }
         let current = Arc::make_mut(&mut self.current);
         for &sector in sectors {
-            copy_sector(&self.durable, current, sector);
+            put_sector(current, sector, &sector_of(&self.durable, sector));
+            self.superseded.remove(&sector);
         }
+        self.old_sizes.retain(|(write, _)| *write > ticket.writes);
     }
 
     /// Turns a bit around, where reads see it and on the disk, if the file has that byte.

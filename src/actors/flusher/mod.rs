@@ -271,8 +271,9 @@ impl Flusher {
         if !self.closing() {
             self.shared.set_state(LogState::Unavailable(cause.clone()));
         }
+        // Whoever closes on a full disk waits for space, not for as many restarts as there is time for.
+        let wait = if self.closing() && !cause.is_no_space() { Duration::ZERO } else { wait };
         self.tell(&LogEvent::Unavailable { cause });
-        let wait = if self.closing() { Duration::ZERO } else { wait };
         self.phase = Phase::Faulted(idle, wait);
         // The Supervisor starts this actor again, with everything it holds and its mailbox in order.
         context.stop();
