@@ -229,3 +229,57 @@ impl SegmentSource for Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+    use crate::testkit::{
+        FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk, errno,
+    };
+    use crate::threads::{Running, Turn, Worker};
+
+    /// Keeps the worker for the test to drive.
+    #[derive(Default)]
+    struct ByHand(Mutex<Option<Box<dyn Worker>>>);
+
+    impl fmt::Debug for ByHand {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("ByHand")
+        }
+    }
+
+    impl Threads for ByHand {
+        fn spawn(&self, _: &'static str, worker: Box<dyn Worker>) -> io::Result<Running> {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
+            Ok(Running::elsewhere())
+        }
+    }
+
+    #[test]
+    fn p6_a_lasting_failure_is_one_fault_each_time_it_happens_and_not_each_time_it_is_asked_for() {
+        let plan = FaultPlan::new();
+        plan.add(FaultRule::on(FaultOp::Sync, FaultEffect::Fail(errno::EIO)).times(5));
+        let disk = SimDisk::new();
+        let storage = Arc::new(FaultyStorage::mount(&disk, plan).expect("free"));
+        let (log_id, medium) = (LogId([7; 16]), Medium::InPlace);
+        let style = SegmentStyle { log_id, block_size: 512, segment_size: 8192, medium };
+        let threads = ByHand::default();
+        let mut pool = Pool::start(&threads, storage, style, 1, 8192, Vec::new()).expect("a pool");
+        let mut preparer = threads.0.lock().expect("not poisoned").take().expect("a worker");
+        let mut answers = Vec::new();
+        for _ in 0..6 {
+            while preparer.look() != Turn::Work {}
+            preparer.work();
+            answers.extend([0, 1].map(|_| match pool.take(Need::Restart) {
+                Supply::Ready(_) => "ready",
+                Supply::NotYet => "not yet",
+                Supply::NoSpace(_) => "no space",
+                Supply::Failed(_) => "failed",
+            }));
+        }
+        assert_eq!(answers[..6], ["not yet"; 6], "one error passes, and so do three");
+        assert_eq!(answers[6..], ["failed", "not yet", "failed", "not yet", "ready", "not yet"]);
+    }
+}

@@ -10,7 +10,6 @@ use crate::engine::segments::SegmentStyle;
 use crate::error::{IoFault, IoOp, OpenError};
 use crate::format::frame::frame_len;
 use crate::format::scan::{TornTail, Verdict};
-use crate::format::segment::scratch_name;
 use crate::lsn::Lsn;
 use crate::storage::{Medium, PrepareJob, PreparedSegment, Storage, prepare};
 
@@ -57,7 +56,7 @@ impl Recovery<'_> {
         {
             trim(&*self.storage, name, *end);
         }
-        self.remove_scratch(writer.sequence())?;
+        self.scratch.iter().try_for_each(|name| remove(&*self.storage, name))?;
         self.aside.iter().try_for_each(|(name, sequence)| self.set_aside(name, *sequence))?;
         let gone = self.shared.catalog.take_removable(self.shared.clock.now());
         let kept = tail.torn.map(|(sequence, _)| sequence);
@@ -86,16 +85,6 @@ impl Recovery<'_> {
             removable,
             report,
         })
-    }
-
-    /// Removes what was being prepared, but for what stands between the segment that was begun and a later
-    /// one: the next open must still be told that its number was never used.
-    fn remove_scratch(&self, begun: u64) -> Result<(), IoFault> {
-        // Numbers have leading zeros, so names are in the order of their numbers.
-        let (first, last) = (scratch_name(begun), scratch_name(self.highest));
-        let is_between = |name: &&String| **name > first && **name < last;
-        let mut useless = self.scratch.iter().filter(|name| !is_between(name));
-        useless.try_for_each(|name| remove(&*self.storage, name))
     }
 
     /// Removes what is of no use to anybody, so that lives that end before their first append do not pile
