@@ -30,12 +30,15 @@ const SEEDS: Range<u64> = 0..10_000;
 const AT_LEAST: u64 = 100;
 
 /// What else is done to the log.
-const WEATHER: [&str; 13] = [
+const WEATHER: [&str; 16] = [
     "close",
     "kill",
     "power: dropped",
     "power: kept",
     "power: torn",
+    "power: garbled",
+    "a failed sync reverts",
+    "a failed sync forgets",
     "slow",
     "stuck",
     "disk full",

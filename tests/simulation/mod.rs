@@ -23,7 +23,7 @@ use actix_wal::actors::{Appender, Flusher};
 use actix_wal::engine::recovery::{self, RecoveredLog};
 use actix_wal::messages::GetStatus;
 use actix_wal::storage::Storage;
-use actix_wal::testkit::{Persist, SimDisk};
+use actix_wal::testkit::{FailedSync, Persist, SimDisk};
 use actix_wal::{
     Bounds, FlushPolicy, Link, OpenError, OverloadPolicy, RecordBatch, RecoveryReport,
     RestartBudget, Wal, WalConfig,
@@ -61,7 +61,7 @@ struct Run {
 
 impl Run {
     fn all_lives(&mut self) -> Result<(), String> {
-        let mut disk = SimDisk::new();
+        let mut disk = self.draw_disk();
         while self.world.events() < EVENTS || self.world.crashes() == 0 {
             let end = self.draw_end();
             disk = self.live(disk, end)?;
@@ -69,13 +69,24 @@ impl Run {
         in_virtual_time(async { self.last_look(disk) })
     }
 
+    fn draw_disk(&self) -> SimDisk {
+        let (failed_sync, name) = match self.world.below(3) {
+            0 => (FailedSync::RevertsPages, "a failed sync reverts"),
+            _ => (FailedSync::KeepsNewPages, "a failed sync forgets"),
+        };
+        self.world.count(name);
+        SimDisk::new().with_failed_sync(failed_sync)
+    }
+
     fn draw_end(&self) -> End {
         let world = &self.world;
-        let (end, name) = match world.below(10) {
+        let seed = world.number();
+        let (end, name) = match world.below(11) {
             0..=1 => (End::Close, "close"),
             2 => (End::Power(Persist::Dropped), "power: dropped"),
             3 => (End::Power(Persist::Kept), "power: kept"),
-            4..=6 => (End::Power(Persist::Torn { seed: world.number() }), "power: torn"),
+            4..=5 => (End::Power(Persist::Torn { seed }), "power: torn"),
+            6..=7 => (End::Power(Persist::Garbled { seed }), "power: garbled"),
             _ => (End::Kill, "kill"),
         };
         world.count(name);
