@@ -53,6 +53,45 @@ pub enum FaultOp {
     FreeBytes,
 }
 
+/// An operation that is about to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation<'a> {
+    /// What kind of operation.
+    pub op: FaultOp,
+    /// The current name of its file; `""` where it has none.
+    pub file: &'a str,
+    /// Where it begins, if it reads or writes; the new size, if it sets one.
+    pub offset: u64,
+    /// How many bytes it reads or writes.
+    pub len: usize,
+}
+
+impl<'a> Operation<'a> {
+    fn on(op: FaultOp, file: &'a str) -> Self {
+        Operation { op, file, offset: 0, len: 0 }
+    }
+}
+
+impl fmt::Display for Operation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Operation { op, file, offset, len } = self;
+        match op {
+            FaultOp::Create => write!(f, "create {file}"),
+            FaultOp::Open => write!(f, "open {file}"),
+            FaultOp::Read => write!(f, "read {len} bytes of {file} at {offset}"),
+            FaultOp::Write => write!(f, "write {len} bytes to {file} at {offset}"),
+            FaultOp::Sync => write!(f, "sync {file}"),
+            FaultOp::SyncDir => write!(f, "sync directory"),
+            FaultOp::Rename => write!(f, "rename {file}"),
+            FaultOp::Remove => write!(f, "remove {file}"),
+            FaultOp::SetSize => write!(f, "set size of {file} to {offset}"),
+            FaultOp::Size => write!(f, "size of {file}"),
+            FaultOp::List => write!(f, "list"),
+            FaultOp::FreeBytes => write!(f, "free space"),
+        }
+    }
+}
+
 /// What happens to an operation that a rule matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultEffect {
@@ -135,13 +174,24 @@ struct Shared {
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+/// Decides about one operation at a time.
+type Decide = dyn Fn(&Operation<'_>) -> Option<FaultEffect> + Send + Sync;
+
+#[derive(Default)]
 struct PlanState {
     rules: Vec<FaultRule>,
+    decide: Option<Arc<Decide>>,
     stuck: usize,
     /// Grows with each release: who got stuck before may go on.
     releases: u64,
     hits: u64,
+}
+
+impl fmt::Debug for PlanState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PlanState { rules, stuck, releases, hits, .. } = self;
+        write!(f, "{rules:?}, {stuck} stuck after {releases} releases, {hits} hits")
+    }
 }
 
 impl FaultPlan {
@@ -153,6 +203,15 @@ impl FaultPlan {
     /// Adds a rule, which holds at once.
     pub fn add(&self, rule: FaultRule) {
         self.state().rules.push(rule);
+    }
+
+    /// Asks about every operation that no rule hits, just before it is done. Whoever is asked may do anything
+    /// meanwhile, also with the same storage.
+    pub fn decide(
+        &self,
+        decide: impl Fn(&Operation<'_>) -> Option<FaultEffect> + Send + Sync + 'static,
+    ) {
+        self.state().decide = Some(Arc::new(decide));
     }
 
     /// Takes all rules back. What is stuck stays stuck.
@@ -185,14 +244,18 @@ impl FaultPlan {
 
     /// What happens to this operation, and how many releases there were when it was hit: one that comes
     /// right after that is meant for it.
-    fn effect_on(&self, op: FaultOp, file: &str) -> (Option<FaultEffect>, u64) {
-        let mut state = self.state();
-        let rule = state.rules.iter_mut().find_map(|rule| {
-            let hit = rule.hits(op, file);
-            hit.then_some(rule.effect)
-        });
-        state.hits += u64::from(rule.is_some());
-        (rule, state.releases)
+    fn effect_on(&self, operation: &Operation<'_>) -> (Option<FaultEffect>, u64) {
+        let (ruled, decide, releases) = {
+            let mut state = self.state();
+            let rule = state.rules.iter_mut().find_map(|rule| {
+                let hit = rule.hits(operation.op, operation.file);
+                hit.then_some(rule.effect)
+            });
+            (rule, state.decide.clone(), state.releases)
+        };
+        let effect = ruled.or_else(|| decide.and_then(|decide| decide(operation)));
+        self.state().hits += u64::from(effect.is_some());
+        (effect, releases)
     }
 
     /// Waits for a release after the first `before` ones.
@@ -207,11 +270,10 @@ impl FaultPlan {
     /// Does one operation, as the plan has it. `limit` is how many bytes a read or write may do.
     fn perform<T>(
         &self,
-        op: FaultOp,
-        file: &str,
+        operation: Operation<'_>,
         action: impl FnOnce(usize) -> io::Result<T>,
     ) -> io::Result<T> {
-        let (effect, releases) = self.effect_on(op, file);
+        let (effect, releases) = self.effect_on(&operation);
         match effect {
             None => return action(usize::MAX),
             Some(FaultEffect::Fail(errno)) => return Err(io::Error::from_raw_os_error(errno)),
@@ -222,7 +284,7 @@ impl FaultPlan {
             Some(FaultEffect::Short(limit)) => return action(limit),
             Some(FaultEffect::Stuck) => self.be_stuck(releases),
             Some(FaultEffect::Delay(time)) => thread::sleep(time),
-            Some(FaultEffect::Panic) => panic!("injected panic at {op:?} of {file:?}"),
+            Some(FaultEffect::Panic) => panic!("injected panic at {operation}"),
         }
         action(usize::MAX)
     }
@@ -275,7 +337,7 @@ impl FaultyStorage {
         name: &str,
         action: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
-        self.shared.plan.perform(op, name, |_| action())
+        self.shared.plan.perform(Operation::on(op, name), |_| action())
     }
 
     fn file(&self, inner: Box<dyn StorageFile>, id: u64) -> Box<dyn StorageFile> {
@@ -351,40 +413,46 @@ impl FaultyFile {
         let names = self.shared.names();
         names.name_of(self.id).unwrap_or_default().to_owned()
     }
+
+    fn perform<T>(
+        &self,
+        op: FaultOp,
+        offset: u64,
+        len: usize,
+        action: impl FnOnce(usize) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let operation = Operation { op, file: &self.name(), offset, len };
+        self.shared.plan.perform(operation, action)
+    }
 }
 
 impl StorageFile for FaultyFile {
     fn size(&self) -> io::Result<u64> {
-        self.shared.plan.perform(FaultOp::Size, &self.name(), |_| self.inner.size())
+        self.perform(FaultOp::Size, 0, 0, |_| self.inner.size())
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let plan = &self.shared.plan;
-        plan.perform(FaultOp::Read, &self.name(), |limit| {
+        self.perform(FaultOp::Read, offset, buffer.len(), |limit| {
             let count = buffer.len().min(limit);
             self.inner.read_at(&mut buffer[..count], offset)
         })
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let plan = &self.shared.plan;
-        plan.perform(FaultOp::Write, &self.name(), |limit| {
+        self.perform(FaultOp::Write, offset, bytes.len(), |limit| {
             let count = bytes.len().min(limit);
             self.inner.write_at(&bytes[..count], offset)
         })
     }
 
     fn set_size(&self, size: u64) -> io::Result<()> {
-        let plan = &self.shared.plan;
-        plan.perform(FaultOp::SetSize, &self.name(), |_| self.inner.set_size(size))
+        self.perform(FaultOp::SetSize, size, 0, |_| self.inner.set_size(size))
     }
 
     fn sync(&self) -> io::Result<()> {
-        let name = self.name();
-        let plan = &self.shared.plan;
-        let synced = plan.perform(FaultOp::Sync, &name, |_| self.inner.sync());
+        let synced = self.perform(FaultOp::Sync, 0, 0, |_| self.inner.sync());
         if let (Err(_), Some(disk)) = (&synced, &self.shared.disk) {
-            disk.forget_dirty(&name);
+            disk.forget_dirty(&self.name());
         }
         synced
     }

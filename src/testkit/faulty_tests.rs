@@ -166,7 +166,7 @@ fn a_slow_operation_takes_its_time() {
 fn a_release_between_the_hit_and_the_wait_is_not_missed() {
     let plan = FaultPlan::new();
     plan.add(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck));
-    let (_, releases) = plan.effect_on(FaultOp::Sync, "a");
+    let (_, releases) = plan.effect_on(&Operation::on(FaultOp::Sync, "a"));
     plan.clear();
     plan.release();
     let (done, waited) = std::sync::mpsc::channel();
@@ -178,4 +178,27 @@ fn a_release_between_the_hit_and_the_wait_is_not_missed() {
         waited.recv_timeout(SOON).is_ok(),
         "it was hit before the release, and waits for another"
     );
+}
+
+#[test]
+fn whoever_decides_is_told_what_is_about_to_be_done_and_may_use_the_storage_meanwhile() {
+    let plan = FaultPlan::new();
+    let storage = Arc::new(FaultyStorage::mount(&SimDisk::new(), plan.clone()).unwrap());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (log, within) = (Arc::clone(&seen), Arc::downgrade(&storage));
+    plan.decide(move |operation| {
+        log.lock().unwrap().push(operation.to_string());
+        if operation.op == FaultOp::Sync {
+            within.upgrade().unwrap().create("meanwhile").unwrap();
+        }
+        (operation.op == FaultOp::Write).then_some(FaultEffect::Short(3))
+    });
+    plan.add(FaultRule::on(FaultOp::SetSize, FaultEffect::Fail(errno::EIO)));
+    let file = storage.create("a").unwrap();
+    assert_eq!(file.write_at(b"whole", 7).unwrap(), 3);
+    assert!(file.set_size(9).is_err(), "rules come first");
+    file.sync().unwrap();
+    let seen = seen.lock().unwrap().clone();
+    assert_eq!(seen, ["create a", "write 5 bytes to a at 7", "sync a", "create meanwhile"]);
+    assert_eq!(plan.hits(), 2);
 }

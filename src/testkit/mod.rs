@@ -26,7 +26,7 @@ pub mod storage_contract;
 
 pub use copying::Copying;
 pub use disk::{SECTOR, SimDisk};
-pub use faulty::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, errno};
+pub use faulty::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Operation, errno};
 pub use image::{FailedSync, Persist};
 pub use mock_flusher::MockFlusher;
 pub use mock_log::{MockHandle, MockLog};

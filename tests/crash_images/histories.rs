@@ -13,7 +13,7 @@ use actix_wal::{
 };
 
 use super::facts::{Fact, Random};
-use super::meanwhile::{Meanwhile, Turns};
+use super::meanwhile::{Turns, meanwhile};
 use super::witness::Witness;
 use super::world::{Done, Log};
 
@@ -307,7 +307,7 @@ impl History {
         let storage: Arc<dyn Storage> =
             Arc::new(FaultyStorage::new(Arc::new(recorder), above.clone()));
         let turns = Turns::new(random.number());
-        let storage = Arc::new(Meanwhile { inner: storage, turns: turns.clone() });
+        let storage = meanwhile(storage, turns.clone());
         let world = World { disk: disk.clone(), storage, turns, above, below, witness };
         let mut done = Vec::new();
         for life in lives {
