@@ -47,9 +47,14 @@ fn named(test: &str) -> Vec<u32> {
 }
 
 /// The sources that may hold tests. The maps themselves, and the rules about sources, guard promises at
-/// one remove: they are no proof of any.
+/// one remove, and so do the bugs that a test has to catch: they are no proof of any.
 fn test_files() -> Vec<(String, String)> {
-    let removed = ["tests/promises.rs", "tests/documents.rs", "tests/architecture.rs"];
+    let removed = [
+        "tests/promises.rs",
+        "tests/documents.rs",
+        "tests/architecture.rs",
+        "tests/negative_controls.rs",
+    ];
     let paths = files("src", ".rs").into_iter().chain(files("tests", ".rs"));
     paths
         .filter(|path| !removed.contains(&path.as_str()))

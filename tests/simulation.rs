@@ -1,5 +1,5 @@
-//! Guards P1, P2, P3, P4, P5, P6, P7, P8, P9, P10, P11, P12, P13, P15, P16, P19, P20, P21, P22: the whole log, simulated. Its
-//! actors, engine and recovery run as they are, with clients, coordinators and readers, on a disk where
+//! Guards P1, P2, P3, P4, P5, P6, P7, P8, P9, P10, P11, P12, P13, P14, P15, P16, P17, P19, P20, P21, P22: the whole log,
+//! simulated. Its actors, engine and recovery run as they are, with clients, coordinators and readers, on a disk where
 //! everything fails, and die again and again; what comes back is held against what its clients knew.
 //!
 //! One seed is one run, on one thread and in a time of its own. A failing seed is printed with what happened
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use simulation::world::Outcome;
-use simulation::{SOUND, chaos, run};
+use simulation::{SOUND, chaos, damage, run};
 
 /// The seeds of every run of the tests.
 const SEEDS: Range<u64> = 0..10_000;
@@ -86,7 +86,7 @@ fn whatever_happens_to_a_log_it_keeps_what_it_promised() {
     sum.counts.iter().for_each(|(what, times)| println!("{times:>9} {what}"));
     assert!(sum.fewest >= 500, "a run had {} events", sum.fewest);
     if asked.is_none() {
-        for what in chaos::kinds().chain(WEATHER).chain(SEEN) {
+        for what in chaos::kinds().chain(damage::kinds()).chain(WEATHER).chain(SEEN) {
             let times = sum.counts.get(what).copied().unwrap_or_default();
             assert!(times >= AT_LEAST, "only {times} times: {what}");
         }
@@ -121,7 +121,12 @@ fn run_all(seeds: Range<u64>) -> Sum {
     let mut sum = Sum { events: 0, fewest: u64::MAX, counts: BTreeMap::new() };
     let take = || {
         let seed = next.fetch_add(1, Ordering::Relaxed);
-        seeds.contains(&seed).then(|| (seed, run(seed, SOUND, false)))
+        let ran = seeds.contains(&seed).then(|| (seed, run(seed, SOUND, false)));
+        // The first failure is the one to look at.
+        if ran.as_ref().is_some_and(|(_, outcome)| outcome.failure.is_some()) {
+            next.fetch_max(seeds.end, Ordering::Relaxed);
+        }
+        ran
     };
     let ran: Vec<Vec<(u64, Outcome)>> = thread::scope(|scope| {
         let runners: Vec<_> =
@@ -148,7 +153,8 @@ impl Sum {
 /// Says what happened, from another run of the same seed.
 fn report(seed: u64, failure: &str) -> ! {
     let again = run(seed, SOUND, true);
-    let shown = if asked_for().is_some() { usize::MAX } else { 120 };
+    let asked_for_it = asked_for().is_some_and(|asked| asked == (seed..seed + 1));
+    let shown = if asked_for_it { usize::MAX } else { 120 };
     let from = again.trace.len().saturating_sub(shown);
     again.trace[from..].iter().for_each(|line| println!("{line}"));
     println!("replay it: WAL_SIM_SEEDS={seed} cargo test --test simulation -- --nocapture");

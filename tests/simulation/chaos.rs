@@ -54,7 +54,8 @@ impl Dice {
         if op == FaultOp::Sync {
             self.world.catch_up();
         }
-        if !self.world.once_in(self.world.weather().faults) {
+        let often = if op == FaultOp::SyncDir { 3 } else { 1 };
+        if !self.world.once_in(self.world.weather().faults.div_ceil(often)) {
             return;
         }
         let possible = || FAULTS.iter().filter(|fault| fault.0 == op);
@@ -63,6 +64,12 @@ impl Dice {
             if drawn < *weight {
                 self.world.count(name);
                 self.world.event(*name);
+                match effect {
+                    // Neither is a fault.
+                    FaultEffect::Fail(errno::EINTR) | FaultEffect::Short(_) => {}
+                    FaultEffect::Fail(errno::ENOSPC | errno::EDQUOT) => self.world.is_full(),
+                    _ => self.world.fault(),
+                }
                 self.plan.add(FaultRule::on(op, *effect).times(1));
                 return;
             }
@@ -183,6 +190,7 @@ pub(crate) async fn fill_the_disk(world: Arc<World>) {
         actix::clock::sleep(Duration::from_millis(2_000 + world.below(10_000))).await;
         world.count("disk full");
         world.event("the disk is full");
+        world.is_full();
         world.disk().set_capacity(0);
         actix::clock::sleep(Duration::from_millis(500 + world.below(5_000))).await;
         world.event("the disk has space");

@@ -9,7 +9,9 @@ use actix::{Actor, AsyncContext, Context, Handler, WrapFuture};
 use actix_wal::engine::cursor::Cursor;
 use actix_wal::engine::entry::Payload;
 use actix_wal::messages::{Read, Reply, Submit};
-use actix_wal::{AppendError, CommitError, Durability, LogEvent, Lsn, LsnRange, Wal};
+use actix_wal::{
+    AppendError, CommitError, Durability, LogEvent, Lsn, LsnRange, RestartBudget, Wal, WalConfig,
+};
 use tokio::sync::oneshot;
 
 use super::facts::{Fact, Key, payload};
@@ -129,6 +131,7 @@ impl Client {
         if matches!(error, CommitError::NeverAssigned { .. }) {
             return Err(format!("P9: {key:?}: {error}"));
         }
+        self.world.no_defect(error)?;
         if error.is_not_durable() {
             self.world.fact(Fact::NotDurable { key });
         }
@@ -263,6 +266,9 @@ pub(crate) struct Coordinator {
     pending: BTreeMap<Lsn, (Key, Duration)>,
     /// How long an answer may take while nothing goes wrong (promise P17).
     in_time: Option<Duration>,
+    budget: RestartBudget,
+    /// The first LSN of each of its appends.
+    order: BTreeMap<u32, Lsn>,
     through: Lsn,
     failed: Vec<LsnRange>,
     broken: Option<oneshot::Sender<String>>,
@@ -275,6 +281,7 @@ impl Coordinator {
         next: u32,
         wal: &Wal,
         world: &Arc<World>,
+        config: &WalConfig,
         in_time: Option<Duration>,
     ) -> oneshot::Receiver<String> {
         let (broken, receiver) = oneshot::channel();
@@ -287,6 +294,8 @@ impl Coordinator {
             slow,
             pending: BTreeMap::new(),
             in_time: in_time.filter(|_| !slow),
+            budget: config.restart_budget,
+            order: BTreeMap::new(),
             through: Lsn::NONE,
             failed: Vec::new(),
             broken: Some(broken),
@@ -327,6 +336,7 @@ impl Coordinator {
         match answer {
             Some(Ok(range)) => {
                 self.world.fact(Fact::Assigned { key, first: range.first });
+                self.in_order(key, range.first);
                 self.pending.insert(range.last, (key, began));
                 self.settle();
             }
@@ -357,6 +367,45 @@ impl Coordinator {
         if self.in_time.is_some_and(|in_time| took > in_time) {
             self.say(format!("P17: an append was answered after {took:?}"));
         }
+    }
+
+    /// P7, P17, P21: what the log gives way to must have happened.
+    fn judge(&mut self, event: &LogEvent) {
+        if let LogEvent::Ready { epoch, .. } = event
+            && !self.slow
+            && let Err(twice) = self.world.epoch_begins(*epoch)
+        {
+            self.say(twice);
+        }
+        let (LogEvent::Unavailable { cause } | LogEvent::Poisoned { cause, .. }) = event else {
+            return;
+        };
+        if let Err(defect) = self.world.no_defect(cause) {
+            self.say(defect);
+        }
+        let (faults, was_full) = (self.world.faults_since(Duration::ZERO), self.world.was_full());
+        if faults == 0 && !was_full {
+            self.say(format!("P7: nothing has failed, but: {cause}"));
+        }
+        if matches!(event, LogEvent::Poisoned { .. }) {
+            let recent = self.world.faults_since(now().saturating_sub(self.budget.within));
+            if faults == 0 {
+                self.say(format!("P21: a full disk has poisoned the log: {cause}"));
+            } else if recent <= 1 && !was_full {
+                self.say(format!("P17: {recent} faults, and poisoned: {cause}"));
+            }
+        }
+    }
+
+    /// P2: what one actor appends has its LSNs in the same order.
+    fn in_order(&mut self, key: Key, first: Lsn) {
+        let before = self.order.range(..key.sequence).next_back();
+        let after = self.order.range(key.sequence..).next();
+        if before.is_some_and(|(_, lsn)| *lsn > first) || after.is_some_and(|(_, lsn)| *lsn < first)
+        {
+            self.say(format!("P2: {key:?} with LSN {first} was overtaken: {:?}", self.order));
+        }
+        self.order.insert(key.sequence, first);
     }
 
     fn say(&mut self, what: String) {
@@ -399,6 +448,7 @@ impl Handler<LogEvent> for Coordinator {
             LogEvent::SegmentComplete { .. } => "heard: segment complete",
             _ => "heard: closing or closed",
         });
+        self.judge(&event);
         if let LogEvent::Durable { through, failed, .. } = &event {
             self.world.event(format_args!("{} hears of {through}, not {failed:?}", self.number));
             if *through < self.through {

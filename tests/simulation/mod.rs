@@ -7,12 +7,14 @@
 
 pub(crate) mod chaos;
 mod clients;
+pub(crate) mod damage;
 #[path = "../common/facts.rs"]
 pub(crate) mod facts;
 #[path = "../common/oracle.rs"]
 mod oracle;
 pub(crate) mod world;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,18 +22,22 @@ use std::time::Duration;
 use actix::{Addr, Supervisor};
 use actix_wal::FaultPolicy::{FailFast, Resend};
 use actix_wal::actors::{Appender, Flusher};
+use actix_wal::engine::clock::Clock;
+use actix_wal::engine::outcomes::Fate;
 use actix_wal::engine::recovery::{self, RecoveredLog};
+use actix_wal::engine::shared::{QueueReceiver, Shared};
 use actix_wal::messages::GetStatus;
 use actix_wal::storage::Storage;
 use actix_wal::testkit::{FailedSync, Persist, SimDisk};
 use actix_wal::{
-    Bounds, FlushPolicy, Link, OpenError, OverloadPolicy, RecordBatch, RecoveryReport,
-    RestartBudget, Wal, WalConfig,
+    Bounds, FlushPolicy, Link, Lsn, LsnRange, OpenError, OverloadPolicy, RecordBatch,
+    RecoveryReport, RestartBudget, Wal, WalConfig,
 };
 
 use chaos::{Chaos, Wrap};
 use clients::{Client, Coordinator};
-use facts::Fact;
+use damage::Must;
+use facts::{Fact, digest};
 use oracle::{Oracle, Recovered};
 use world::{
     End, LONGEST_PAUSE, LONGEST_WORK, Outcome, SimClock, SimThreads, Weather, World, start_time,
@@ -40,13 +46,23 @@ use world::{
 /// A run goes on until it has seen as much as this, and a crash.
 const EVENTS: u64 = 500;
 
-/// What is put between the log and its disk, where a test breaks something on purpose.
-pub(crate) const SOUND: Wrap = |storage| storage;
+/// What is put between the log and its world, where a test breaks something on purpose.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seams {
+    pub(crate) storage: Wrap,
+    pub(crate) clock: fn(Arc<dyn Clock>) -> Arc<dyn Clock>,
+    pub(crate) queue: fn(QueueReceiver) -> QueueReceiver,
+}
+
+/// Nothing.
+pub(crate) const SOUND: Seams =
+    Seams { storage: |storage| storage, clock: |clock| clock, queue: |queue| queue };
 
 /// Runs one seed.
-pub(crate) fn run(seed: u64, wrap: Wrap, traced: bool) -> Outcome {
+pub(crate) fn run(seed: u64, seams: Seams, traced: bool) -> Outcome {
     let world = World::new(seed, traced);
-    let mut run = Run { world: Arc::clone(&world), wrap, oracle: Oracle::default(), lives: 0 };
+    let (oracle, handed) = (Oracle::default(), BTreeMap::new());
+    let mut run = Run { world: Arc::clone(&world), seams, oracle, handed, lives: 0 };
     let ended = catch_unwind(AssertUnwindSafe(|| run.all_lives()));
     let failure = ended.unwrap_or_else(|_| Err("it panicked".to_owned())).err();
     world.outcome(failure)
@@ -54,8 +70,10 @@ pub(crate) fn run(seed: u64, wrap: Wrap, traced: bool) -> Outcome {
 
 struct Run {
     world: Arc<World>,
-    wrap: Wrap,
+    seams: Seams,
     oracle: Oracle,
+    /// What any recovery has handed to the host, also one that did not come to its end: LSNs and digests.
+    handed: BTreeMap<u64, u64>,
     lives: u32,
 }
 
@@ -65,6 +83,9 @@ impl Run {
         while self.world.events() < EVENTS || self.world.crashes() == 0 {
             let end = self.draw_end();
             disk = self.live(disk, end)?;
+            if self.world.once_in(2) {
+                self.damage(&disk)?;
+            }
         }
         in_virtual_time(async { self.last_look(disk) })
     }
@@ -76,6 +97,29 @@ impl Run {
         };
         self.world.count(name);
         SimDisk::new().with_failed_sync(failed_sync)
+    }
+
+    /// P10, P13, P14: what comes of a copy of the log that is damaged.
+    fn damage(&self, disk: &SimDisk) -> Result<(), String> {
+        let Some((what, must, damaged)) = damage::draw(disk, &self.world) else {
+            return Ok(());
+        };
+        let opened = |disk: SimDisk| {
+            disk.set_capacity(u64::MAX);
+            let mounted = disk.mount().map_err(|error| format!("P20: {error}"))?;
+            let config = self.draw_config();
+            Ok::<_, String>(recover(mounted, &config, &self.link(&config), |_, _| {}))
+        };
+        match (opened(damaged)?, must) {
+            (Err(refused), Must::BeRefused | Must::NotBeBelieved) if !refused.is_a_fault => Ok(()),
+            (Err(refused), _) => Err(format!("P10: {what}: it does not open: {}", refused.reason)),
+            (Ok(_), Must::BeRefused) => Err(format!("P10: {what}: it opens as if nothing were")),
+            (Ok((_, records)), _) => match opened(disk.fork())? {
+                Ok((_, sound)) if sound == records => Ok(()),
+                Ok(_) => Err(format!("P13: {what}: it is taken for a part of the log")),
+                Err(refused) => Err(format!("it does not open: {}", refused.reason)),
+            },
+        }
     }
 
     fn draw_end(&self) -> End {
@@ -137,14 +181,16 @@ impl Run {
             actix::spawn(chaos::fill_the_disk(Arc::clone(&world)));
         }
         let in_time = (world.weather().is_calm() && !fills).then(|| answered_within(&config));
-        self.clients(&log.wal, in_time).await?;
+        self.clients(&log.wal, &config, in_time).await?;
         if world.has_crashed() {
             return Ok(());
         }
         world.calm();
+        let shared = Arc::clone(&log.shared);
         let closed = log.close().await;
-        if closed {
+        if closed && !world.has_crashed() {
             world.fact(Fact::Closed);
+            return drained(&shared);
         }
         Ok(())
     }
@@ -174,27 +220,41 @@ impl Run {
         config.give_up_after = Duration::from_secs(20);
         config.restart_budget = RestartBudget {
             restarts: if world.once_in(4) { 2 } else { 1000 },
-            within: Duration::from_secs(3600),
+            within: Duration::from_secs(if world.once_in(2) { 20 } else { 3600 }),
             backoff: Duration::from_millis(50),
             max_backoff: Duration::from_millis(400),
         };
         config
     }
 
+    fn link(&self, config: &WalConfig) -> Link {
+        let clock = Arc::new(SimClock(Arc::clone(&self.world)));
+        let Link { shared, queue } = Link::with_clock(config, (self.seams.clock)(clock));
+        Link { shared, queue: (self.seams.queue)(queue) }
+    }
+
+    fn mount(&self) -> Result<Arc<dyn Storage>, String> {
+        Chaos::mount(&self.world, self.seams.storage).map_err(|error| format!("P20: {error}"))
+    }
+
     /// Recovers, holds what came out against what clients know, and starts the actors. `None` if the life
     /// ends in it.
     fn open(&mut self, config: &WalConfig) -> Result<Option<Log>, String> {
         for attempt in 0.. {
-            let clock = Arc::new(SimClock(Arc::clone(&self.world)));
-            let link = Link::with_clock(config, clock);
-            let storage = Chaos::mount(&self.world, self.wrap).map_err(|e| format!("P20: {e}"))?;
-            let recovered = recover(storage, config, &link);
+            let link = self.link(config);
+            let storage = self.mount()?;
+            let recovered = recover(storage, config, &link, |lsn, record| {
+                if !self.world.has_crashed() {
+                    self.handed.insert(lsn, digest(record));
+                }
+            });
             if self.world.has_crashed() {
                 return Ok(None);
             }
             match recovered {
                 Ok((log, records)) => {
                     self.check(&log, records)?;
+                    no_gap_is_durable(&log, &link.shared)?;
                     return Ok(Some(Log::start(&self.world, config, link, log)));
                 }
                 Err(refused) if refused.is_a_fault && attempt < 20 => {
@@ -221,10 +281,14 @@ impl Run {
             report.carried
         ));
         self.note(&report);
+        self.world.epoch_begins(report.epoch)?;
         let mut facts = self.world.facts();
         // It is being opened now, and may have been closed before that.
         facts.pop_if(|fact| matches!(fact, Fact::Opening));
         self.oracle = Oracle::after(&facts, std::mem::take(&mut self.oracle));
+        for (lsn, digest) in &self.handed {
+            self.oracle.learn(Fact::Read { lsn: Lsn::new(*lsn), digest: *digest });
+        }
         self.oracle.check(&Recovered { records, report })
     }
 
@@ -240,11 +304,16 @@ impl Run {
         seen.iter().filter(|(_, seen)| *seen).for_each(|(what, _)| self.world.count(what));
     }
 
-    async fn clients(&mut self, wal: &Wal, in_time: Option<Duration>) -> Result<(), String> {
+    async fn clients(
+        &mut self,
+        wal: &Wal,
+        config: &WalConfig,
+        in_time: Option<Duration>,
+    ) -> Result<(), String> {
         let world = &self.world;
         let next = self.lives * 1_000_000;
         let mut broken: Vec<_> = (100..102)
-            .map(|number| Coordinator::start(number, next, wal, world, in_time))
+            .map(|number| Coordinator::start(number, next, wal, world, config, in_time))
             .collect();
         let clients: Vec<_> = (0..2 + world.below(4) as u32)
             .map(|number| {
@@ -269,9 +338,9 @@ impl Run {
         self.world.fact(Fact::Opening);
         let mut before = None;
         for _ in 0..2 {
-            let link = Link::with_clock(&config, Arc::new(SimClock(Arc::clone(&self.world))));
-            let storage = Chaos::mount(&self.world, self.wrap).map_err(|e| format!("P20: {e}"))?;
-            let (log, records) = recover(storage, &config, &link)
+            let link = self.link(&config);
+            let storage = self.mount()?;
+            let (log, records) = recover(storage, &config, &link, |_, _| {})
                 .map_err(|refused| format!("it does not open in the end: {}", refused.reason))?;
             match before.replace(records.clone()) {
                 None => self.check(&log, records)?,
@@ -282,6 +351,27 @@ impl Run {
             }
         }
         Ok(())
+    }
+}
+
+/// P8: what an earlier life took with it is not durable, also once the watermark has passed it.
+fn no_gap_is_durable(log: &RecoveredLog, shared: &Shared) -> Result<(), String> {
+    let report = log.report();
+    let end = LsnRange::new(report.last_lsn.next(), report.next_lsn.previous());
+    let mut ends = report.gaps.iter().copied().chain(end).flat_map(|gap| [gap.first, gap.last]);
+    match ends.find(|lsn| !matches!(shared.fate(*lsn), Some(Fate::NotDurable(_)))) {
+        Some(lsn) => Err(format!("P8: LSN {lsn} lies in a gap: {:?}", shared.fate(lsn))),
+        None => Ok(()),
+    }
+}
+
+/// P22: once it is closed, everything that has an LSN has an outcome.
+fn drained(shared: &Shared) -> Result<(), String> {
+    let (durable, accepted) = (shared.durable(), shared.accepted());
+    let mut open = (durable.next().get()..=accepted.get()).map(Lsn::new);
+    match open.find(|lsn| shared.fate(*lsn).is_none()) {
+        Some(lsn) => Err(format!("P22: closed, but LSN {lsn} of {accepted} has no outcome")),
+        None => Ok(()),
     }
 }
 
@@ -308,6 +398,7 @@ fn in_virtual_time<T>(life: impl Future<Output = T>) -> T {
 struct Log {
     wal: Wal,
     flusher: Addr<Flusher>,
+    shared: Arc<Shared>,
 }
 
 impl Log {
@@ -322,8 +413,8 @@ impl Log {
         let flusher = Flusher::new(recovered, Arc::clone(&shared), queue, config.clone(), events);
         let flusher = flusher.on_threads(Arc::new(threads));
         let flusher = Supervisor::start(|_| flusher);
-        let wal = Wal::compose(config, shared, report, &appender, &flusher);
-        Log { wal, flusher }
+        let wal = Wal::compose(config, Arc::clone(&shared), report, &appender, &flusher);
+        Log { wal, flusher, shared }
     }
 
     /// Whether it could be closed cleanly.
@@ -345,9 +436,11 @@ fn recover(
     storage: Arc<dyn Storage>,
     config: &WalConfig,
     link: &Link,
+    mut handed: impl FnMut(u64, &[u8]),
 ) -> Result<(RecoveredLog, Records), Refused> {
     let mut records = Vec::new();
     let mut sink = |batch: RecordBatch, _| {
+        batch.iter().for_each(|(lsn, payload)| handed(lsn.get(), payload));
         records.extend(batch.iter().map(|(lsn, payload)| (lsn.get(), payload.to_vec())));
         Ok(())
     };

@@ -11,6 +11,7 @@ use std::time::Duration;
 use actix_wal::engine::clock::{Clock, Tick};
 use actix_wal::testkit::{Persist, SimDisk};
 use actix_wal::threads::{Running, Threads, Turn, Worker};
+use actix_wal::{Epoch, LsnRange};
 
 use super::facts::{Fact, Random};
 
@@ -79,6 +80,12 @@ struct State {
     crashes: u64,
     /// How many turns workers have taken since this life began.
     turns: u64,
+    /// The last one that anybody heard of, in any life.
+    epoch: Epoch,
+    /// When something failed in this life that the log can not get over without a new epoch.
+    faults: Vec<Duration>,
+    /// Whether the disk was full in this life.
+    was_full: bool,
     /// What is broken, if it was not a client who noticed.
     failure: Option<String>,
 }
@@ -99,6 +106,9 @@ impl World {
             image: None,
             crashes: 0,
             turns: 0,
+            epoch: Epoch::default(),
+            faults: Vec::new(),
+            was_full: false,
             failure: None,
         };
         let crashed = tokio::sync::Notify::new();
@@ -136,6 +146,8 @@ impl World {
         (state.disk, state.end, state.weather) = (disk, end, weather);
         (state.operations_left, state.image) = (operations, None);
         state.turns = 0;
+        state.faults.clear();
+        state.was_full = false;
         state.disk.set_capacity(u64::MAX);
         self.lag.store(0, Ordering::Relaxed);
     }
@@ -227,6 +239,49 @@ impl World {
     /// The worker has come to the disk, and what it waited for has happened.
     pub(crate) fn catch_up(&self) {
         self.lag.store(0, Ordering::Relaxed);
+    }
+
+    /// What a client is told that only a defect in the log explains.
+    pub(crate) fn no_defect(&self, told: &dyn fmt::Debug) -> Result<(), String> {
+        let told = format!("{told:?}");
+        // A thread that the system refuses is said to be a broken invariant too.
+        let defect = told.contains("Stopped {")
+            || told.contains("Broken {") && !told.contains("thread")
+            || told.contains("Panic {") && !told.contains("injected panic");
+        if defect && !self.has_crashed() { Err(format!("P6: {told}")) } else { Ok(()) }
+    }
+
+    /// P9: an epoch that began has a number of its own.
+    pub(crate) fn epoch_begins(&self, epoch: Epoch) -> Result<(), String> {
+        let mut state = self.state();
+        if state.image.is_some() {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut state.epoch, epoch);
+        if epoch > before {
+            Ok(())
+        } else {
+            Err(format!("P9: epoch {epoch} begins after epoch {before}"))
+        }
+    }
+
+    /// Something fails that costs an epoch.
+    pub(crate) fn fault(&self) {
+        self.state().faults.push(now());
+    }
+
+    /// How many faults there were since then, in this life.
+    pub(crate) fn faults_since(&self, then: Duration) -> usize {
+        self.state().faults.iter().filter(|at| **at >= then).count()
+    }
+
+    /// The disk is full, or says so.
+    pub(crate) fn is_full(&self) {
+        self.state().was_full = true;
+    }
+
+    pub(crate) fn was_full(&self) -> bool {
+        self.state().was_full
     }
 
     /// A worker takes a turn.
@@ -345,6 +400,7 @@ impl Threads for SimThreads {
         if self.world.once_in(4 * self.world.weather().faults) {
             self.world.count("no thread");
             self.world.event(format_args!("no thread for {name}"));
+            self.world.fault();
             if name == "wal-flush" {
                 return Err(std::io::ErrorKind::WouldBlock.into());
             }
@@ -393,6 +449,25 @@ impl Turns {
         self.world.event(format_args!("{} works, {takes:?}", self.name));
         self.worker.work();
         self.world.catch_up();
+        self.count_what_is_open();
+    }
+
+    /// P16: by what has an LSN and no outcome, whatever the log itself counts.
+    fn count_what_is_open(&self) {
+        let (durable, accepted) = (self.shared.durable(), self.shared.accepted());
+        let limit = self.shared.admission.max_entries() as u64;
+        let Some(open) = LsnRange::new(durable.next(), accepted) else { return };
+        if open.count() > limit {
+            let (failed, unknown) = self.shared.exceptions();
+            let settled = failed.into_iter().chain(unknown);
+            let settled = settled.filter_map(|range| {
+                LsnRange::new(range.first.max(open.first), range.last.min(open.last))
+            });
+            let count = open.count() - settled.map(|range| range.count()).sum::<u64>();
+            if count > limit {
+                self.world.fail(format!("P16: {count} records are in flight, of {limit}"));
+            }
+        }
     }
 
     /// Looks now and then whether somebody has called, as seldom as the quiet lasts long.
