@@ -1,6 +1,7 @@
-//! Guards P1, P2, P3, P4, P5, P6, P7, P8, P9, P10, P11, P12, P13, P14, P15, P16, P17, P19, P20, P21, P22: the whole log,
-//! simulated. Its actors, engine and recovery run as they are, with clients, coordinators and readers, on a disk where
-//! everything fails, and die again and again; what comes back is held against what its clients knew.
+//! Guards P1, P2, P3, P4, P5, P6, P7, P8, P9, P10, P11, P12, P13, P14, P15, P16, P17, P19, P20, P21, P22: the
+//! whole log, simulated. Its actors, engine and recovery run as they are, with clients, coordinators and
+//! readers, on a disk where everything fails, and die again and again; what comes back is held against what
+//! its clients knew.
 //!
 //! One seed is one run, on one thread and in a time of its own. A failing seed is printed with what happened
 //! in it. To replay it, or to run others:
