@@ -119,7 +119,7 @@ impl Liar {
     fn goes_wrong(&self) -> bool {
         let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
         late.writes += 1;
-        late.writes % 5 == 0
+        late.writes.is_multiple_of(5)
     }
 }
 
