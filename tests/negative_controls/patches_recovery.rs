@@ -107,15 +107,6 @@ pub(super) const PATCHES: &[Patch] = &[
         )],
     },
     Patch {
-        name: "the offset is not in the checksum",
-        promise: "P13",
-        edits: &[edit(
-            FRAME,
-            "    hasher.update(&offset.to_le_bytes());\n",
-            "    let _ = offset;\n",
-        )],
-    },
-    Patch {
         name: "the checksum of the records is not checked",
         promise: "P10",
         edits: &[edit(
@@ -140,15 +131,6 @@ pub(super) const PATCHES: &[Patch] = &[
             SCAN,
             "    (Some(true), None, Some(true), Kind::Damage),",
             "    (Some(true), None, Some(true), Kind::TornTail),",
-        )],
-    },
-    Patch {
-        name: "replay goes past damage in an earlier segment",
-        promise: "P10",
-        edits: &[edit(
-            LIVE_WALK,
-            "                    Verdict::Damage { fault, proof } => {\n                        return",
-            "                    Verdict::Damage { fault, proof } => {\n                        if ending.offset > 0 {\n                            return Ok(());\n                        }\n                        return",
         )],
     },
     Patch {
@@ -212,15 +194,6 @@ pub(super) const PATCHES: &[Patch] = &[
             BEGIN,
             "        let mut next_sequence = self.highest.saturating_add(1);",
             "        let mut next_sequence = self.highest.max(1);",
-        )],
-    },
-    Patch {
-        name: "recovery removes segments before its start frame is durable",
-        promise: "P19",
-        edits: &[edit(
-            BEGIN,
-            "        let (writer, position) = self.write_start(&style, segment, &tail)?;\n",
-            "        for gone in self.shared.catalog.take_removable(self.shared.clock.now()) {\n            let _ = self.storage.remove(&gone.name);\n        }\n        let _ = self.storage.sync_dir();\n        let (writer, position) = self.write_start(&style, segment, &tail)?;\n",
         )],
     },
     Patch {
