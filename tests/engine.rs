@@ -20,6 +20,7 @@ use actix_wal::engine::outcomes::Fate;
 use actix_wal::engine::segments::{Need, SegmentSource, SegmentStyle, Supply};
 use actix_wal::engine::shared::Shared;
 use actix_wal::format::LogId;
+use actix_wal::format::segment::segment_name;
 use actix_wal::storage::{Medium, Storage};
 use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, ManualClock, Persist, SimDisk,
@@ -49,6 +50,10 @@ struct Bench {
 
 impl Bench {
     fn new(change: impl FnOnce(&mut WalConfig)) -> Bench {
+        Bench::on_segments(64 * 512, change)
+    }
+
+    fn on_segments(segment_size: u64, change: impl FnOnce(&mut WalConfig)) -> Bench {
         let mut config = config();
         config.segment_size = 64 * 512;
         change(&mut config);
@@ -61,7 +66,7 @@ impl Bench {
         let style = SegmentStyle {
             log_id: LogId([7; 16]),
             block_size: config.block_size,
-            segment_size: config.segment_size,
+            segment_size,
             medium: Medium::InPlace,
         };
         let mut segments = SteppedSegments::new(storage, style, 1);
@@ -520,4 +525,124 @@ fn a_close_waits_for_what_was_accepted_and_is_still_in_the_queue() {
     assert_eq!(bench.shared.durable(), Lsn::new(1));
     bench.work();
     assert_eq!(bench.next(), Next::Ended);
+}
+
+/// Rotates so often that there are `complete` segments behind the one that is written, each with one record.
+fn with_complete_segments(complete: usize) -> Bench {
+    let mut bench = Bench::new(|_| {});
+    for _ in 0..=complete {
+        bench.append_payload(Payload::One(vec![1; 25_000].into()), Durability::GroupCommit);
+        while bench.next() == Next::Work {
+            bench.run.work().unwrap();
+        }
+    }
+    assert_eq!(bench.shared.stats().rotations, complete as u64);
+    bench
+}
+
+fn checkpoint(bench: &mut Bench, through: u64) {
+    bench.shared.control.checkpoint.store(through, Ordering::SeqCst);
+    while bench.next() == Next::Work {
+        assert_eq!(bench.run.work().unwrap(), Worked::Done);
+    }
+    let done =
+        |event: &LoopEvent| matches!(event, LoopEvent::Checkpointed(lsn) if lsn.get() == through);
+    assert!(bench.run.take_events().iter().any(done), "checkpoint {through}");
+}
+
+#[test]
+fn p19_a_checkpoint_that_removes_nothing_writes_nothing() {
+    let mut bench = with_complete_segments(0);
+    bench.append(2);
+    bench.work();
+    let written = bench.disk.fork();
+    checkpoint(&mut bench, 2);
+    assert_eq!(written.read_file(&segment_name(1)), bench.disk.read_file(&segment_name(1)));
+    assert_eq!(bench.run.position().low_water, Lsn::NONE, "it travels with the next frame");
+    bench.append(1);
+    bench.work();
+    assert_eq!(bench.run.position().low_water, Lsn::new(2));
+}
+
+/// The last block of a segment is kept for the close frame, however many checkpoints come before.
+#[test]
+fn p22_checkpoints_that_do_not_fit_go_on_in_the_next_segment_and_the_close_is_clean() {
+    let mut bench = with_complete_segments(5);
+    bench.append_payload(Payload::One(vec![1; 5000].into()), Durability::GroupCommit);
+    bench.work();
+    for through in 1..=5 {
+        checkpoint(&mut bench, through);
+        assert_eq!(bench.segments.recycled().len() as u64, through);
+    }
+    assert_eq!(bench.shared.stats().rotations, 6, "one frame of them began a segment");
+    bench.shared.request_close();
+    bench.work();
+    let report = report_after_power_loss(&bench);
+    assert!(report.clean && report.torn_tail.is_none(), "{report:?}");
+    assert_eq!((report.low_water, report.last_lsn), (Lsn::new(5), Lsn::new(7)));
+}
+
+#[test]
+fn p7_a_segment_whose_sync_failed_is_removed_and_never_used_again() {
+    let mut bench = Bench::new(|_| {});
+    bench.append(1);
+    bench.work();
+    bench.append_payload(Payload::One(vec![1; 25_000].into()), Durability::GroupCommit);
+    fail(&bench, FaultOp::Sync, FaultEffect::FailAfter(errno::EIO));
+    let cause = bench.run.work().unwrap_err();
+    bench.run.fault(&cause);
+    bench.work();
+    for _ in 0..2 {
+        bench.append_payload(Payload::One(vec![1; 25_000].into()), Durability::GroupCommit);
+        while bench.next() == Next::Work {
+            bench.run.work().unwrap();
+        }
+    }
+    checkpoint(&mut bench, 3);
+    assert_eq!(bench.segments.removed(), [segment_name(1)]);
+    assert_eq!(bench.segments.recycled(), [segment_name(2), segment_name(3)]);
+}
+
+/// A segment that an earlier life has prepared may be smaller than what is accepted at a time.
+#[test]
+fn a_start_frame_leaves_the_blocks_that_are_reserved_for_empty_frames() {
+    let mut bench = Bench::on_segments(32 * 512, |_| {});
+    // The header, 28 blocks for the frame, and 3 that are reserved.
+    let fills_it = Payload::One(vec![1; 28 * 512 - 108 - 5].into());
+    bench.append_payload(fills_it, Durability::GroupCommit);
+    bench.append(1);
+    fail(&bench, FaultOp::Write, FaultEffect::Fail(errno::EIO));
+    let cause = bench.run.work().unwrap_err();
+    bench.run.fault(&cause);
+    bench.work();
+    assert_eq!(bench.shared.durable(), Lsn::new(1), "the second one does not fit");
+}
+
+/// What is waited for after a fault is watched and charged to the restarts; on a full disk neither, or the
+/// log would give up before there is space (promise P21).
+#[test]
+fn p21_a_segment_that_does_not_come_is_a_fault_after_a_fault_but_not_on_a_full_disk() {
+    for full in [false, true] {
+        let mut bench = Bench::new(|_| {});
+        bench.append_payload(Payload::One(vec![1; 25_000].into()), Durability::GroupCommit);
+        if full {
+            bench.work();
+            bench.segments.set(SupplyMode::Full);
+            bench.append_payload(Payload::One(vec![2; 9000].into()), Durability::GroupCommit);
+            assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment);
+        } else {
+            fail(&bench, FaultOp::Sync, FaultEffect::FailAfter(errno::EIO));
+            let cause = bench.run.work().unwrap_err();
+            bench.run.fault(&cause);
+        }
+        bench.segments.set(SupplyMode::Slow);
+        assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment);
+        let watched = bench.shared.io_running_for(bench.clock.now()).is_some();
+        bench.segments.set(SupplyMode::Broken);
+        let is_fault = bench.run.work().is_err();
+        assert_eq!((watched, is_fault), (!full, !full), "full: {full}");
+        bench.segments.set(SupplyMode::Plenty);
+        bench.work();
+        assert_eq!((bench.records().len(), bench.shared.is_accepting()), (1, true));
+    }
 }

@@ -101,6 +101,7 @@ struct Segments {
     reserve: bool,
     taken: Vec<Need>,
     recycled: VecDeque<String>,
+    removed: Vec<String>,
     stopped: bool,
 }
 
@@ -115,6 +116,7 @@ impl SteppedSegments {
             reserve: true,
             taken: Vec::new(),
             recycled: VecDeque::new(),
+            removed: Vec::new(),
             stopped: false,
         })))
     }
@@ -131,9 +133,14 @@ impl SteppedSegments {
         self.lock().taken.clone()
     }
 
-    /// The names that came back, in order. They are removed from the storage.
+    /// The names that came back to be used again, in order. They are removed from the storage.
     pub fn recycled(&self) -> Vec<String> {
         self.lock().recycled.iter().cloned().collect()
+    }
+
+    /// The names that must not be used again, in order.
+    pub fn removed(&self) -> Vec<String> {
+        self.lock().removed.clone()
     }
 
     /// Whether it was shut down.
@@ -204,7 +211,9 @@ impl SegmentSource for SteppedSegments {
     }
 
     fn remove(&mut self, name: String) {
-        self.recycle(name);
+        let mut segments = self.lock();
+        let _ = segments.storage.remove(&name);
+        segments.removed.push(name);
     }
 
     fn stop(&mut self) {
