@@ -403,3 +403,28 @@ fn p11_no_segment_is_begun_right_before_a_number_that_is_left_out() {
     }
     assert!(frames(&disk).iter().all(|frame| frame.segment != first.sequence));
 }
+
+/// Each salvage goes by what it can read. What the last one has skipped may be unreadable now.
+#[test]
+fn p9_no_lsn_is_given_out_twice_although_the_life_after_a_salvage_is_lost_too() {
+    let salvage_and_append = |disk: &SimDisk, count| {
+        let mut salvaging = config();
+        salvaging.damage_policy = Salvage;
+        run(async {
+            let wal = open(disk, salvaging).await;
+            assert!(wal.recovery_report().salvaged.is_some());
+            let first = wal.status().accepted.next().get();
+            commit(&wal, count).await;
+            wal.close().await.expect("closes");
+            first..first + count
+        })
+    };
+    let disk = killed_log(RECORDS);
+    change(&disk, 2, |bytes| bytes[40] ^= 1);
+    change(&disk, 3, |bytes| bytes[40] ^= 1);
+    let one = salvage_and_append(&disk, 6);
+    let later = frames(&disk).last().expect("it wrote some").segment;
+    change(&disk, later, |bytes| bytes[40] ^= 1);
+    let other = salvage_and_append(&disk, 2 * RECORDS);
+    assert!(other.start >= one.end || other.end <= one.start, "{one:?} and {other:?}");
+}

@@ -47,8 +47,8 @@ impl Recovery<'_> {
     /// What could be read is whole. Segments that could not be read may have been its end.
     fn salvage_around_lost(&mut self) -> Option<Damage> {
         let damage = self.lost.first().map(|(damage, _)| damage.clone())?;
-        self.skip = self.unknown_lsns(0);
         self.set_lost_aside();
+        self.skip = self.unknown_lsns();
         tracing::warn!(%damage, "the log was opened without a segment");
         Some(damage)
     }
@@ -59,9 +59,10 @@ impl Recovery<'_> {
     }
 
     /// More LSNs than segments that nobody can read may have used up: none is given out twice. Each
-    /// salvage skips another number, since what an earlier one has skipped may be unreadable now.
-    fn unknown_lsns(&self, set_aside: usize) -> u64 {
-        let salvages = 1 + self.aside_before + (self.lost.len() + set_aside) as u64;
+    /// salvage skips another number, since what an earlier one has skipped may be unreadable now: each file
+    /// counts once, or an earlier salvage could have skipped as much as a later one.
+    fn unknown_lsns(&self) -> u64 {
+        let salvages = 1 + self.aside_before + self.aside.len() as u64;
         UNKNOWN_LSNS.saturating_mul(salvages)
     }
 
@@ -109,7 +110,7 @@ impl Recovery<'_> {
         self.set_lost_aside();
         self.aside.extend(aside.into_iter().map(|segment| (segment.name, segment.sequence)));
         let highest = claims.next_lsn.max(good.last_live.next());
-        let next_life = highest.plus(self.unknown_lsns(self.aside.len()));
+        let next_life = highest.plus(self.unknown_lsns());
         // What a checkpoint has released is not missed.
         let last_live = good.last_live.max(claims.low_water);
         let position =
