@@ -442,3 +442,14 @@ fn p10_a_number_that_was_never_used_is_not_missed_however_often_the_log_is_opene
     assert!(segments(&disk).iter().any(|segment| segment.sequence > first.sequence));
     assert!(!disk.names().contains(&scratch_name(never)), "it goes when it tells nothing any more");
 }
+
+#[test]
+fn the_report_says_what_was_read_and_what_was_carried_over() {
+    let disk = killed_log(13);
+    let used: Vec<_> = segments(&disk).into_iter().filter(|s| !s.frames.is_empty()).collect();
+    let bytes: usize = used.iter().map(|segment| segment.bytes.len()).sum();
+    let report = recover(&disk, Refuse).expect("it opens").report;
+    assert_eq!((report.epoch.get(), report.records, report.carried), (2, 13, 1), "{report:?}");
+    assert!(report.segments >= used.len() as u64 && report.frames >= 13, "{report:?}");
+    assert!(report.bytes >= bytes as u64, "{report:?}");
+}
