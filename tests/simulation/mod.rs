@@ -84,7 +84,7 @@ impl Run {
             let end = self.draw_end();
             disk = self.live(disk, end)?;
             if self.world.once_in(2) {
-                self.damage(&disk)?;
+                in_virtual_time(async { self.damage(&disk) })?;
             }
         }
         in_virtual_time(async { self.last_look(disk) })
