@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use actix::{Message, Recipient};
+
 use crate::engine::entry::QueueItem;
 use crate::engine::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
 use crate::engine::shared::{QueueReceiver, Shared};
 use crate::error::Cause;
 use crate::lsn::Lsn;
 use crate::threads::{Running, Threads, Turn, Worker};
-use actix::{Message, Recipient};
 
 /// How long the thread sleeps while it waits for a segment, before it looks at the wishes of others.
 const SEGMENT_WAIT: Duration = Duration::from_millis(20);
