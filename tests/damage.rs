@@ -358,6 +358,18 @@ fn p14_segments_missing_before_one_without_records_of_its_own_are_refused() {
 }
 
 #[test]
+fn p14_a_segment_missing_behind_the_leftover_of_a_failed_directory_sync_is_refused() {
+    let disk = killed_log(10);
+    let begun = segments(&disk).into_iter().rfind(|segment| !segment.frames.is_empty());
+    let leftover = begun.expect("a segment").sequence;
+    change(&disk, leftover, |bytes| bytes.truncate(512));
+    remove(&disk, leftover + 1);
+    let refused = refuse("what was begun behind the leftover is gone", &disk);
+    assert!(is_missing(&refused.kind), "{refused}");
+    assert_eq!(refused.segment, leftover + 1, "{refused}");
+}
+
+#[test]
 fn p14_a_last_segment_of_another_history_is_refused_although_it_holds_no_record() {
     let disk = closed_log(5);
     let other = disk.fork();

@@ -505,14 +505,19 @@ fn behind_the_end(
             End::Damage(_) => return Err((What::Frame, segment.sequence, segment.block)),
         }
     }
-    match behind().next() {
-        Some(next)
-            if next.segment.sequence != last + 1 && !directory.scratch.contains(&(last + 1)) =>
-        {
-            Err((What::Missing, last + 1, 0))
+    let mut expected = last + 1;
+    for Unused { segment, end } in behind() {
+        let left_out = |number: &u64| !directory.scratch.contains(number);
+        if let Some(missing) = (expected..segment.sequence).find(left_out) {
+            return Err((What::Missing, missing, 0));
         }
-        _ => Ok(torn),
+        let is_short = (segment.bytes.len() as u64) < segment.size && !segment.growing;
+        if matches!(end, End::Clean) && !is_short {
+            break;
+        }
+        expected = segment.sequence + 1;
     }
+    Ok(torn)
 }
 
 /// Walks the live segments in order.

@@ -135,16 +135,27 @@ impl Directory {
     /// A segment with live records that are vouched for is gone.
     fn lose(&self, world: &World) -> Option<SimDisk> {
         let (segment, _) = self.pick(world)?;
-        // What is left must not look like an older copy of the log: if it was the last that had begun, its number is
-        // missed only if it is left out right behind the one before, with a prepared one behind it.
-        let number = |at: &Segment| at.header.place.sequence;
-        let (last, before) = (self.segments.last()?, self.segments.iter().rev().nth(1));
-        let is_missed = before.map_or(0, number) + 1 == number(segment);
-        if last.name == segment.name && (!is_missed || self.last_file == segment.name) {
+        // What is left must not look like an older copy of the log: with a prepared segment behind it, and before it
+        // none that somebody could have begun in instead.
+        if self.segments.last()?.name == segment.name
+            && (self.last_file == segment.name || self.could_begin_before(segment))
+        {
             return None;
         }
         self.disk.remove_file(&segment.name);
         Some(self.disk.clone())
+    }
+
+    /// Whether a whole file stands between the last segment that has begun and the one before it.
+    fn could_begin_before(&self, last: &Segment) -> bool {
+        let before = self.segments.iter().rev().nth(1).map_or("", |before| &before.name);
+        let names = self.disk.names().into_iter();
+        let mut between = names.filter(|name| *before < **name && *name < last.name);
+        between.any(|name| {
+            let bytes = self.disk.read_file(&name).unwrap_or_default();
+            let header = SegmentHeader::decode(&bytes);
+            header.is_ok_and(|header| bytes.len() as u64 >= header.size)
+        })
     }
 
     /// The last segment ends behind a frame that was vouched for.

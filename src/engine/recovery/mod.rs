@@ -128,6 +128,15 @@ struct Surveyed {
     first: First,
 }
 
+impl Surveyed {
+    /// Whether nobody has tried to begin in it who may then have gone on in the next one: it is as it was
+    /// prepared, and not the leftover of a failed directory sync.
+    fn could_begin(&self) -> bool {
+        let is_whole = self.header.growing || self.len >= self.header.size;
+        is_whole && matches!(self.first, First::Unused(Verdict::Clean))
+    }
+}
+
 #[derive(Debug)]
 enum First {
     /// A start frame: the segment is, or was, part of the log.

@@ -91,20 +91,26 @@ impl Recovery<'_> {
         Ok(torn)
     }
 
-    /// Segments are prepared, named and started in order, so a number that is left out right behind
-    /// the end of the log was once its end.
+    /// Segments are prepared, named and started in order, so a number that is left out behind the end of the
+    /// log, but for what nobody could begin in, was once its end.
     fn check_successor(&self, last: u64, lsn: Lsn) -> Result<(), Damage> {
-        let next = self.segments.iter().find(|segment| segment.sequence > last);
-        let is_known = |sequence| {
-            self.lost.iter().any(|(damage, _)| damage.segment == sequence)
-                || self.scratch.contains(&scratch_name(sequence))
+        let is_known = |sequence: &u64| {
+            self.lost.iter().any(|(damage, _)| damage.segment == *sequence)
+                || self.scratch.contains(&scratch_name(*sequence))
         };
-        match next {
-            Some(next) if next.sequence != last + 1 && !is_known(last + 1) => {
-                Err(Damage { segment: last + 1, offset: 0, lsn, kind: DamageKind::MissingSegment })
+        let mut expected = last + 1;
+        for segment in self.segments.iter().filter(|segment| segment.sequence > last) {
+            if let Some(missing) = (expected..segment.sequence).find(|number| !is_known(number)) {
+                let kind = DamageKind::MissingSegment;
+                return Err(Damage { segment: missing, offset: 0, lsn, kind });
             }
-            _ => Ok(()),
+            // Whoever could have begun in it would not have gone past it.
+            if segment.could_begin() {
+                break;
+            }
+            expected = segment.sequence + 1;
         }
+        Ok(())
     }
 
     pub(super) fn start_damage(
