@@ -147,8 +147,8 @@ pub(super) const PATCHES: &[Patch] = &[
         promise: "P14",
         edits: &[edit(
             TAIL,
-            "            Some(next) if next.sequence != last + 1 && !is_known(last + 1) => {",
-            "            Some(next) if next.sequence > 1 << 40 && !is_known(last + 1) => {",
+            "            if let Some(missing) = (expected..segment.sequence).find(|number| !is_known(number)) {",
+            "            if let Some(missing) = (expected..segment.sequence).find(|n| *n > 1 << 40 && !is_known(n)) {",
         )],
     },
     Patch {
