@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use actix_wal::storage::{Medium, Storage};
 use actix_wal::testkit::{
-    FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, OpLog, Persist, Recorder, SimDisk,
-    errno,
+    Cuts, FailedSync, FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, OpLog, Persist,
+    Recorder, SimDisk, errno,
 };
 use actix_wal::{
     Bounds, Durability, FaultPolicy, FlushPolicy, OpenError, RestartBudget, WalConfig,
@@ -42,9 +42,9 @@ pub(crate) enum Do {
     Checkpoint,
     /// Something fails above the disk, which then knows nothing of it.
     Fault,
-    /// A write or sync fails in the disk, which then loses what it should have synced.
+    /// A write or sync fails in the disk, which then loses what it should have written.
     DiskFault,
-    /// Something fails while a segment is prepared.
+    /// Something fails while a segment is prepared; a sync in the disk.
     PrepareFault,
     /// Nothing works any more.
     Doom,
@@ -260,6 +260,15 @@ pub(crate) struct Stage {
     /// How much of that was known when the recording began.
     pub(crate) known: usize,
     pub(crate) done: Vec<Done>,
+    /// What reads show after a failed sync.
+    pub(crate) failed_sync: FailedSync,
+}
+
+impl Stage {
+    /// A walk over its operations, on a disk like that on which they were done.
+    pub(crate) fn cuts(&self) -> Cuts {
+        self.log.cuts().with_failed_sync(self.failed_sync)
+    }
 }
 
 impl History {
@@ -270,14 +279,17 @@ impl History {
     /// Records the history that this seed gives: a stage ends with each power cut.
     pub(crate) fn record(&self, seed: u64) -> Vec<Stage> {
         let mut random = Random::new(seed);
-        let mut disk = SimDisk::with_medium(self.medium);
+        let failed_sync =
+            if random.below(2) == 0 { FailedSync::KeepsNewPages } else { FailedSync::RevertsPages };
+        let mut disk = SimDisk::with_medium(self.medium).with_failed_sync(failed_sync);
         let (mut known, mut stages, mut lives) = (Vec::new(), Vec::new(), self.lives);
         let mut number = 0;
         while !lives.is_empty() {
             let together = lives.iter().take_while(|life| life.end != PowerCut).count() + 1;
             let (stage, rest) = lives.split_at(together.min(lives.len()));
             lives = rest;
-            let recorded = self.record_stage(&disk, stage, known, &mut number, &mut random);
+            let recorded =
+                self.record_stage(&disk, failed_sync, stage, known, &mut number, &mut random);
             let recorded = recorded.unwrap_or_else(|error| {
                 panic!("{} with seed {seed}: life {number} does not open: {error}", self.name)
             });
@@ -294,6 +306,7 @@ impl History {
     fn record_stage(
         &self,
         disk: &SimDisk,
+        failed_sync: FailedSync,
         lives: &[Life],
         known: Vec<Fact>,
         number: &mut u32,
@@ -308,13 +321,15 @@ impl History {
             Arc::new(FaultyStorage::new(Arc::new(recorder), above.clone()));
         let turns = Turns::new(random.number());
         let storage = meanwhile(storage, turns.clone());
-        let world = World { disk: disk.clone(), storage, turns, above, below, witness };
+        let disk = disk.clone();
+        let world = World { disk, failed_sync, storage, turns, above, below, witness };
         let mut done = Vec::new();
         for life in lives {
             *number += 1;
             done.push(world.live(self, life, *number, random)?);
         }
-        Ok(Stage { log, facts: world.witness.facts(), known: known.len(), done })
+        let facts = world.witness.facts();
+        Ok(Stage { log, facts, known: known.len(), done, failed_sync })
     }
 }
 
@@ -324,7 +339,7 @@ fn cut_somewhere(stage: &Stage, lives: &[Life], random: &mut Random) -> (SimDisk
     let len = stage.log.len() as u64;
     let first = if lives.iter().all(|life| life.steps == 0) { 0 } else { len / 3 };
     let position = first + random.below(len - first);
-    let mut cuts = stage.log.cuts();
+    let mut cuts = stage.cuts();
     while (cuts.position() as u64) < position && cuts.advance() {}
     let seed = random.number();
     let persist =
@@ -336,6 +351,7 @@ fn cut_somewhere(stage: &Stage, lives: &[Life], random: &mut Random) -> (SimDisk
 /// Where a history takes place.
 struct World {
     disk: SimDisk,
+    failed_sync: FailedSync,
     storage: Arc<dyn Storage>,
     /// In some flushes the preparer does something between the write and the sync.
     turns: Turns,
@@ -400,8 +416,8 @@ impl World {
             Do::Wait => log.wait(),
             Do::Prepare => log.supply.prepare(),
             Do::Checkpoint => log.checkpoint(random.below(8)),
-            Do::Fault => self.fail(&self.above, random),
-            Do::DiskFault => self.fail(&self.below, random),
+            Do::Fault => self.fail_above(random),
+            Do::DiskFault => self.fail_below(random),
             Do::PrepareFault => self.fail_preparation(random),
             Do::Doom => {
                 for op in [FaultOp::Write, FaultOp::Sync] {
@@ -414,7 +430,8 @@ impl World {
         }
     }
 
-    fn fail(&self, plan: &FaultPlan, random: &mut Random) {
+    /// A fault that the disk knows nothing of: what fails can be tried again.
+    fn fail_above(&self, random: &mut Random) {
         let (op, effect) = match random.below(6) {
             0 | 1 => (FaultOp::Sync, FaultEffect::Fail(errno::EIO)),
             2 => (FaultOp::Sync, FaultEffect::FailAfter(errno::EIO)),
@@ -423,16 +440,41 @@ impl World {
             _ => (FaultOp::Write, FaultEffect::Short(512)),
         };
         let rule = FaultRule::on(op, effect).after(random.below(3)).times(1 + random.below(2));
-        plan.add(rule.file(|name| name.ends_with(".wal")));
+        self.above.add(rule.file(|name| name.ends_with(".wal")));
     }
 
+    fn fail_below(&self, random: &mut Random) {
+        let (op, effect) = match random.below(4) {
+            0 => (FaultOp::Write, FaultEffect::Fail(errno::EIO)),
+            at => (FaultOp::Sync, self.failing_sync(at == 1)),
+        };
+        let rule = FaultRule::on(op, effect).after(random.below(3)).times(1 + random.below(2));
+        self.below.add(rule.file(|name| name.ends_with(".wal")));
+    }
+
+    /// A sync that fails in the disk, perhaps after it was done. Not where pages revert: the recording knows
+    /// only that it has failed, so its images would have lost what this disk shows to the next life.
+    fn failing_sync(&self, after: bool) -> FaultEffect {
+        if after && self.failed_sync == FailedSync::KeepsNewPages {
+            FaultEffect::FailAfter(errno::EIO)
+        } else {
+            FaultEffect::Fail(errno::EIO)
+        }
+    }
+
+    /// What changes names or bytes fails above the disk: the recording leaves out what fails below it, though
+    /// it may have been done. A sync fails in the disk, where trying again proves nothing.
     fn fail_preparation(&self, random: &mut Random) {
         let op =
             [FaultOp::SyncDir, FaultOp::Rename, FaultOp::Sync, FaultOp::Write, FaultOp::Create]
                 [random.below(5) as usize];
-        let effects = [FaultEffect::Fail(errno::EIO), FaultEffect::FailAfter(errno::EIO)];
-        let effect = effects[random.below(2) as usize];
+        let after = random.below(2) == 1;
+        let (plan, effect) = match op {
+            FaultOp::Sync => (&self.below, self.failing_sync(after)),
+            _ if after => (&self.above, FaultEffect::FailAfter(errno::EIO)),
+            _ => (&self.above, FaultEffect::Fail(errno::EIO)),
+        };
         let rule = FaultRule::on(op, effect).times(1 + random.below(2));
-        self.above.add(rule.file(|name| name.is_empty() || name.ends_with(".tmp")));
+        plan.add(rule.file(|name| name.is_empty() || name.ends_with(".tmp")));
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use actix_wal::format::segment::{FileKind, SegmentHeader, file_kind, segment_name};
-use actix_wal::testkit::{Cuts, Op, Persist, SimDisk};
+use actix_wal::testkit::{Cuts, FailedSync, Op, Persist, SimDisk};
 
 use super::facts::{Fact, Random};
 use super::histories::{History, Stage};
@@ -78,6 +78,22 @@ pub(crate) struct Tally {
     old_lives: u64,
     /// Images of a frame that was torn.
     torn_frames: u64,
+    /// Syncs that failed in the disk: of segments, and of files that were being prepared.
+    forgotten: FailedSyncs,
+    reverted: FailedSyncs,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct FailedSyncs {
+    segments: u64,
+    prepared: u64,
+}
+
+impl FailedSyncs {
+    fn add(&mut self, other: FailedSyncs) {
+        self.segments += other.segments;
+        self.prepared += other.prepared;
+    }
 }
 
 impl Tally {
@@ -88,6 +104,8 @@ impl Tally {
         self.sampled += other.sampled;
         self.old_lives += other.old_lives;
         self.torn_frames += other.torn_frames;
+        self.forgotten.add(other.forgotten);
+        self.reverted.add(other.reverted);
     }
 
     /// A sweep that saw none of it has gone blind.
@@ -114,6 +132,10 @@ impl Tally {
             ("cuts that were sampled", self.sampled),
             ("recycled segments with old frames", self.old_lives),
             ("torn frames", self.torn_frames),
+            ("failed syncs that forget pages", self.forgotten.segments),
+            ("failed syncs that revert pages", self.reverted.segments),
+            ("failed syncs that forget prepared pages", self.forgotten.prepared),
+            ("failed syncs that revert prepared pages", self.reverted.prepared),
         ];
         for (what, count) in all {
             assert!(count > 2, "too few {what}: {self:?}");
@@ -201,7 +223,7 @@ impl<'a> Sweep<'a> {
     }
 
     pub(crate) fn run(&mut self) {
-        let mut cuts = self.stage.log.cuts();
+        let mut cuts = self.stage.cuts();
         while self.advance(&mut cuts) {
             // Marks cost no power: the cut after the last of them is the strictest.
             if matches!(self.ops.get(cuts.position()), Some(Op::Mark(_))) {
@@ -215,7 +237,7 @@ impl<'a> Sweep<'a> {
 
     /// One image alone.
     pub(crate) fn only(&mut self, position: usize, how: How) {
-        let mut cuts = self.stage.log.cuts();
+        let mut cuts = self.stage.cuts();
         while cuts.position() < position && self.advance(&mut cuts) {}
         self.look(&cuts, how);
     }
@@ -247,6 +269,14 @@ impl<'a> Sweep<'a> {
                 self.ends_unsynced = false;
                 self.unsynced.retain(|unsynced| unsynced.name != *name);
                 self.judged.clear();
+            }
+            Some(Op::Sync { name, ok: false, .. }) => {
+                let failed = match self.stage.failed_sync {
+                    FailedSync::KeepsNewPages => &mut self.tally.forgotten,
+                    FailedSync::RevertsPages => &mut self.tally.reverted,
+                };
+                failed.segments += u64::from(is_segment(name));
+                failed.prepared += u64::from(name.ends_with(".tmp"));
             }
             _ => {}
         }
