@@ -1,7 +1,10 @@
 //! Guards P5, P6, P15, P22. Runs the contract of a Flusher for the real one, on a simulated disk and in a
-//! real directory, and for the mock.
+//! real directory, and for the mock; and for each check there are Flushers that break its rule and are caught.
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
+
+#[path = "flusher_contract/wrong.rs"]
+mod wrong;
 
 use std::future::Future;
 use std::io;
@@ -13,12 +16,13 @@ use actix_wal::actors::{Flusher, Recovery};
 use actix_wal::format::segment::{FileKind, file_kind};
 use actix_wal::messages::{LogEvent, Recover};
 use actix_wal::storage::{Directory, Storage};
-use actix_wal::testkit::flusher_contract::{FlusherFactory, Levers, Started, run_all};
+use actix_wal::testkit::flusher_contract::{FlusherFactory, Levers, Started, examine, run_all};
 use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, MockFlusher, MockHandle, MockScript,
     MockStep, SimDisk, errno,
 };
 use actix_wal::{FaultPolicy, Link, Lsn, WalConfig};
+use wrong::{Wrong, WrongFactory};
 
 fn config() -> WalConfig {
     let mut config = WalConfig::new("unused");
@@ -127,4 +131,60 @@ async fn the_real_flusher_keeps_the_contract_in_a_real_directory() {
 #[actix::test]
 async fn the_mocked_flusher_keeps_the_contract_too() {
     run_all(&Mocked).await;
+}
+
+/// Each wrong Flusher, and a check that must catch it.
+const CAUGHT_BY: [(Wrong, &str); 24] = [
+    (Wrong::SpeaksBeforeReady, "says_ready_first"),
+    (Wrong::IsNeverReady, "says_ready_first"),
+    (Wrong::IsAhead, "raises_the_watermark_and_never_lowers_it"),
+    (Wrong::FallsBack, "raises_the_watermark_and_never_lowers_it"),
+    (Wrong::SkipsTheLast, "raises_the_watermark_and_never_lowers_it"),
+    (Wrong::WritesWhatIsHeld, "keeps_open_what_is_held_and_then_covers_it_in_order"),
+    (Wrong::NeverLetsGo, "keeps_open_what_is_held_and_then_covers_it_in_order"),
+    (Wrong::RepeatsItself, "tells_at_most_once_per_batch"),
+    (Wrong::ForgetsTheSlow, "tells_a_subscriber_that_was_slow_the_final_watermark"),
+    (Wrong::TellsTheSlowEverything, "tells_a_subscriber_that_was_slow_the_final_watermark"),
+    (Wrong::GoesOnTelling, "tells_nothing_to_who_has_unsubscribed"),
+    (Wrong::TellsTwice, "tells_nothing_to_who_has_unsubscribed"),
+    (Wrong::DeniesThatItKnewThem, "tells_nothing_to_who_has_unsubscribed"),
+    (Wrong::AcknowledgesWhatFailed, "reports_what_failed_and_never_covers_it_up"),
+    (Wrong::HidesWhatFailed, "reports_what_failed_and_never_covers_it_up"),
+    (Wrong::TellsLatecomersNothing, "reports_what_failed_and_never_covers_it_up"),
+    (Wrong::KeepsPermits, "reports_what_failed_and_never_covers_it_up"),
+    (Wrong::ClosesTooEarly, "answers_everyone_at_close"),
+    (Wrong::ClosesOnce, "answers_everyone_at_close"),
+    (Wrong::EndsWithoutAWord, "answers_everyone_at_close"),
+    (Wrong::ReleasesWhatIsNotDurable, "checkpoints_only_what_is_durable"),
+    (Wrong::ForgetsTheMark, "checkpoints_only_what_is_durable"),
+    (Wrong::CheckpointsAfterTheEnd, "checkpoints_only_what_is_durable"),
+    (Wrong::SplitsGroups, "makes_a_group_durable_as_a_whole"),
+];
+
+#[actix::test]
+async fn for_each_check_a_flusher_that_breaks_its_rule_is_caught() {
+    let factory = |wrong| WrongFactory { config: config(), wrong };
+    // Whoever only stands between changes nothing.
+    let mut checks = run_all(&factory(None)).await;
+    assert_eq!(checks.len(), 10);
+    // All at once: what is waited for in vain takes no longer than for one.
+    let examined = CAUGHT_BY.map(|(wrong, check)| {
+        let examined = async move { examine(&factory(Some(wrong)), |one| one == check).await };
+        (wrong, check, actix::spawn(examined))
+    });
+    for (wrong, check, examined) in examined {
+        let (done, broken) = examined.await.expect("it does not panic");
+        assert_eq!(done, [check]);
+        let [broken] = &broken[..] else { panic!("{wrong:?} is not caught by {check}") };
+        println!("{wrong:?}: {}: {}", broken.check, broken.seen);
+        checks.retain(|one| *one != check);
+    }
+    assert_eq!(checks, [""; 0], "nothing shows that these checks can fail");
+}
+
+#[actix::test]
+#[should_panic(expected = "tells_at_most_once_per_batch")]
+async fn a_failure_names_the_check() {
+    let wrong = Some(Wrong::RepeatsItself);
+    run_all(&WrongFactory { config: config(), wrong }).await;
 }

@@ -64,32 +64,36 @@
 //! # });
 //! ```
 
+mod listener;
+
+use std::any::Any;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use actix::dev::ToEnvelope;
-use actix::{
-    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
-    WrapFuture,
-};
+use actix::{Actor, Addr, Handler, Recipient};
 use tokio::sync::oneshot;
+
+use listener::{Listener, Sleep, check_watermarks, events, failed, final_watermark, watermarks};
 
 use crate::actors::Appender;
 use crate::config::WalConfig;
 use crate::engine::recovery::RecoveryReport;
-use crate::engine::shared::Shared;
 use crate::error::{AppendError, CheckpointError, CommitError};
-use crate::lsn::{Lsn, LsnRange};
+use crate::lsn::Lsn;
 use crate::messages::{
     Append, Checkpoint, Close, GetStats, GetStatus, LogEvent, Read, Subscribe, Unsubscribe,
     WaitForLsn,
 };
 use crate::wal::{Link, Wal};
 
-/// How long a check waits for something that must happen. Never the measure of anything.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A whole check may take so many times as long as it waits for one thing that must happen.
+const PATIENCE_OF_A_CHECK: u32 = 4;
 
 /// How to start a kind of Flusher.
 pub trait FlusherFactory {
@@ -120,6 +124,11 @@ pub trait FlusherFactory {
         link: Link,
         appender: Recipient<LogEvent>,
     ) -> impl Future<Output = Started<Self::Flusher>>;
+
+    /// How long a check waits for something that must happen. Never the measure of anything.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(30)
+    }
 }
 
 /// A Flusher that was started.
@@ -149,15 +158,42 @@ impl fmt::Debug for Levers {
     }
 }
 
+/// A check that a Flusher does not pass.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    /// The name of the check.
+    pub check: &'static str,
+    /// What was seen instead of what should be.
+    pub seen: String,
+}
+
 /// Runs every check. Returns their names.
 ///
 /// # Panics
-/// The contract is broken.
+/// The contract is broken: the message says which checks, and what was seen.
 pub async fn run_all<F: FlusherFactory>(factory: &F) -> Vec<&'static str> {
-    let mut done = Vec::new();
+    let (done, broken) = examine(factory, |_| true).await;
+    let broken: Vec<_> = broken.iter().map(|one| format!("{}: {}", one.check, one.seen)).collect();
+    assert!(broken.is_empty(), "the Flusher breaks its contract\n{}", broken.join("\n"));
+    done
+}
+
+/// The same for the checks with these names alone, and without a panic: their names, and those of them that
+/// are not passed. A check that does not come to an end is not passed.
+pub async fn examine<F: FlusherFactory>(
+    factory: &F,
+    wanted: impl Fn(&str) -> bool,
+) -> (Vec<&'static str>, Vec<Broken>) {
+    let (mut done, mut broken) = (Vec::new(), Vec::new());
     macro_rules! run {
         ($($check:ident),*) => {
-            $($check(factory).await; done.push(stringify!($check));)*
+            $(if wanted(stringify!($check)) {
+                let check = stringify!($check);
+                done.push(check);
+                if let Err(seen) = outcome($check(factory), factory.patience()).await {
+                    broken.push(Broken { check, seen });
+                }
+            })*
         };
     }
     run!(
@@ -172,7 +208,31 @@ pub async fn run_all<F: FlusherFactory>(factory: &F) -> Vec<&'static str> {
         checkpoints_only_what_is_durable,
         makes_a_group_durable_as_a_whole
     );
-    done
+    (done, broken)
+}
+
+/// How a check ends: well, in a panic, or not at all.
+async fn outcome(check: impl Future<Output = ()>, patience: Duration) -> Result<(), String> {
+    let mut check = pin!(check);
+    // A check that has panicked is never polled again.
+    let guarded = poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| check.as_mut().poll(context)));
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
+            Err(panic) => Poll::Ready(Err(words(&*panic))),
+        }
+    });
+    let limit = patience.saturating_mul(PATIENCE_OF_A_CHECK);
+    let ended = tokio::time::timeout(limit, guarded).await;
+    ended.unwrap_or_else(|_| Err(format!("it has not come to an end within {limit:?}")))
+}
+
+/// What a panic said.
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without words").to_owned()
 }
 
 /// A log with a listener between Flusher and Appender.
@@ -181,6 +241,7 @@ struct Subject {
     appender: Addr<Appender>,
     tap: Addr<Listener>,
     levers: Levers,
+    patience: Duration,
 }
 
 impl Subject {
@@ -203,7 +264,8 @@ impl Subject {
         let started = factory.start(&config, link, tap.clone().recipient()).await;
         let Started { flusher, report, levers } = started;
         let wal = Wal::compose(&config, shared, report, &appender, &flusher);
-        Subject { wal, appender, tap, levers }
+        let patience = factory.patience();
+        Subject { wal, appender, tap, levers, patience }
     }
 
     async fn commit(&self, payload: &'static str) -> Lsn {
@@ -216,6 +278,27 @@ impl Subject {
 
     async fn close(self) {
         done(self.wal.close().await, "a close");
+    }
+
+    /// Waits until a listener has heard what satisfies `enough`.
+    async fn wait_for(
+        &self,
+        listener: &Addr<Listener>,
+        what: &str,
+        enough: impl Fn(&[LogEvent]) -> bool,
+    ) {
+        let began = Instant::now();
+        loop {
+            let heard = events(listener).await;
+            if enough(&heard) {
+                return;
+            }
+            assert!(
+                began.elapsed() < self.patience,
+                "{what} has not come; heard so far: {heard:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 }
 
@@ -258,7 +341,9 @@ async fn raises_the_watermark_and_never_lowers_it<F: FlusherFactory>(factory: &F
     }
     done(subject.wal.flush().await, "a flush");
     assert_eq!(subject.wal.durable_lsn(), last);
-    wait_for(&subject.tap, "the last watermark", |events| final_watermark(events) == last).await;
+    subject
+        .wait_for(&subject.tap, "the last watermark", |events| final_watermark(events) == last)
+        .await;
     check_watermarks(&events(&subject.tap).await);
     subject.close().await;
 }
@@ -283,7 +368,10 @@ async fn keeps_open_what_is_held_and_then_covers_it_in_order<F: FlusherFactory>(
         assert!(lsn <= subject.wal.durable_lsn());
     }
     let last = subject.wal.durable_lsn();
-    wait_for(&probe, "the watermark at the subscriber", |events| final_watermark(events) == last)
+    subject
+        .wait_for(&probe, "the watermark at the subscriber", |events| {
+            final_watermark(events) == last
+        })
         .await;
     check_watermarks(&events(&subject.tap).await);
     check_watermarks(&events(&probe).await);
@@ -301,7 +389,7 @@ async fn tells_at_most_once_per_batch<F: FlusherFactory>(factory: &F) {
     }
     (subject.levers.release)();
     done(subject.wal.wait_for_lsn(last).await, "waiting for what was released");
-    wait_for(&probe, "the final watermark", |events| final_watermark(events) == last).await;
+    subject.wait_for(&probe, "the final watermark", |events| final_watermark(events) == last).await;
     let batches = subject.wal.stats().batches as usize;
     for listener in [&probe, &subject.tap] {
         let told = watermarks(&events(listener).await).len();
@@ -323,7 +411,7 @@ async fn tells_a_subscriber_that_was_slow_the_final_watermark<F: FlusherFactory>
     }
     // Its mailbox is full by far, and no batch follows.
     let _ = wake.send(());
-    wait_for(&slow, "the final watermark", |events| final_watermark(events) == last).await;
+    subject.wait_for(&slow, "the final watermark", |events| final_watermark(events) == last).await;
     let told = events(&slow).await;
     check_watermarks(&told);
     assert!(watermarks(&told).len() < 30, "a full mailbox is told less, not everything later");
@@ -337,13 +425,13 @@ async fn tells_nothing_to_who_has_unsubscribed<F: FlusherFactory>(factory: &F) {
         done(subject.wal.subscribe(listener.clone().recipient()).await, "a subscription");
     }
     let first = subject.commit("for both").await;
-    wait_for(&gone, "the first watermark", |events| final_watermark(events) == first).await;
+    subject.wait_for(&gone, "the first watermark", |events| final_watermark(events) == first).await;
     let recipient = || gone.clone().recipient();
     assert!(done(subject.wal.unsubscribe(recipient()).await, "unsubscribing"));
     assert!(!done(subject.wal.unsubscribe(recipient()).await, "unsubscribing again"));
     let before = events(&gone).await.len();
     let last = subject.commit("for one").await;
-    wait_for(&stays, "the last watermark", |events| final_watermark(events) == last).await;
+    subject.wait_for(&stays, "the last watermark", |events| final_watermark(events) == last).await;
     assert_eq!(events(&gone).await.len(), before, "it has unsubscribed");
     let told = watermarks(&events(&stays).await);
     let mut once = told.clone();
@@ -371,11 +459,11 @@ async fn reports_what_failed_and_never_covers_it_up<F: FlusherFactory>(factory: 
         }
     }
     let told = |events: &[LogEvent]| failed(events).iter().any(|range| range.contains(lost));
-    wait_for(&probe, "the failed range", told).await;
-    wait_for(&subject.tap, "the failed range", told).await;
+    subject.wait_for(&probe, "the failed range", told).await;
+    subject.wait_for(&subject.tap, "the failed range", told).await;
     let late = Listener::default().start();
     done(subject.wal.subscribe(late.clone().recipient()).await, "a late subscription");
-    wait_for(&late, "the failed range, for who comes late", told).await;
+    subject.wait_for(&late, "the failed range, for who comes late", told).await;
     let kept = failed(&events(&probe).await).iter().any(|range| range.contains(last));
     assert!(!kept, "what is durable has not failed");
     assert_eq!(subject.wal.status().entries_in_flight, 0, "every permit is given back");
@@ -398,10 +486,16 @@ async fn answers_everyone_at_close<F: FlusherFactory>(factory: &F) {
         let wal = subject.wal.clone();
         actix::spawn(async move { wal.close().await })
     };
-    wait_for(&probe, "Closing", |events| {
-        events.iter().any(|event| matches!(event, LogEvent::Closing))
-    })
-    .await;
+    subject
+        .wait_for(&probe, "Closing", |events| {
+            events.iter().any(|event| matches!(event, LogEvent::Closing))
+        })
+        .await;
+    // The Flusher has had its chance to answer too early: it answers this later.
+    let _ = subject.wal.subscribe(probe.clone().recipient()).await;
+    tokio::task::yield_now().await;
+    let is_early = close.is_finished() && subject.wal.durable_lsn() < last;
+    assert!(!is_early, "a close is answered before what was accepted is durable");
     (subject.levers.release)();
     done(done(close.await, "the task that closes"), "a close");
     for waiter in waiting {
@@ -417,11 +511,11 @@ async fn answers_everyone_at_close<F: FlusherFactory>(factory: &F) {
     let never = subject.wal.wait_for_lsn(last.plus(100)).await;
     assert!(never.is_err(), "nobody waits for ever at a closed log");
     let ended = |events: &[LogEvent]| matches!(events.last(), Some(LogEvent::Closed { .. }));
-    wait_for(&probe, "Closed as the last event", ended).await;
+    subject.wait_for(&probe, "Closed as the last event", ended).await;
     assert_eq!(final_watermark(&events(&probe).await), last);
     let late = Listener::default().start();
     if subject.wal.subscribe(late.clone().recipient()).await.is_ok() {
-        wait_for(&late, "Closed, for who comes late", ended).await;
+        subject.wait_for(&late, "Closed, for who comes late", ended).await;
     }
 }
 
@@ -452,112 +546,4 @@ async fn makes_a_group_durable_as_a_whole<F: FlusherFactory>(factory: &F) {
 
 fn done<T, E: fmt::Debug>(result: Result<T, E>, what: &str) -> T {
     result.unwrap_or_else(|error| panic!("{what} failed: {error:?}"))
-}
-
-/// Waits until a listener has heard what satisfies `enough`.
-async fn wait_for(listener: &Addr<Listener>, what: &str, enough: impl Fn(&[LogEvent]) -> bool) {
-    let began = Instant::now();
-    loop {
-        let heard = events(listener).await;
-        if enough(&heard) {
-            return;
-        }
-        assert!(began.elapsed() < PATIENCE, "{what} has not come; heard so far: {heard:?}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
-async fn events(listener: &Addr<Listener>) -> Vec<LogEvent> {
-    let heard = done(listener.send(Heard).await, "asking a listener");
-    heard.unwrap_or_else(|lsn| panic!("LSN {lsn} was told to be durable before it was published"))
-}
-
-fn watermarks(events: &[LogEvent]) -> Vec<Lsn> {
-    let watermark = |event: &LogEvent| match event {
-        LogEvent::Durable { through, .. } => Some(*through),
-        _ => None,
-    };
-    events.iter().filter_map(watermark).collect()
-}
-
-fn final_watermark(events: &[LogEvent]) -> Lsn {
-    watermarks(events).last().copied().unwrap_or(Lsn::NONE)
-}
-
-fn failed(events: &[LogEvent]) -> Vec<LsnRange> {
-    let failed = |event: &LogEvent| match event {
-        LogEvent::Durable { failed, .. } => failed.clone(),
-        _ => Vec::new(),
-    };
-    events.iter().flat_map(failed).collect()
-}
-
-fn check_watermarks(events: &[LogEvent]) {
-    let told = watermarks(events);
-    assert!(told.is_sorted(), "the watermark falls: {told:?}");
-    assert!(failed(events).is_empty(), "nothing has failed");
-}
-
-/// Writes down what it hears, and passes it on.
-#[derive(Default)]
-struct Listener {
-    passes_on: Option<(Recipient<LogEvent>, Arc<Shared>)>,
-    events: Vec<LogEvent>,
-    /// A watermark that was told before it was published.
-    ahead: Option<Lsn>,
-}
-
-impl Actor for Listener {
-    type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Self::Context) {
-        if self.passes_on.is_none() {
-            context.set_mailbox_capacity(1);
-        }
-    }
-}
-
-impl Handler<LogEvent> for Listener {
-    type Result = ();
-
-    fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {
-        self.events.push(event.clone());
-        if let Some((appender, shared)) = &self.passes_on {
-            if let LogEvent::Durable { through, .. } = &event
-                && (*through > shared.durable() || *through > shared.accepted())
-            {
-                self.ahead = Some(*through);
-            }
-            appender.do_send(event);
-        }
-    }
-}
-
-struct Heard;
-
-impl Message for Heard {
-    type Result = Result<Vec<LogEvent>, Lsn>;
-}
-
-impl Handler<Heard> for Listener {
-    type Result = MessageResult<Heard>;
-
-    fn handle(&mut self, _: Heard, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.ahead.map_or_else(|| Ok(self.events.clone()), Err))
-    }
-}
-
-/// Handle nothing until this comes.
-struct Sleep(oneshot::Receiver<()>);
-
-impl Message for Sleep {
-    type Result = ();
-}
-
-impl Handler<Sleep> for Listener {
-    type Result = ();
-
-    fn handle(&mut self, Sleep(woken): Sleep, context: &mut Self::Context) {
-        context.wait(woken.into_actor(self).map(|_, _, _| ()));
-    }
 }

@@ -1,0 +1,109 @@
+//! Who listens to a Flusher, and what is made of what it heard.
+
+use std::sync::Arc;
+
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
+    WrapFuture,
+};
+use tokio::sync::oneshot;
+
+use super::done;
+use crate::engine::shared::Shared;
+use crate::lsn::{Lsn, LsnRange};
+use crate::messages::LogEvent;
+
+pub(super) async fn events(listener: &Addr<Listener>) -> Vec<LogEvent> {
+    let heard = done(listener.send(Heard).await, "asking a listener");
+    heard.unwrap_or_else(|lsn| panic!("LSN {lsn} was told to be durable before it was published"))
+}
+
+pub(super) fn watermarks(events: &[LogEvent]) -> Vec<Lsn> {
+    let watermark = |event: &LogEvent| match event {
+        LogEvent::Durable { through, .. } => Some(*through),
+        _ => None,
+    };
+    events.iter().filter_map(watermark).collect()
+}
+
+pub(super) fn final_watermark(events: &[LogEvent]) -> Lsn {
+    watermarks(events).last().copied().unwrap_or(Lsn::NONE)
+}
+
+pub(super) fn failed(events: &[LogEvent]) -> Vec<LsnRange> {
+    let failed = |event: &LogEvent| match event {
+        LogEvent::Durable { failed, .. } => failed.clone(),
+        _ => Vec::new(),
+    };
+    events.iter().flat_map(failed).collect()
+}
+
+pub(super) fn check_watermarks(events: &[LogEvent]) {
+    let told = watermarks(events);
+    assert!(told.is_sorted(), "the watermark falls: {told:?}");
+    assert!(failed(events).is_empty(), "nothing has failed");
+}
+
+/// Writes down what it hears, and passes it on.
+#[derive(Default)]
+pub(super) struct Listener {
+    pub(super) passes_on: Option<(Recipient<LogEvent>, Arc<Shared>)>,
+    pub(super) events: Vec<LogEvent>,
+    /// A watermark that was told before it was published.
+    pub(super) ahead: Option<Lsn>,
+}
+
+impl Actor for Listener {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        if self.passes_on.is_none() {
+            context.set_mailbox_capacity(1);
+        }
+    }
+}
+
+impl Handler<LogEvent> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {
+        self.events.push(event.clone());
+        if let Some((appender, shared)) = &self.passes_on {
+            if let LogEvent::Durable { through, .. } = &event
+                && (*through > shared.durable() || *through > shared.accepted())
+            {
+                self.ahead = Some(*through);
+            }
+            appender.do_send(event);
+        }
+    }
+}
+
+struct Heard;
+
+impl Message for Heard {
+    type Result = Result<Vec<LogEvent>, Lsn>;
+}
+
+impl Handler<Heard> for Listener {
+    type Result = MessageResult<Heard>;
+
+    fn handle(&mut self, _: Heard, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.ahead.map_or_else(|| Ok(self.events.clone()), Err))
+    }
+}
+
+/// Handle nothing until this comes.
+pub(super) struct Sleep(pub(super) oneshot::Receiver<()>);
+
+impl Message for Sleep {
+    type Result = ();
+}
+
+impl Handler<Sleep> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, Sleep(woken): Sleep, context: &mut Self::Context) {
+        context.wait(woken.into_actor(self).map(|_, _, _| ()));
+    }
+}

@@ -1,0 +1,341 @@
+//! Flushers that break one rule each: a mock, and somebody between it and everyone else.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, Addr, AsyncContext, Context, Handler, MessageResult, Recipient, Response, ResponseFuture,
+};
+use actix_wal::engine::cursor::Cursor;
+use actix_wal::engine::shared::{Shared, Stats, Status};
+use actix_wal::error::{CheckpointError, CloseError, ReadError};
+use actix_wal::messages::{
+    Checkpoint, Close, GetStats, GetStatus, LogEvent, Read, Subscribe, Unsubscribe,
+};
+use actix_wal::testkit::flusher_contract::{FlusherFactory, Levers, Started};
+use actix_wal::testkit::{MockFlusher, MockHandle, MockScript, MockStep};
+use actix_wal::{Cause, Link, Lsn, WalConfig};
+
+/// Which rule is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    SpeaksBeforeReady,
+    IsNeverReady,
+    IsAhead,
+    FallsBack,
+    SkipsTheLast,
+    WritesWhatIsHeld,
+    NeverLetsGo,
+    RepeatsItself,
+    ForgetsTheSlow,
+    TellsTheSlowEverything,
+    GoesOnTelling,
+    TellsTwice,
+    DeniesThatItKnewThem,
+    AcknowledgesWhatFailed,
+    HidesWhatFailed,
+    TellsLatecomersNothing,
+    KeepsPermits,
+    ClosesTooEarly,
+    ClosesOnce,
+    EndsWithoutAWord,
+    ReleasesWhatIsNotDurable,
+    ForgetsTheMark,
+    CheckpointsAfterTheEnd,
+    SplitsGroups,
+}
+
+/// Who stands between the mock and the rest of the log.
+pub(crate) struct WrongFlusher {
+    wrong: Option<Wrong>,
+    mock: Addr<MockFlusher>,
+    levers: MockHandle,
+    shared: Arc<Shared>,
+    appender: Recipient<LogEvent>,
+    /// Kept here by those who are wrong about them; else the mock has them.
+    subscribers: Vec<Recipient<LogEvent>>,
+    closed: bool,
+}
+
+impl WrongFlusher {
+    fn is(&self, wrong: Wrong) -> bool {
+        self.wrong == Some(wrong)
+    }
+
+    fn keeps_subscribers(&self) -> bool {
+        matches!(
+            self.wrong,
+            Some(
+                Wrong::ForgetsTheSlow
+                    | Wrong::TellsTheSlowEverything
+                    | Wrong::TellsLatecomersNothing
+                    | Wrong::EndsWithoutAWord
+                    | Wrong::ClosesTooEarly
+                    | Wrong::TellsTwice
+                    | Wrong::HidesWhatFailed
+            )
+        )
+    }
+
+    /// What the Appender hears instead of an event.
+    fn bend(&mut self, event: LogEvent) -> Vec<LogEvent> {
+        let Some(wrong) = self.wrong else { return vec![event] };
+        match (wrong, event) {
+            (Wrong::SpeaksBeforeReady, event @ LogEvent::Ready { .. }) => {
+                vec![LogEvent::Stalled { seconds: 1 }, event]
+            }
+            (Wrong::IsNeverReady, LogEvent::Ready { .. }) => Vec::new(),
+            (Wrong::IsAhead, LogEvent::Durable { epoch, through, failed }) => {
+                vec![LogEvent::Durable { epoch, through: through.next(), failed }]
+            }
+            (Wrong::FallsBack, LogEvent::Durable { epoch, through, failed }) => {
+                let before = Lsn::new(through.get().saturating_sub(1));
+                let again = LogEvent::Durable { epoch, through: before, failed: Vec::new() };
+                vec![LogEvent::Durable { epoch, through, failed }, again]
+            }
+            // What follows covers it, so it is missed only if nothing does.
+            (Wrong::SkipsTheLast, LogEvent::Durable { through, .. }) if through.get() == 50 => {
+                Vec::new()
+            }
+            (Wrong::RepeatsItself, event @ LogEvent::Durable { .. }) => vec![event.clone(), event],
+            (Wrong::HidesWhatFailed, LogEvent::Durable { epoch, through, .. }) => {
+                vec![LogEvent::Durable { epoch, through, failed: Vec::new() }]
+            }
+            (Wrong::KeepsPermits, LogEvent::Durable { epoch, through, failed }) => {
+                if !failed.is_empty() {
+                    std::mem::forget(self.shared.admission.try_acquire(1, 1).expect("room"));
+                }
+                vec![LogEvent::Durable { epoch, through, failed }]
+            }
+            (_, event) => vec![event],
+        }
+    }
+
+    fn tell_subscribers(&mut self, event: &LogEvent) {
+        for subscriber in &self.subscribers {
+            match (self.wrong, event) {
+                (Some(Wrong::EndsWithoutAWord), LogEvent::Closed { .. }) => {}
+                (Some(Wrong::ForgetsTheSlow), _) => drop(subscriber.try_send(event.clone())),
+                _ => subscriber.do_send(event.clone()),
+            }
+        }
+    }
+
+    /// Has the first record of all durable before the rest of its group.
+    fn split(&self) {
+        if self.shared.durable().is_none() && !self.shared.accepted().is_none() {
+            self.shared.publish_durable(Lsn::FIRST);
+            let epoch = self.shared.epoch();
+            let told = LogEvent::Durable { epoch, through: Lsn::FIRST, failed: Vec::new() };
+            self.appender.do_send(told);
+        }
+    }
+}
+
+impl Actor for WrongFlusher {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        if self.is(Wrong::SplitsGroups) {
+            // The mock holds all of it, until the close.
+            self.levers.script_first(MockStep::Hold);
+            context.run_interval(Duration::from_millis(1), |this, _| this.split());
+        }
+    }
+}
+
+/// What the mock says.
+impl Handler<LogEvent> for WrongFlusher {
+    type Result = ();
+
+    fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {
+        self.closed |= matches!(event, LogEvent::Closed { .. });
+        for event in self.bend(event) {
+            self.tell_subscribers(&event);
+            self.appender.do_send(event);
+        }
+    }
+}
+
+impl Handler<Subscribe> for WrongFlusher {
+    type Result = ResponseFuture<Lsn>;
+
+    fn handle(
+        &mut self,
+        Subscribe(recipient): Subscribe,
+        _: &mut Self::Context,
+    ) -> ResponseFuture<Lsn> {
+        let durable = self.shared.durable();
+        if self.keeps_subscribers() {
+            if self.is(Wrong::TellsTwice) || !self.subscribers.contains(&recipient) {
+                self.subscribers.push(recipient);
+            }
+            return Box::pin(async move { durable });
+        }
+        let subscribed = self.mock.send(Subscribe(recipient));
+        Box::pin(async move { subscribed.await.unwrap_or(durable) })
+    }
+}
+
+impl Handler<Unsubscribe> for WrongFlusher {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(
+        &mut self,
+        Unsubscribe(recipient): Unsubscribe,
+        _: &mut Self::Context,
+    ) -> ResponseFuture<bool> {
+        let before = self.subscribers.len();
+        if self.keeps_subscribers() {
+            self.subscribers.retain(|known| *known != recipient);
+            let was_there = self.subscribers.len() < before;
+            return Box::pin(async move { was_there });
+        }
+        // It is told as before, and only said to be gone.
+        if self.is(Wrong::GoesOnTelling) && !self.subscribers.contains(&recipient) {
+            self.subscribers.push(recipient.clone());
+        }
+        let unsubscribed = self.mock.send(Unsubscribe(recipient));
+        let denies = self.is(Wrong::DeniesThatItKnewThem);
+        Box::pin(async move { unsubscribed.await.unwrap_or(false) && !denies })
+    }
+}
+
+impl Handler<Checkpoint> for WrongFlusher {
+    type Result = ResponseFuture<Result<Lsn, CheckpointError>>;
+
+    fn handle(&mut self, Checkpoint(lsn): Checkpoint, _: &mut Self::Context) -> Self::Result {
+        let is_durable = lsn <= self.shared.durable();
+        let lies = match self.wrong {
+            Some(Wrong::ReleasesWhatIsNotDurable) => !is_durable,
+            Some(Wrong::CheckpointsAfterTheEnd) => self.closed,
+            Some(Wrong::ForgetsTheMark) => is_durable && !self.closed,
+            _ => false,
+        };
+        if lies {
+            return Box::pin(async move { Ok(lsn) });
+        }
+        let done = self.mock.send(Checkpoint(lsn));
+        Box::pin(async move { done.await.expect("the mock is alive") })
+    }
+}
+
+impl Handler<Read> for WrongFlusher {
+    type Result = ResponseFuture<Result<Cursor, ReadError>>;
+
+    fn handle(&mut self, read: Read, _: &mut Self::Context) -> Self::Result {
+        let done = self.mock.send(read);
+        Box::pin(async move { done.await.expect("the mock is alive") })
+    }
+}
+
+impl Handler<GetStats> for WrongFlusher {
+    type Result = MessageResult<GetStats>;
+
+    fn handle(&mut self, _: GetStats, _: &mut Self::Context) -> MessageResult<GetStats> {
+        let stats: Stats = self.shared.stats();
+        MessageResult(stats)
+    }
+}
+
+impl Handler<GetStatus> for WrongFlusher {
+    type Result = MessageResult<GetStatus>;
+
+    fn handle(&mut self, _: GetStatus, _: &mut Self::Context) -> MessageResult<GetStatus> {
+        let status: Status = self.shared.status();
+        MessageResult(status)
+    }
+}
+
+impl Handler<Close> for WrongFlusher {
+    type Result = Response<Result<(), CloseError>>;
+
+    fn handle(&mut self, close: Close, context: &mut Self::Context) -> Self::Result {
+        if self.closed && self.is(Wrong::ClosesOnce) {
+            let error = CloseError { cause: Cause::Closed, unresolved: None };
+            return Response::reply(Err(error));
+        }
+        if !self.closed && self.is(Wrong::ClosesTooEarly) {
+            self.tell_subscribers(&LogEvent::Closing);
+            let mock = self.mock.clone();
+            context.run_later(Duration::from_millis(200), move |_, _| mock.do_send(close));
+            return Response::reply(Ok(()));
+        }
+        let done = self.mock.send(close);
+        Response::fut(async move { done.await.expect("the mock is alive") })
+    }
+}
+
+/// Starts Flushers that break this rule, or none.
+pub(crate) struct WrongFactory {
+    pub(crate) config: WalConfig,
+    pub(crate) wrong: Option<Wrong>,
+}
+
+impl FlusherFactory for WrongFactory {
+    type Flusher = WrongFlusher;
+
+    fn config(&self) -> WalConfig {
+        self.config.clone()
+    }
+
+    fn patience(&self) -> Duration {
+        // Where nothing is wrong it has to be enough; where something is, it is waited for in vain.
+        Duration::from_secs(if self.wrong.is_none() { 30 } else { 1 })
+    }
+
+    fn start(
+        &self,
+        _: &WalConfig,
+        link: Link,
+        appender: Recipient<LogEvent>,
+    ) -> impl Future<Output = Started<WrongFlusher>> {
+        let wrong = self.wrong;
+        let shared = Arc::clone(&link.shared);
+        let flusher = WrongFlusher::create(|context| {
+            let script = MockScript::acknowledge();
+            let mock = MockFlusher::new(link, script, context.address().recipient()).start();
+            let levers = MockHandle::new(mock.clone(), Arc::clone(&shared));
+            let subscribers = Vec::new();
+            WrongFlusher { wrong, mock, levers, shared, appender, subscribers, closed: false }
+        });
+        async move {
+            let handle = flusher.send(Handle).await.expect("alive");
+            let (fail, hold, release) = (handle.clone(), handle.clone(), handle);
+            let levers = Levers {
+                fail_next: Box::new(move || {
+                    if wrong != Some(Wrong::AcknowledgesWhatFailed) {
+                        fail.script_first(MockStep::fail());
+                    }
+                }),
+                hold: Box::new(move || {
+                    if wrong != Some(Wrong::WritesWhatIsHeld) {
+                        hold.script_first(MockStep::Hold);
+                    }
+                }),
+                release: Box::new(move || {
+                    if wrong != Some(Wrong::NeverLetsGo) {
+                        release.release_through(Lsn::MAX);
+                    }
+                }),
+            };
+            Started { flusher, report: Default::default(), levers }
+        }
+    }
+}
+
+/// Asks for the levers of the mock.
+struct Handle;
+
+impl actix::Message for Handle {
+    type Result = MockHandle;
+}
+
+impl Handler<Handle> for WrongFlusher {
+    type Result = MessageResult<Handle>;
+
+    fn handle(&mut self, _: Handle, _: &mut Self::Context) -> MessageResult<Handle> {
+        MessageResult(self.levers.clone())
+    }
+}
