@@ -12,6 +12,8 @@
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
+#[path = "common/environment.rs"]
+mod environment;
 #[path = "common/segments.rs"]
 mod segments;
 
@@ -25,6 +27,7 @@ use actix_wal::format::record::Records;
 use actix_wal::format::scan::{Until, Verdict};
 use actix_wal::format::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 use actix_wal::lsn::Lsn;
+use environment::number;
 use segments::{BLOCK, Scan, Writer, scan, segment_header};
 
 /// Rounds of each test, where nothing else is asked for; a round is some dozens of scans.
@@ -78,11 +81,10 @@ impl Drop for Round {
 }
 
 fn rounds(mut round: impl FnMut(&mut Random)) {
-    let from_env = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let fresh = now.as_nanos() as u64 & !0xffff_ffff;
-    let rounds = from_env("ANY_BYTES_ROUNDS").unwrap_or(ROUNDS);
-    let seeds: Vec<u64> = match from_env("ANY_BYTES_SEED") {
+    let rounds = number("ANY_BYTES_ROUNDS").unwrap_or(ROUNDS);
+    let seeds: Vec<u64> = match number("ANY_BYTES_SEED") {
         Some(seed) => vec![seed],
         None => (0..rounds.div_ceil(2)).chain((fresh..).take(rounds as usize / 2)).collect(),
     };

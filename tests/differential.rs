@@ -14,6 +14,8 @@
 mod agree;
 #[path = "differential/damages.rs"]
 mod damages;
+#[path = "common/environment.rs"]
+mod environment;
 #[path = "common/facts.rs"]
 mod facts;
 #[path = "common/fuzz_input.rs"]
@@ -31,6 +33,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use environment::number;
 use facts::Random;
 use naive::{Answer, Files, Opened};
 
@@ -40,14 +43,10 @@ const ROUNDS: u64 = 6000;
 /// Histories that they are taken from.
 const HISTORIES: u64 = 60;
 
-fn from_environment(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
-}
-
 fn seed() -> u64 {
     let clock =
         || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
-    from_environment("DIFFERENTIAL_SEED").unwrap_or_else(clock)
+    number("DIFFERENTIAL_SEED").unwrap_or_else(clock)
 }
 
 /// A directory of real files.
@@ -118,7 +117,7 @@ fn p2_p8_p10_p11_p13_p14_both_readers_agree_on_every_log_and_on_every_damaged_on
     let whole = logs.iter().flatten().count();
     logs.extend(fixtures().into_values().map(|files| vec![files]));
     let mut seen: BTreeMap<String, u64> = BTreeMap::new();
-    for round in 0..from_environment("DIFFERENTIAL_ROUNDS").unwrap_or(ROUNDS) {
+    for round in 0..number("DIFFERENTIAL_ROUNDS").unwrap_or(ROUNDS) {
         let mut any = |logs: &[Vec<Files>]| {
             let log = &logs[random.below(logs.len() as u64) as usize];
             let mut one = || log[random.below(log.len() as u64) as usize].clone();

@@ -5,6 +5,8 @@
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
+#[path = "common/environment.rs"]
+mod environment;
 #[path = "common/facts.rs"]
 mod facts;
 #[path = "power_cut/history.rs"]
@@ -40,8 +42,7 @@ fn seed() -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
         since.as_nanos() as u64
     };
-    let seed = std::env::var("DISK_MODEL_SEED").ok();
-    let seed = seed.map_or_else(clock, |seed| seed.parse().expect("a number"));
+    let seed = environment::number("DISK_MODEL_SEED").unwrap_or_else(clock);
     println!("DISK_MODEL_SEED={seed}");
     seed
 }

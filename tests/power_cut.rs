@@ -8,6 +8,8 @@
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
+#[path = "common/environment.rs"]
+mod environment;
 #[path = "common/facts.rs"]
 mod facts;
 #[path = "power_cut/history.rs"]
@@ -26,6 +28,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use actix_wal::FaultPolicy::{FailFast, Resend};
 use actix_wal::storage::{Directory, Storage};
 use actix_wal::testkit::{FaultPlan, FaultyStorage, Op, OpLog, Persist, Recorder, SimDisk};
+use environment::number;
 use facts::{Fact, Random};
 use history::{Life, World, config, live};
 use judge::Judge;
@@ -37,16 +40,12 @@ const APPENDS: u32 = 45;
 /// In how many images recovery itself is cut: one of so many.
 const CUT_RECOVERY_EVERY: u64 = 40;
 
-fn from_environment(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
-}
-
 fn seed() -> u64 {
     let clock = || {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
         since.as_nanos() as u64
     };
-    from_environment("POWER_CUT_SEED").unwrap_or_else(clock)
+    number("POWER_CUT_SEED").unwrap_or_else(clock)
 }
 
 #[test]
@@ -100,7 +99,7 @@ fn record(disk: Arc<dyn Storage>, lives: &[Life], seed: u64) -> (OpLog, Vec<Fact
     let witness = Witness::new(recorder.log());
     let storage: Arc<dyn Storage> = Arc::new(FaultyStorage::new(Arc::new(recorder), above.clone()));
     let world = World { storage, above, below, witness };
-    let appends = from_environment("POWER_CUT_APPENDS").map_or(APPENDS, |number| number as u32);
+    let appends = number("POWER_CUT_APPENDS").unwrap_or(APPENDS);
     actix::System::new().block_on(async {
         let mut random = Random::new(seed);
         for (round, life) in (1..).zip(lives) {

@@ -4,6 +4,8 @@
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
+#[path = "common/environment.rs"]
+mod environment;
 #[path = "common/small_logs.rs"]
 mod small_logs;
 
@@ -20,6 +22,7 @@ use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Persist, SimDisk, errno,
 };
 use actix_wal::{Cause, CommitError, Link, Lsn, OpenError, Wal, WalConfig};
+use environment::number;
 use small_logs::{
     change, closed_log, commit, config, expected, killed_log, open, prepared, recover,
     recover_from, run, segments,
@@ -314,8 +317,7 @@ fn an_io_error_at_any_operation_of_a_recovery_loses_nothing() {
 #[test]
 fn any_bytes_in_a_directory_give_an_answer_and_never_a_panic() {
     let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_nanos());
-    let seed = std::env::var("RECOVERY_SEED").ok().map(|seed| seed.parse().expect("a number"));
-    let seed: u64 = seed.unwrap_or_else(|| clock() as u64);
+    let seed: u64 = number("RECOVERY_SEED").unwrap_or_else(|| clock() as u64);
     println!("RECOVERY_SEED={seed}");
     let mut state = seed | 1;
     let mut below = move |limit: usize| {
@@ -326,8 +328,7 @@ fn any_bytes_in_a_directory_give_an_answer_and_never_a_panic() {
     };
     let logs = [killed_log(27), closed_log(12), closed_log(0)];
     let sequences = [0, 1, 2, 3, 4, 5, 9, u64::MAX - 1, u64::MAX];
-    let rounds =
-        std::env::var("RECOVERY_ROUNDS").map_or(400, |rounds| rounds.parse().expect("a number"));
+    let rounds = number::<u32>("RECOVERY_ROUNDS").unwrap_or(400);
     for round in 0..rounds {
         let disk = logs[below(3)].fork();
         for _ in 0..1 + below(4) {
