@@ -14,6 +14,8 @@ mod lives;
 mod logs;
 #[path = "common/oracle.rs"]
 mod oracle;
+#[path = "common/skips.rs"]
+mod skips;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,8 +30,9 @@ use actix_wal::storage::Directory;
 use actix_wal::{Cause, CommitError, FlushPolicy, LogState, Lsn, RecoveryReport, Wal, WalConfig};
 use child::Job;
 use facts::Random;
-use lives::{Ledger, Life, PATIENCE, skip};
+use lives::{Ledger, Life, PATIENCE};
 use logs::{records_in, until, within};
+use skips::skip;
 use tempfile::TempDir;
 
 const HOUR: Duration = Duration::from_secs(3600);

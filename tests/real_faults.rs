@@ -12,12 +12,16 @@
 
 #[path = "common/child.rs"]
 mod child;
+#[path = "common/environment.rs"]
+mod environment;
 #[path = "common/facts.rs"]
 mod facts;
 #[path = "common/lives.rs"]
 mod lives;
 #[path = "common/oracle.rs"]
 mod oracle;
+#[path = "common/skips.rs"]
+mod skips;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,8 +30,10 @@ use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use child::Job;
+use environment::{asks_for_all, number};
 use facts::Random;
-use lives::{Ledger, Life, Outcome, PATIENCE, command, copy_files, skip};
+use lives::{Ledger, Life, Outcome, PATIENCE, command, copy_files};
+use skips::skip;
 use tempfile::TempDir;
 
 /// Every call with which the log changes the world, and some that it needs for that.
@@ -61,10 +67,9 @@ fn inject(errno: &str, fail_fast: bool, calls: &[&str]) {
     }
     let bench = Bench::new(fail_fast);
     let most = bench.count();
-    let given = std::env::var("WAL_STRACE_SEED").ok().and_then(|seed| seed.parse().ok());
     let now =
         || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
-    let seed = given.unwrap_or_else(now);
+    let seed = number("WAL_STRACE_SEED").unwrap_or_else(now);
     println!("WAL_STRACE_SEED={seed}");
     let mut random = Random::new(seed);
     for call in calls {
@@ -82,7 +87,7 @@ fn inject(errno: &str, fail_fast: bool, calls: &[&str]) {
 
 /// Which of the calls fail, one in each run.
 fn choose(most: u64, random: &mut Random) -> BTreeSet<u64> {
-    if std::env::var("WAL_STRACE").is_ok_and(|which| which == "all") {
+    if asks_for_all("WAL_STRACE") {
         return (1..=most).collect();
     }
     (0..7).map(|_| 1 + random.below(most)).chain([1]).collect()

@@ -6,6 +6,8 @@
 
 #[path = "common/child.rs"]
 mod child;
+#[path = "common/environment.rs"]
+mod environment;
 #[path = "common/facts.rs"]
 mod facts;
 #[path = "common/kills.rs"]
@@ -18,6 +20,8 @@ mod logs;
 mod mounts;
 #[path = "common/oracle.rs"]
 mod oracle;
+#[path = "common/skips.rs"]
+mod skips;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -31,9 +35,10 @@ use actix_wal::storage::{Directory, filesystem_name};
 use actix_wal::{AppendError, CommitError, LogState, Lsn, OpenError, Wal, WalConfig};
 use child::Job;
 use kills::{kill_again_and_again, wanted};
-use lives::{Ledger, Life, PATIENCE, skip};
+use lives::{Ledger, Life, PATIENCE};
 use logs::{records_in, until, within};
 use mounts::{BTRFS, EXT4, Kind, Mount, XFS, said};
+use skips::skip;
 
 /// Does nothing unless it is run as the child of another test.
 #[test]

@@ -15,6 +15,8 @@ mod payload;
 #[path = "../examples/quickstart/settings.rs"]
 #[allow(dead_code)]
 mod settings;
+#[path = "common/skips.rs"]
+mod skips;
 #[path = "common/trace.rs"]
 mod trace;
 
@@ -63,8 +65,7 @@ fn the_child_that_is_traced() {
 fn no_acknowledgement_is_written_before_the_sync_that_covers_it_has_returned() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     if !strace_works() {
-        eprintln!("skipped: strace is not installed, or it may not trace here");
-        return;
+        return skips::skip("strace is not installed, or it may not trace here");
     }
     for policy in ["adaptive", "eager"] {
         let audit = judge(&record(&folder.path().join(policy))).unwrap();

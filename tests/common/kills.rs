@@ -7,13 +7,13 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::child::Job;
+use super::environment::number;
 use super::facts::Random;
 use super::lives::{Ledger, Life, PATIENCE};
 
 /// How many kills the environment asks for.
 pub(crate) fn wanted(by_default: u32) -> u32 {
-    let asked = std::env::var("WAL_KILLS").ok().and_then(|kills| kills.parse().ok());
-    asked.unwrap_or(by_default)
+    number("WAL_KILLS").unwrap_or(by_default)
 }
 
 /// What so many kills came to.
@@ -29,10 +29,9 @@ struct Tally {
 
 /// Kills the log in `directory` at least `kills` times. Every life opens what the last one left behind.
 pub(crate) fn kill_again_and_again(directory: &Path, kills: u32) {
-    let seed = std::env::var("WAL_KILL_SEED").ok().and_then(|seed| seed.parse().ok());
     let now =
         || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
-    let seed = seed.unwrap_or_else(now);
+    let seed = number("WAL_KILL_SEED").unwrap_or_else(now);
     println!("WAL_KILL_SEED={seed} WAL_KILLS={kills}"); // the plan; the moments are the machine's
     let mut random = Random::new(seed);
     let (mut ledger, mut tally) = (Ledger::default(), Tally::default());

@@ -292,9 +292,3 @@ pub(crate) fn recover(directory: &Path, config: &WalConfig) -> Result<Recovered,
     let report = recovered.report().clone();
     Ok(Recovered { records, report })
 }
-
-/// A part of the test is left out, and why. Where everything is expected to be there that is a failure.
-pub(crate) fn skip(why: &str) {
-    assert!(std::env::var_os("CI").is_none(), "can not be left out here: {why}");
-    eprintln!("skipped: {why}");
-}

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::lives::skip;
+use super::skips::{leave_out, skip};
 
 /// A kind of file system, and how large its image has to be.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,7 @@ impl Mount {
         match said(&mut mkfs) {
             Err(why) => skip(&format!("{}: {why}", kind.mkfs[0])),
             Ok(()) => match mount.again("") {
-                Err(why) => eprintln!("skipped: {} can not be mounted here: {why}", kind.name),
+                Err(why) => leave_out(&format!("{} can not be mounted here: {why}", kind.name)),
                 Ok(()) => return Some(mount),
             },
         }
