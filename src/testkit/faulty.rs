@@ -101,6 +101,14 @@ pub enum FaultEffect {
     FailAfter(i32),
     /// A read or write of at most this many bytes; other operations are just done.
     Short(usize),
+    /// A read or write of at most `done` bytes that fails all the same, as a device does that gives up in
+    /// the middle: nobody is told how far it came. Other operations fail and are not done.
+    FailPart {
+        /// How many bytes are read or written.
+        done: usize,
+        /// What it fails with.
+        errno: i32,
+    },
     /// It waits until [`FaultPlan::release`], then is done.
     Stuck,
     /// It waits for this time, then is done.
@@ -282,6 +290,12 @@ impl FaultPlan {
                 return Err(io::Error::from_raw_os_error(errno));
             }
             Some(FaultEffect::Short(limit)) => return action(limit),
+            Some(FaultEffect::FailPart { done, errno }) => {
+                if matches!(operation.op, FaultOp::Read | FaultOp::Write) {
+                    action(done)?;
+                }
+                return Err(io::Error::from_raw_os_error(errno));
+            }
             Some(FaultEffect::Stuck) => self.be_stuck(releases),
             Some(FaultEffect::Delay(time)) => thread::sleep(time),
             Some(FaultEffect::Panic) => panic!("injected panic at {operation}"),

@@ -32,6 +32,19 @@ fn a_rule_lets_some_operations_pass_then_hits_some_and_is_spent() {
 }
 
 #[test]
+fn a_write_that_fails_in_the_middle_has_left_its_beginning_and_nobody_is_told() {
+    let effect = FaultEffect::FailPart { done: 3, errno: errno::EIO };
+    let (disk, plan, storage) = storage_with(FaultRule::on(FaultOp::Write, effect).times(1));
+    plan.add(FaultRule::on(FaultOp::SetSize, effect));
+    let file = storage.create("a").unwrap();
+    let error = file.write_at(b"abcdef", 0).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(errno::EIO));
+    assert_eq!(disk.read_file("a").unwrap(), b"abc");
+    file.set_size(9).unwrap_err();
+    assert_eq!(disk.read_file("a").unwrap(), b"abc", "what has no parts is not done");
+}
+
+#[test]
 fn a_rule_for_a_file_follows_it_through_a_rename() {
     let rule = FaultRule::on(FaultOp::Write, eio()).file(|name| name == "new");
     let (_, _, storage) = storage_with(rule);

@@ -312,17 +312,17 @@ impl History {
         number: &mut u32,
         random: &mut Random,
     ) -> Result<Stage, OpenError> {
-        let (above, below) = (FaultPlan::new(), FaultPlan::new());
+        let [above, tearing, below] = [(); 3].map(|()| FaultPlan::new());
         let faulty = FaultyStorage::mount(disk, below.clone()).expect("free");
         let recorder = Recorder::new(Arc::new(faulty)).expect("a recorder");
         let log = recorder.log();
         let witness = Witness::with(log.clone(), known.clone());
-        let storage: Arc<dyn Storage> =
-            Arc::new(FaultyStorage::new(Arc::new(recorder), above.clone()));
+        let storage = Arc::new(FaultyStorage::new(Arc::new(recorder), tearing.clone()));
+        let storage = Arc::new(FaultyStorage::new(storage, above.clone()));
         let turns = Turns::new(random.number());
         let storage = meanwhile(storage, turns.clone());
         let disk = disk.clone();
-        let world = World { disk, failed_sync, storage, turns, above, below, witness };
+        let world = World { disk, failed_sync, storage, turns, above, tearing, below, witness };
         let mut done = Vec::new();
         for life in lives {
             *number += 1;
@@ -357,6 +357,8 @@ struct World {
     turns: Turns,
     /// Faults that the disk knows nothing of.
     above: FaultPlan,
+    /// Writes that fail after the disk has done a part of them.
+    tearing: FaultPlan,
     /// Faults of the disk, which loses what a failed sync should have written.
     below: FaultPlan,
     witness: Witness,
@@ -375,7 +377,7 @@ impl World {
         let mut log = Log::open(storage, &config, witness, number, random)?;
         self.turns.give_to(Some(log.supply.clone()));
         let total = life.does.iter().map(|(_, weight)| weight).sum::<u64>();
-        let mut filled = 0;
+        let (mut filled, torn) = (0, self.tearing.hits());
         for _ in 0..life.steps {
             let mut at = random.below(total);
             let what = life.does.iter().find(|(_, weight)| {
@@ -393,9 +395,8 @@ impl World {
             Kill | PowerCut => log.kill(),
         };
         self.turns.give_to(None);
-        self.above.clear();
-        self.below.clear();
-        Ok(Done { no_space: filled, ..done })
+        [&self.above, &self.tearing, &self.below].into_iter().for_each(FaultPlan::clear);
+        Ok(Done { no_space: filled, torn_writes: self.tearing.hits() - torn, ..done })
     }
 
     fn act(&self, what: Do, log: &mut Log, random: &mut Random) {
@@ -432,15 +433,16 @@ impl World {
 
     /// A fault that the disk knows nothing of: what fails can be tried again.
     fn fail_above(&self, random: &mut Random) {
-        let (op, effect) = match random.below(6) {
-            0 | 1 => (FaultOp::Sync, FaultEffect::Fail(errno::EIO)),
-            2 => (FaultOp::Sync, FaultEffect::FailAfter(errno::EIO)),
-            3 => (FaultOp::Write, FaultEffect::Fail(errno::EIO)),
-            4 => (FaultOp::Write, FaultEffect::FailAfter(errno::EIO)),
-            _ => (FaultOp::Write, FaultEffect::Short(512)),
+        let (plan, op, effect) = match random.below(8) {
+            0 | 1 => (&self.above, FaultOp::Sync, FaultEffect::Fail(errno::EIO)),
+            2 => (&self.above, FaultOp::Sync, FaultEffect::FailAfter(errno::EIO)),
+            3 => (&self.above, FaultOp::Write, FaultEffect::Fail(errno::EIO)),
+            4 => (&self.above, FaultOp::Write, FaultEffect::FailAfter(errno::EIO)),
+            5 => (&self.above, FaultOp::Write, FaultEffect::Short(512)),
+            _ => (&self.tearing, FaultOp::Write, fail_part(random)),
         };
         let rule = FaultRule::on(op, effect).after(random.below(3)).times(1 + random.below(2));
-        self.above.add(rule.file(|name| name.ends_with(".wal")));
+        plan.add(rule.file(|name| name.ends_with(".wal")));
     }
 
     fn fail_below(&self, random: &mut Random) {
@@ -471,10 +473,16 @@ impl World {
         let after = random.below(2) == 1;
         let (plan, effect) = match op {
             FaultOp::Sync => (&self.below, self.failing_sync(after)),
+            FaultOp::Write if after => (&self.tearing, fail_part(random)),
             _ if after => (&self.above, FaultEffect::FailAfter(errno::EIO)),
             _ => (&self.above, FaultEffect::Fail(errno::EIO)),
         };
         let rule = FaultRule::on(op, effect).times(1 + random.below(2));
         plan.add(rule.file(|name| name.is_empty() || name.ends_with(".tmp")));
     }
+}
+
+/// A write that fails after a part of it, which need not end with a sector.
+fn fail_part(random: &mut Random) -> FaultEffect {
+    FaultEffect::FailPart { done: 1 + random.below(1500) as usize, errno: errno::EIO }
 }

@@ -148,6 +148,7 @@ pub(crate) struct Done {
     pub(crate) closes: u64,
     pub(crate) poisoned: u64,
     pub(crate) no_space: u64,
+    pub(crate) torn_writes: u64,
 }
 
 impl Done {
@@ -161,6 +162,7 @@ impl Done {
         self.closes += other.closes;
         self.poisoned += other.poisoned;
         self.no_space += other.no_space;
+        self.torn_writes += other.torn_writes;
     }
 }
 
@@ -378,6 +380,7 @@ impl Log {
             closes: 0,
             poisoned: u64::from(self.poisoned),
             no_space: 0,
+            torn_writes: 0,
         }
     }
 }
