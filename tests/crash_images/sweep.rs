@@ -3,13 +3,16 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use actix_wal::format::segment::{FileKind, SegmentHeader, file_kind, segment_name};
 use actix_wal::testkit::{Cuts, FailedSync, Op, Persist, SimDisk};
 
+use super::agree::{agree_on_directory, files_on};
 use super::facts::{Fact, Random};
 use super::histories::{History, Stage};
 use super::judge::{Judge, Seen};
+use super::naive::Answer;
 use super::oracle::Recovered;
 use super::world::Done;
 
@@ -18,6 +21,9 @@ const ALL: u64 = 128;
 
 /// Where there are more, so many samples of each kind.
 const SAMPLES: u64 = 32;
+
+/// In how many images a second reader looks too: one of so many.
+const SECOND_READER_EVERY: u64 = 100;
 
 /// In how many images recovery itself is cut: one of so many.
 const CUT_RECOVERY_EVERY: u64 = 250;
@@ -52,17 +58,21 @@ impl fmt::Display for How {
 
 impl How {
     pub(crate) fn parse(text: &str) -> Option<How> {
-        let (kind, number) = text.split_once('-').unwrap_or((text, "0"));
+        let Some((kind, number)) = text.split_once('-') else {
+            return Some(match text {
+                "killed" => How::Killed,
+                "dropped" => How::Power(Persist::Dropped),
+                "kept" => How::Power(Persist::Kept),
+                _ => return None,
+            });
+        };
         let number = number.parse().ok()?;
-        Some(match kind {
-            "killed" => How::Killed,
-            "dropped" => How::Power(Persist::Dropped),
-            "kept" => How::Power(Persist::Kept),
-            "torn" => How::Power(Persist::Torn { seed: number }),
-            "garbled" => How::Power(Persist::Garbled { seed: number }),
-            "chosen" => How::Power(Persist::Chosen { number }),
+        Some(How::Power(match kind {
+            "torn" => Persist::Torn { seed: number },
+            "garbled" => Persist::Garbled { seed: number },
+            "chosen" => Persist::Chosen { number },
             _ => return None,
-        })
+        }))
     }
 }
 
@@ -74,6 +84,9 @@ pub(crate) struct Tally {
     /// Cuts of which every image was looked at, and of which samples were.
     enumerated: u64,
     sampled: u64,
+    /// Images, and those that the second reader was asked about.
+    looked_at: u64,
+    second_reader: u64,
     /// Images in which a recycled segment held frames of its earlier life.
     old_lives: u64,
     /// Images of a frame that was torn.
@@ -102,6 +115,8 @@ impl Tally {
         self.done.add(&other.done);
         self.enumerated += other.enumerated;
         self.sampled += other.sampled;
+        self.looked_at += other.looked_at;
+        self.second_reader += other.second_reader;
         self.old_lives += other.old_lives;
         self.torn_frames += other.torn_frames;
         self.forgotten.add(other.forgotten);
@@ -128,6 +143,7 @@ impl Tally {
             ("closes", done.closes),
             ("poisoned logs", done.poisoned),
             ("full disks", done.no_space),
+            ("writes that failed in the middle", done.torn_writes),
             ("cuts that were enumerated", self.enumerated),
             ("cuts that were sampled", self.sampled),
             ("recycled segments with old frames", self.old_lives),
@@ -141,6 +157,8 @@ impl Tally {
             assert!(count > 2, "too few {what}: {self:?}");
         }
         assert!(seen.segments > 3, "{self:?}");
+        let few = self.looked_at / SECOND_READER_EVERY / 2;
+        assert!(self.second_reader > few, "the second reader saw too few: {self:?}");
     }
 }
 
@@ -187,6 +205,7 @@ pub(crate) struct Sweep<'a> {
     /// Whether the last of them was written after everything that was synced.
     ends_unsynced: bool,
     pub(crate) distinct: HashSet<u64>,
+    pub(crate) garbled: HashSet<u64>,
     /// The images that were judged since the clients learned something, or something was written.
     judged: HashSet<u64>,
     tally: Tally,
@@ -211,6 +230,7 @@ impl<'a> Sweep<'a> {
             unsynced: Vec::new(),
             ends_unsynced: false,
             distinct: HashSet::new(),
+            garbled: HashSet::new(),
             judged: HashSet::new(),
             tally: Tally::default(),
         }
@@ -235,11 +255,18 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// One image alone.
-    pub(crate) fn only(&mut self, position: usize, how: How) {
+    /// One image alone. What is wrong if there is none of that number.
+    pub(crate) fn only(&mut self, position: usize, how: How) -> Result<(), String> {
         let mut cuts = self.stage.cuts();
         while cuts.position() < position && self.advance(&mut cuts) {}
+        if let How::Power(Persist::Chosen { number }) = how
+            && number >= cuts.possible_images()
+        {
+            let last = cuts.possible_images() - 1;
+            return Err(format!("there is no image {number} there, they are 0 to {last}"));
+        }
         self.look(&cuts, how);
+        Ok(())
     }
 
     fn advance(&mut self, cuts: &mut Cuts) -> bool {
@@ -307,13 +334,15 @@ impl<'a> Sweep<'a> {
             How::Power(persist) => cuts.image(persist),
         };
         let content = content_hash(&disk);
-        self.distinct.insert(content);
+        let is_garbled = matches!(how, How::Power(Persist::Garbled { .. }));
+        if is_garbled { &mut self.garbled } else { &mut self.distinct }.insert(content);
         let is_killed = matches!(how, How::Killed);
         let mut judged = DefaultHasher::new();
         (content, is_killed).hash(&mut judged);
         if !self.judged.insert(judged.finish()) {
             return;
         }
+        self.tally.looked_at += 1;
         // What is drawn for an image depends on nothing but the image: so it can be repeated alone.
         self.judge.random = Random::new(content);
         let found: Vec<_> = self.unsynced.iter().map(|one| found_of(one, &disk)).collect();
@@ -324,6 +353,7 @@ impl<'a> Sweep<'a> {
             let checked = self.judge.check_image(&disk);
             checked.and_then(|recovered| self.check_torn(&found, &recovered))
         };
+        let checked = checked.and_then(|()| self.ask_the_second_reader(content, &disk));
         if let Err(broken) = checked {
             self.report(cuts.position(), how, &broken);
         }
@@ -350,6 +380,20 @@ impl<'a> Sweep<'a> {
             return Err(format!("P10: {tail:?} may well hold records"));
         }
         Ok(())
+    }
+
+    /// Recovery and a reader that was written after the page of the format say the same of the disk.
+    fn ask_the_second_reader(&mut self, content: u64, disk: &SimDisk) -> Result<(), String> {
+        if !content.is_multiple_of(SECOND_READER_EVERY) {
+            return Ok(());
+        }
+        self.tally.second_reader += 1;
+        let agree = AssertUnwindSafe(|| agree_on_directory(&files_on(disk)));
+        match catch_unwind(agree) {
+            Ok(Answer::Opened(_)) => Ok(()),
+            Ok(refused) => Err(format!("the second reader refuses it: {refused:?}")),
+            Err(_) => Err("the second reader disagrees, see above".to_owned()),
+        }
     }
 
     fn count_old_lives(&mut self, disk: &SimDisk) {
