@@ -7,12 +7,19 @@
 mod logs;
 
 use std::future::{Future, IntoFuture};
-use std::task::{Context, Waker};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
+use actix::{Actor, Supervisor};
+use actix_wal::actors::{Appender, Flusher, Recovery};
+use actix_wal::messages::{Recover, WaitForLsn};
 use actix_wal::storage::Medium;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, SimDisk, errno};
-use actix_wal::{Bounds, FlushPolicy, LogState, Lsn, OpenError, Wal};
+use actix_wal::threads::{Running, SystemThreads, Threads, Worker};
+use actix_wal::{Bounds, FlushPolicy, Link, LogState, Lsn, OpenError, Wal};
 use logs::{World, config, on_segments, records_on, until, within};
 
 #[actix::test]
@@ -39,11 +46,16 @@ async fn p16_flushes_leave_the_queue_room_for_everything_that_has_a_permit() {
     world.plan.add(on_segments(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck)));
     let first = wal.append("a").await.unwrap();
     assert!(world.plan.wait_until_stuck(Duration::from_secs(10)));
-    for _ in 0..20 {
-        let wal = wal.clone();
-        actix::spawn(async move { drop(wal.flush().await) });
+    // More than the queue has room for, if each took a place in it.
+    let mut flushes = Vec::new();
+    for _ in 0..300 {
+        let mut flush = Box::pin(wal.flush());
+        assert!(flush.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        flushes.push(flush);
+        // The Appender answers this behind the flush, so it has passed that on.
+        let never = within("answer", wal.recipients().wait_for_lsn.send(WaitForLsn(Lsn::MAX)));
+        never.await.unwrap().unwrap_err();
     }
-    tokio::time::sleep(Duration::from_millis(20)).await;
     let mut results = Vec::new();
     for _ in 0..3 {
         results.push(within("append", wal.append("b")).await);
@@ -104,11 +116,13 @@ async fn p21_checkpoints_on_a_full_disk_always_end_and_free_space() {
         until("free", || world.disk.mount().is_ok()).await;
     }
     let wal = world.open(config()).await;
+    // One for each life, one to rotate into, and one that is kept back: no more are asked for.
     until("prepared", || {
-        world.disk.names().iter().all(|name| name.ends_with(".wal")) && !wal.status().low_space
+        let names = world.disk.names();
+        println!("{names:?}");
+        names.len() == 9 && names.iter().all(|name| name.ends_with(".wal"))
     })
     .await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
     world.disk.set_capacity(used(&world.disk));
     let mut last = Lsn::NONE;
     while let Ok(lsn) = wal.commit(vec![1u8; 700]).await {
@@ -138,26 +152,42 @@ async fn p7_segments_whose_start_failed_do_not_pile_up() {
         world.plan.clear();
         wal.checkpoint(wal.durable_lsn()).await.unwrap();
     }
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(world.disk.names().len() <= 7, "{}", world.disk.names().len());
+    // Ten have failed; the preparer removes them when it comes to it.
+    until("they are removed", || world.disk.names().len() <= 7).await;
+}
+
+/// Says whether somebody was woken.
+#[derive(Debug, Default)]
+struct Alarm(AtomicBool);
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 #[actix::test]
 async fn p20_an_open_that_is_dropped_lets_go_of_the_directory() {
-    for polls in 1..6 {
+    let mut is_open = false;
+    let mut polls = 0;
+    while !is_open {
+        polls += 1;
         let world = World::new();
         let mut open = Box::pin(Wal::open(config()).on_storage(world.storage()).into_future());
-        let mut context = Context::from_waker(Waker::noop());
+        let alarm = Arc::new(Alarm::default());
+        let waker = Waker::from(Arc::clone(&alarm));
         for _ in 0..polls {
-            if open.as_mut().poll(&mut context).is_ready() {
+            is_open = open.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+            if is_open {
                 break;
             }
-            // Whatever can happen meanwhile does; where it does not, the test is the weaker.
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            // Whatever can happen before the next poll does.
+            until("it goes on", || alarm.0.swap(false, Ordering::SeqCst)).await;
         }
         drop(open);
         until("the directory is free", || world.disk.mount().is_ok()).await;
     }
+    assert!(polls > 1, "it was never dropped before its end");
 }
 
 #[actix::test]
@@ -209,4 +239,42 @@ async fn p10_one_failed_directory_sync_never_has_recovery_miss_a_segment() {
             until("free", || world.disk.mount().is_ok()).await;
         }
     }
+}
+
+/// Refuses the first threads for the flush loop, as a system does that has too many.
+#[derive(Debug)]
+struct Refusing(AtomicUsize);
+
+impl Threads for Refusing {
+    fn spawn(&self, name: &'static str, worker: Box<dyn Worker>) -> io::Result<Running> {
+        let left = |left: usize| left.checked_sub(1);
+        let (set, get) = (Ordering::SeqCst, Ordering::SeqCst);
+        if name == "wal-flush" && self.0.fetch_update(set, get, left).is_ok() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        SystemThreads.spawn(name, worker)
+    }
+}
+
+#[actix::test]
+async fn p6_a_flush_thread_that_the_system_refuses_is_a_passing_fault() {
+    let world = World::new();
+    let config = config();
+    let Link { shared, queue } = Link::new(&config);
+    let recovery = Recovery::new(Arc::clone(&shared), config.clone()).start();
+    let recover = Recover { storage: Some(world.storage()), ..Recover::default() };
+    let recovered = recovery.send(recover).await.unwrap().unwrap();
+    let report = recovered.report().clone();
+    let appender = Appender::new(Arc::clone(&shared), config.overload).start();
+    let events = appender.clone().recipient();
+    let flusher = Flusher::new(recovered, Arc::clone(&shared), queue, config.clone(), events);
+    let flusher = flusher.on_threads(Arc::new(Refusing(AtomicUsize::new(2))));
+    let flusher = Supervisor::start(|_| flusher);
+    let wal = Wal::compose(&config, shared, report, &appender, &flusher);
+    within("append", wal.append("one")).await.unwrap();
+    within("flush", wal.flush()).await.unwrap();
+    assert_eq!((wal.status().state.name(), wal.stats().restarts), ("running", 2));
+    within("close", wal.close()).await.unwrap();
+    drop(wal);
+    assert_eq!(world.records().await.len(), 1);
 }
