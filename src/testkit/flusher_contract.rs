@@ -360,6 +360,8 @@ async fn keeps_open_what_is_held_and_then_covers_it_in_order<F: FlusherFactory>(
     // The Flusher has had its chance: it answers this after whatever it would have said.
     let probe = Listener::default().start();
     done(subject.wal.subscribe(probe.clone().recipient()).await, "a subscription");
+    // What does the work behind it has no such order, and gets a moment.
+    tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(subject.wal.durable_lsn(), before, "nothing that is held may become durable");
     assert_eq!(final_watermark(&events(&subject.tap).await), before);
     (subject.levers.release)();

@@ -166,6 +166,9 @@ impl Handler<Subscribe> for WrongFlusher {
         Subscribe(recipient): Subscribe,
         _: &mut Self::Context,
     ) -> ResponseFuture<Lsn> {
+        if self.is(Wrong::WritesWhatIsHeld) {
+            self.shared.publish_durable(self.shared.accepted());
+        }
         let durable = self.shared.durable();
         if self.keeps_subscribers() {
             if self.is(Wrong::TellsTwice) || !self.subscribers.contains(&recipient) {
@@ -251,15 +254,13 @@ impl Handler<GetStatus> for WrongFlusher {
 impl Handler<Close> for WrongFlusher {
     type Result = Response<Result<(), CloseError>>;
 
-    fn handle(&mut self, close: Close, context: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, close: Close, _: &mut Self::Context) -> Self::Result {
         if self.closed && self.is(Wrong::ClosesOnce) {
             let error = CloseError { cause: Cause::Closed, unresolved: None };
             return Response::reply(Err(error));
         }
         if !self.closed && self.is(Wrong::ClosesTooEarly) {
             self.tell_subscribers(&LogEvent::Closing);
-            let mock = self.mock.clone();
-            context.run_later(Duration::from_millis(200), move |_, _| mock.do_send(close));
             return Response::reply(Ok(()));
         }
         let done = self.mock.send(close);
@@ -309,11 +310,7 @@ impl FlusherFactory for WrongFactory {
                         fail.script_first(MockStep::fail());
                     }
                 }),
-                hold: Box::new(move || {
-                    if wrong != Some(Wrong::WritesWhatIsHeld) {
-                        hold.script_first(MockStep::Hold);
-                    }
-                }),
+                hold: Box::new(move || hold.script_first(MockStep::Hold)),
                 release: Box::new(move || {
                     if wrong != Some(Wrong::NeverLetsGo) {
                         release.release_through(Lsn::MAX);

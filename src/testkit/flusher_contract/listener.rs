@@ -1,4 +1,8 @@
-//! Who listens to a Flusher, and what is made of what it heard.
+//! Role: listens to a Flusher for the checks of its contract, as a subscriber or before the Appender.
+//! Owns: the events that it has heard.
+//! Receives: `LogEvent`; `Heard` and `Sleep` from the checks.
+//! Sends: each event on to the Appender, if it stands before one.
+//! Never: changes what it passes on.
 
 use std::sync::Arc;
 
