@@ -10,8 +10,8 @@ use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture,
 };
 use actix_wal::error::Cause;
-use actix_wal::messages::LogEvent;
-use actix_wal::{AppendError, CommitError, Lsn, Wal, WalConfig};
+use actix_wal::messages::{Accepted, LogEvent};
+use actix_wal::{AppendError, CommitError, Lsn, Outbox, Wal, WalConfig};
 use tokio::sync::oneshot;
 
 type Answer = Result<Lsn, CommitError>;
@@ -26,6 +26,9 @@ impl Message for Transfer {
 /// Remembers who waits for which LSN, and hears of the watermark.
 struct Coordinator {
     wal: Wal,
+    log: Outbox,
+    /// Those whose record has no LSN yet, in the order in which they were put in.
+    unnumbered: VecDeque<oneshot::Sender<Answer>>,
     /// In LSN order.
     waiting: VecDeque<(Lsn, oneshot::Sender<Answer>)>,
 }
@@ -34,11 +37,11 @@ impl Coordinator {
     /// Answers those whose LSN has an outcome. `Wal::outcome` knows of failures, the watermark alone
     /// does not; it sends no message.
     fn answer(&mut self) {
-        for (lsn, client) in std::mem::take(&mut self.waiting) {
-            match self.wal.outcome(lsn) {
-                Some(outcome) => drop(client.send(outcome.map(|()| lsn))),
-                None => self.waiting.push_back((lsn, client)),
-            }
+        while let Some((lsn, _)) = self.waiting.front()
+            && let Some(outcome) = self.wal.outcome(*lsn)
+            && let Some((lsn, client)) = self.waiting.pop_front()
+        {
+            let _ = client.send(outcome.map(|()| lsn));
         }
     }
 }
@@ -56,20 +59,32 @@ impl Actor for Coordinator {
 impl Handler<Transfer> for Coordinator {
     type Result = ResponseFuture<Answer>;
 
-    fn handle(&mut self, Transfer(what): Transfer, context: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Transfer(what): Transfer, _: &mut Self::Context) -> Self::Result {
+        // Phase one: the record is on its way, and the next client is served meanwhile.
+        if let Err(refused) = self.log.append(what) {
+            return Box::pin(async move { Err(refused.into()) });
+        }
         let (client, answer) = oneshot::channel();
-        let wal = self.wal.clone();
-        // Phase one: the LSN comes back at once, and the next client is served meanwhile.
-        let append = async move { wal.append(what).await }.into_actor(self);
-        context.spawn(append.map(|appended, this, _| match appended {
-            Ok(lsn) => {
-                this.waiting.push_back((lsn, client));
-                this.answer();
-            }
-            Err(refused) => drop(client.send(Err(refused.into()))),
-        }));
+        self.unnumbered.push_back(client);
         let gone = AppendError::Unknown { cause: Cause::Stopped { actor: "Coordinator" } };
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(gone.into())) })
+    }
+}
+
+impl Handler<Accepted> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, accepted: Accepted, _: &mut Self::Context) {
+        let clients = self.unnumbered.drain(..accepted.count as usize);
+        match accepted.result {
+            Ok(range) => {
+                let lsns = (0..).map(|nth| range.first.plus(nth));
+                self.waiting.extend(lsns.zip(clients));
+            }
+            Err(refused) => clients.for_each(|client| {
+                let _ = client.send(Err(refused.clone().into()));
+            }),
+        }
     }
 }
 
@@ -88,7 +103,12 @@ impl Handler<LogEvent> for Coordinator {
 #[actix::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wal = Wal::open(WalConfig::new("target/coordinator-wal")).await?;
-    let coordinator = Coordinator { wal: wal.clone(), waiting: VecDeque::new() }.start();
+    let coordinator = Coordinator::create(|context| Coordinator {
+        wal: wal.clone(),
+        log: wal.outbox(context.address().recipient()),
+        unnumbered: VecDeque::new(),
+        waiting: VecDeque::new(),
+    });
 
     let clients: Vec<_> = (0..1000)
         .map(|client| actix::spawn(coordinator.send(Transfer(format!("client {client} pays 1")))))

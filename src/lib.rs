@@ -44,10 +44,12 @@ pub mod actors;
 pub mod codec;
 pub mod config;
 pub mod engine;
+mod entrance;
 pub mod error;
 pub mod format;
 pub mod lsn;
 pub mod messages;
+mod outbox;
 mod read_stream;
 pub mod storage;
 #[cfg(any(test, feature = "testkit"))]
@@ -67,5 +69,6 @@ pub use error::{
 };
 pub use lsn::{Epoch, Lsn, LsnRange};
 pub use messages::LogEvent;
+pub use outbox::Outbox;
 pub use read_stream::ReadStream;
 pub use wal::{Link, Open, Wal};

@@ -14,21 +14,23 @@ use tokio::sync::oneshot;
 
 use crate::actors::{Appender, Flusher, Recovery, block_on};
 use crate::codec::{Bincode, Codec};
-use crate::config::{Durability, OverloadPolicy, WalConfig};
-use crate::engine::admission::{Admission, Permit, Refusal};
+use crate::config::{Durability, WalConfig};
+use crate::engine::admission::{Admission, Permit};
 use crate::engine::clock::{Clock, SystemClock};
 use crate::engine::entry::Payload;
 use crate::engine::outcomes::Fate;
 use crate::engine::recovery::RecoveryReport;
 use crate::engine::shared::{LogState, QueueReceiver, Shared, Stats, Status};
+use crate::entrance::Entrance;
 use crate::error::{
     AppendError, Cause, CheckpointError, CloseError, CommitError, OpenError, ReadError,
 };
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::{
-    Await, Checkpoint, Close, Flush, GetStats, GetStatus, LogEvent, Read, Recipients, Recover,
-    Replay, Reply, Submit, Subscribe, Unsubscribe,
+    Accepted, Await, Checkpoint, Close, Collect, Flush, GetStats, GetStatus, LogEvent, Read,
+    Recipients, Recover, Replay, Reply, Submit, Subscribe, Unsubscribe,
 };
+use crate::outbox::Outbox;
 use crate::read_stream::ReadStream;
 use crate::storage::Storage;
 
@@ -46,8 +48,7 @@ pub struct Wal {
 
 #[derive(Debug)]
 struct Inner {
-    shared: Arc<Shared>,
-    overload: OverloadPolicy,
+    entrance: Entrance,
     report: RecoveryReport,
     to: Recipients,
 }
@@ -207,6 +208,7 @@ impl Wal {
             append_all: appender.clone().recipient(),
             commit: appender.clone().recipient(),
             submit: appender.clone().recipient(),
+            collect: appender.clone().recipient(),
             wait_for_lsn: appender.clone().recipient(),
             wait: appender.clone().recipient(),
             flush: appender.clone().recipient(),
@@ -218,7 +220,8 @@ impl Wal {
             get_status: flusher.clone().recipient(),
             close: flusher.clone().recipient(),
         };
-        let inner = Inner { shared, overload: config.overload, report, to };
+        let entrance = Entrance::new(shared, config.overload, to.collect.clone());
+        let inner = Inner { entrance, report, to };
         Wal { inner: Arc::new(inner) }
     }
 
@@ -303,7 +306,7 @@ impl Wal {
         durability: Durability,
     ) -> Result<Lsn, CommitError> {
         let payload = Payload::One(payload.into());
-        let permit = self.permit(&payload).await?;
+        let permit = self.inner.entrance.permit(&payload).await?;
         let answer = self.submit_commit(payload, durability, permit)?;
         let range = answer.await.unwrap_or_else(|_| Err(self.appender_gone().into()))?;
         Ok(range.first)
@@ -326,7 +329,7 @@ impl Wal {
     /// # Errors
     /// See [`CommitError`]; the LSN in it is the last one that was appended.
     pub async fn flush(&self) -> Result<Lsn, CommitError> {
-        let lsn = self.inner.shared.accepted();
+        let lsn = self.shared().accepted();
         let gone = |_| CommitError::Unknown { lsn, cause: self.gone("Appender") };
         self.inner.to.flush.send(Flush).await.map_err(gone)?
     }
@@ -334,7 +337,7 @@ impl Wal {
     /// The durable watermark, without any message: a page may be written back only when the LSN of its
     /// last change is at or below it.
     pub fn durable_lsn(&self) -> Lsn {
-        self.inner.shared.durable()
+        self.shared().durable()
     }
 
     /// What became of an LSN, without any message; `None` while that is open, and for an LSN that was
@@ -344,7 +347,7 @@ impl Wal {
     /// An LSN that an earlier life gave out and lost is `NotDurable`; what a checkpoint has released
     /// counts as durable.
     pub fn outcome(&self, lsn: Lsn) -> Option<Result<(), CommitError>> {
-        let shared = &self.inner.shared;
+        let shared = self.shared();
         // The state first: whatever the log knew when it ended is in its table.
         let state = shared.state();
         match (shared.fate(lsn), state) {
@@ -356,6 +359,12 @@ impl Wal {
             (None, LogState::Closed(cause)) => Some(Err(CommitError::Unknown { lsn, cause })),
             (None, _) => None,
         }
+    }
+
+    /// The way into the log for an actor that works by messages alone: it hears of its LSNs as [`Accepted`],
+    /// and of durability by a [subscription](Self::subscribe).
+    pub fn outbox(&self, owner: Recipient<Accepted>) -> Outbox {
+        Outbox::new(self.inner.entrance.clone(), owner)
     }
 
     /// Sends everything that happens to the log to an actor. Returns the watermark from which the events
@@ -398,17 +407,17 @@ impl Wal {
     pub async fn read(&self, from: Lsn) -> Result<ReadStream, ReadError> {
         let gone = |_| ReadError::Closed { cause: self.gone("Flusher") };
         let cursor = self.inner.to.read.send(Read { from }).await.map_err(gone)??;
-        Ok(ReadStream::new(Arc::clone(&self.inner.shared), cursor))
+        Ok(ReadStream::new(Arc::clone(self.shared()), cursor))
     }
 
     /// What has been counted since the log was opened.
     pub fn stats(&self) -> Stats {
-        self.inner.shared.stats()
+        self.shared().stats()
     }
 
     /// The state of the log at a glance.
     pub fn status(&self) -> Status {
-        self.inner.shared.status()
+        self.shared().status()
     }
 
     /// What recovery found when the log was opened.
@@ -431,7 +440,7 @@ impl Wal {
 
     /// The bound on what is in flight, for hosts that send the messages themselves.
     pub fn admission(&self) -> &Arc<Admission> {
-        &self.inner.shared.admission
+        &self.shared().admission
     }
 
     /// Where each message goes, for actors that would rather send than call. Those that append need a permit
@@ -450,9 +459,14 @@ impl Wal {
         payload: Payload,
         durability: Durability,
     ) -> Result<LsnRange, AppendError> {
-        let permit = self.permit(&payload).await?;
+        let permit = self.inner.entrance.permit(&payload).await?;
         let (reply, answer) = oneshot::channel();
-        self.send(Submit { payload, durability, permit, reply: Reply::Accepted(reply) })?;
+        self.inner.entrance.submit(Submit {
+            payload,
+            durability,
+            permit,
+            reply: Reply::Accepted(reply),
+        })?;
         answer.await.unwrap_or_else(|_| Err(self.appender_gone()))
     }
 
@@ -463,63 +477,21 @@ impl Wal {
         permit: Permit,
     ) -> Result<oneshot::Receiver<Result<LsnRange, CommitError>>, AppendError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Submit { payload, durability, permit, reply: Reply::Outcome(reply) })?;
+        self.inner.entrance.submit(Submit {
+            payload,
+            durability,
+            permit,
+            reply: Reply::Outcome(reply),
+        })?;
         Ok(answer)
     }
 
-    /// `do_send` keeps the order and can not be cancelled; the permit bounds the mailbox.
-    fn send(&self, submit: Submit) -> Result<(), AppendError> {
-        if !self.inner.to.submit.connected() {
-            return Err(AppendError::Closed { cause: self.gone("Appender") });
-        }
-        self.inner.to.submit.do_send(submit);
-        Ok(())
+    fn shared(&self) -> &Arc<Shared> {
+        self.inner.entrance.shared()
     }
 
-    /// The right to have this append in flight: now, or after a wait if that is configured.
-    async fn permit(&self, payload: &Payload) -> Result<Permit, AppendError> {
-        let (entries, bytes) = (payload.count(), payload.encoded_len());
-        let admission = &self.inner.shared.admission;
-        let permit = match admission.try_acquire(entries, bytes) {
-            Err(Refusal::Overloaded) if self.inner.overload == OverloadPolicy::Wait => {
-                admission.acquire(entries, bytes).await
-            }
-            permit => permit,
-        };
-        permit.map_err(|refusal| {
-            self.inner.shared.counters.refused.add(entries as u64);
-            self.refused(refusal, entries, bytes)
-        })
-    }
-
-    fn refused(&self, refusal: Refusal, entries: usize, bytes: usize) -> AppendError {
-        let admission = &self.inner.shared.admission;
-        let too_large = |size: usize, limit: usize, unit| AppendError::TooLarge {
-            size: size as u64,
-            limit: limit as u64,
-            unit,
-        };
-        match refusal {
-            Refusal::Overloaded => AppendError::Overloaded {
-                entries: admission.entries_in_flight(),
-                bytes: admission.bytes_in_flight(),
-            },
-            Refusal::TooManyEntries => too_large(entries, admission.max_entries(), "records"),
-            Refusal::TooManyBytes => too_large(bytes, admission.max_bytes(), "bytes"),
-            Refusal::Closed => match self.inner.shared.state() {
-                LogState::Poisoned(cause) => AppendError::Poisoned { cause },
-                LogState::Closed(cause) => AppendError::Closed { cause },
-                _ => AppendError::Closed { cause: Cause::Closed },
-            },
-        }
-    }
-
-    /// Why an actor does not answer.
     fn gone(&self, actor: &'static str) -> Cause {
-        match self.inner.shared.state() {
-            LogState::Closed(cause) | LogState::Poisoned(cause) => cause,
-            _ => Cause::Stopped { actor },
-        }
+        self.inner.entrance.gone(actor)
     }
 
     fn appender_gone(&self) -> AppendError {
@@ -533,5 +505,6 @@ const _: fn() = || {
     fn can_be_sent<T: Message + Send>() {}
     crosses_threads::<Wal>();
     can_be_sent::<Submit>();
+    can_be_sent::<Collect>();
     can_be_sent::<Recover>();
 };

@@ -32,13 +32,8 @@ fn ready(link: &Link, epoch: u64, next_lsn: u64) -> LogEvent {
 
 /// The records in the queue, in order.
 fn queued(link: &Link) -> Vec<(u64, Bytes)> {
-    let entries = link.queue.try_iter().filter_map(|item| match item {
-        QueueItem::Entry(entry) => {
-            Some((entry.first_lsn.get(), entry.payload.records()[0].clone()))
-        }
-        QueueItem::Nudge => None,
-    });
-    entries.collect()
+    let entries = link.queue.try_iter().flat_map(QueueItem::into_entries);
+    entries.map(|entry| (entry.first_lsn.get(), entry.payload.records()[0].clone())).collect()
 }
 
 #[actix::test]

@@ -26,6 +26,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // A recovery opens the directory, and a Flusher hands the storage on to readers: decision 0006.
     ("actors", &["messages", "engine", "storage", "config", "error", "lsn", "threads"]),
     ("read_stream", &["engine", "error", "lsn"]),
+    ("entrance", &["messages", "engine", "config", "error"]),
+    ("outbox", &["entrance", "messages", "engine", "config", "error"]),
     (
         "wal",
         &[
@@ -34,6 +36,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "engine",
             "storage",
             "codec",
+            "entrance",
+            "outbox",
             "read_stream",
             "config",
             "error",

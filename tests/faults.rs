@@ -617,6 +617,6 @@ async fn a_restart_while_the_log_closes_takes_nothing_more() {
     assert!(!shared.is_accepting());
     let refused = append().await.unwrap();
     assert!(matches!(refused, Err(AppendError::Closed { .. })), "{refused:?}");
-    let entries = queue.try_iter().filter(|item| matches!(item, QueueItem::Entry(_)));
+    let entries = queue.try_iter().flat_map(QueueItem::into_entries);
     assert_eq!(entries.count(), 1);
 }

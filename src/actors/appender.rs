@@ -1,6 +1,6 @@
 //! Role: gives every record its LSN, and tells those who wait what became of it.
 //! Owns: the next LSN; the waiters; appends that wait for the log to come back.
-//! Receives: `Append`, `AppendAll`, `Commit`, `Submit`, `WaitForLsn`, `Await`, `Flush`; `LogEvent`.
+//! Receives: `Collect`, `Append`, `AppendAll`, `Commit`, `Submit`, `WaitForLsn`, `Await`, `Flush`; `LogEvent`.
 //! Sends: answers; entries into the queue of the flush thread.
 //! Never: touches a file; waits; gives out an LSN between a fault and `Ready`.
 
@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use actix::{Actor, Context, Handler, Response, Supervised};
+use actix::{Actor, Context, Handler, Recipient, Response, Supervised};
 use tokio::sync::oneshot;
 
 use crate::config::{Durability, OverloadPolicy};
@@ -19,7 +19,8 @@ use crate::engine::shared::{LogState, Shared};
 use crate::error::{AppendError, Cause, CommitError};
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::{
-    Append, AppendAll, Await, Commit, Flush, LogEvent, Reply, Submit, WaitForLsn,
+    Accepted, Append, AppendAll, Await, Collect, Commit, Flush, LogEvent, Reply, Submit, Ticket,
+    WaitForLsn,
 };
 
 /// The actor that gives out LSNs.
@@ -34,6 +35,10 @@ pub struct Appender {
     waiters: Waiters<Waiter>,
     /// Appends that arrived during a fault. Their permits bound them.
     parked: VecDeque<Submit>,
+    /// What an actor has not been told yet.
+    told: Option<(Arc<Recipient<Accepted>>, Accepted)>,
+    /// Kept, so that no room has to be made for each batch.
+    room: Vec<Submit>,
 }
 
 /// Whether appends are taken, as far as the Appender has heard.
@@ -83,11 +88,40 @@ impl Appender {
             gate: Gate::Opening,
             waiters: Waiters::default(),
             parked: VecDeque::new(),
+            told: None,
+            room: Vec::new(),
+        }
+    }
+
+    /// Takes an append, and has it written.
+    fn submit(&mut self, submit: Submit) {
+        self.take(submit);
+        self.hand_over();
+    }
+
+    fn submit_parked(&mut self) {
+        for submit in std::mem::take(&mut self.parked) {
+            self.take(submit);
+        }
+        self.hand_over();
+    }
+
+    /// Has what was taken written, after those who take their LSNs from a message have been told.
+    fn hand_over(&mut self) {
+        self.tell_accepted();
+        if let Err(cause) = self.assigner.hand_over() {
+            // LSNs were given out that nobody will write: what comes after them can not be written either.
+            self.end(AppendError::Closed { cause: cause.clone() });
+            self.shared.set_state(LogState::Closed(cause.clone()));
+            self.shared.control.close_unannounced.store(true, Ordering::Release);
+            self.shared.stop_accepting();
+            self.shared.request_close();
+            self.tell_all(|lsn| CommitError::Unknown { lsn, cause: cause.clone() });
         }
     }
 
     /// Gives LSNs and answers, now or later; parks the append if the log is not there for the moment.
-    fn submit(&mut self, submit: Submit) {
+    fn take(&mut self, submit: Submit) {
         if let Some(error) = self.misfit(&submit) {
             return self.refuse(submit, error);
         }
@@ -135,13 +169,45 @@ impl Appender {
             (Reply::Outcome(reply), Ok(range)) => {
                 self.waiters.add(range.last, Waiter::Commit(range, reply));
             }
-            (reply, Err(cause)) => answer_refused(reply, AppendError::Unavailable { cause }),
+            (Reply::Message(to, ticket), Ok(range)) => self.accepted(to, ticket, range),
+            (reply, Err(cause)) => self.answer_refused(reply, AppendError::Unavailable { cause }),
         }
     }
 
     fn refuse(&mut self, submit: Submit, error: AppendError) {
         self.shared.counters.refused.add(submit.payload.count() as u64);
-        answer_refused(submit.reply, error);
+        self.answer_refused(submit.reply, error);
+    }
+
+    fn answer_refused(&mut self, reply: Reply, error: AppendError) {
+        match reply {
+            Reply::Accepted(reply) => drop(reply.send(Err(error))),
+            Reply::Outcome(reply) => drop(reply.send(Err(error.into()))),
+            Reply::Message(to, first) => {
+                self.tell_accepted();
+                to.do_send(Accepted { first, count: 1, result: Err(error) });
+            }
+        }
+    }
+
+    /// Single records of one actor that follow on each other are told in one message.
+    fn accepted(&mut self, to: Arc<Recipient<Accepted>>, ticket: Ticket, range: LsnRange) {
+        if let Some((same, Accepted { first, count, result: Ok(told) })) = &mut self.told
+            && Arc::ptr_eq(same, &to)
+            && (ticket, range.first) == (first.plus(*count), told.last.next())
+            && (*count, range.count()) == (told.count(), 1)
+        {
+            (*count, told.last) = (*count + 1, range.last);
+            return;
+        }
+        self.tell_accepted();
+        self.told = Some((to, Accepted { first: ticket, count: 1, result: Ok(range) }));
+    }
+
+    fn tell_accepted(&mut self) {
+        if let Some((to, accepted)) = self.told.take() {
+            to.do_send(accepted);
+        }
     }
 
     fn wait_for(
@@ -209,17 +275,13 @@ impl Appender {
             return;
         }
         self.gate = Gate::Open;
-        for submit in std::mem::take(&mut self.parked) {
-            self.submit(submit);
-        }
+        self.submit_parked();
     }
 
     fn shut(&mut self, cause: Cause) {
         if !matches!(self.gate, Gate::Ended(_)) {
             self.gate = Gate::Shut(cause);
-            for submit in std::mem::take(&mut self.parked) {
-                self.submit(submit);
-            }
+            self.submit_parked();
         }
     }
 
@@ -243,13 +305,6 @@ impl Appender {
         self.end(AppendError::Closed { cause: Cause::Closed });
         self.shared.stop_accepting();
         self.shared.request_close();
-    }
-}
-
-fn answer_refused(reply: Reply, error: AppendError) {
-    match reply {
-        Reply::Accepted(reply) => drop(reply.send(Err(error))),
-        Reply::Outcome(reply) => drop(reply.send(Err(error.into()))),
     }
 }
 
@@ -282,6 +337,17 @@ impl Handler<Submit> for Appender {
 
     fn handle(&mut self, submit: Submit, _: &mut Self::Context) {
         self.submit(submit);
+    }
+}
+
+impl Handler<Collect> for Appender {
+    type Result = ();
+
+    fn handle(&mut self, collect: Collect, _: &mut Self::Context) {
+        let mut arrived = collect.take(std::mem::take(&mut self.room));
+        arrived.drain(..).for_each(|submit| self.take(submit));
+        self.room = arrived;
+        self.hand_over();
     }
 }
 
@@ -391,6 +457,8 @@ impl Drop for Appender {
         let shared = Arc::clone(&self.shared);
         shared.stop_accepting();
         shared.admission.close();
+        // After a panic in the middle of a batch.
+        self.hand_over();
         if !shared.state().is_final() {
             shared.set_state(LogState::Closed(cause.clone()));
         }

@@ -237,10 +237,8 @@ pub(super) fn take_queued(flush_loop: &mut FlushLoop, queue: &QueueReceiver) -> 
 }
 
 fn take(flush_loop: &mut FlushLoop, item: Option<QueueItem>) -> Result<(), Cause> {
-    match item {
-        Some(QueueItem::Entry(entry)) => flush_loop.offer(entry),
-        Some(QueueItem::Nudge) | None => Ok(()),
-    }
+    let entries = item.map_or_else(Vec::new, QueueItem::into_entries);
+    entries.into_iter().try_for_each(|entry| flush_loop.offer(entry))
 }
 
 /// What a panic said.

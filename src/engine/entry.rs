@@ -66,10 +66,20 @@ impl Entry {
 /// What the queue into the flush thread holds.
 #[derive(Debug)]
 pub enum QueueItem {
-    /// An append.
-    Entry(Entry),
+    /// Appends, in the order of their LSNs; at least one.
+    Entries(Vec<Entry>),
     /// Look at the [`Control`](super::shared::Control)s: somebody wants a flush, a checkpoint or the end.
     Nudge,
+}
+
+impl QueueItem {
+    /// The appends in it, if there are any.
+    pub fn into_entries(self) -> Vec<Entry> {
+        match self {
+            QueueItem::Entries(entries) => entries,
+            QueueItem::Nudge => Vec::new(),
+        }
+    }
 }
 
 /// Puts the records of `entries` into a frame.

@@ -6,6 +6,7 @@
 //! In the order in which an append meets them:
 //!
 //! * [`admission`]: the bound on what is in flight; no append without a permit.
+//! * [`intake`]: where it waits for the Appender, with others.
 //! * [`assigner`]: gives out LSNs and feeds the queue.
 //! * [`batcher`]: when to flush.
 //! * [`flush_loop`]: what the flush thread does, one step at a time.
@@ -26,6 +27,7 @@ pub mod clock;
 pub mod cursor;
 pub mod entry;
 pub mod flush_loop;
+pub mod intake;
 pub mod log_writer;
 pub mod outcomes;
 pub mod records;

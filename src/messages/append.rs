@@ -1,14 +1,16 @@
 //! Appending and waiting.
 
+use std::mem;
 use std::sync::Arc;
 
-use actix::Message;
+use actix::{Message, Recipient};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::config::Durability;
 use crate::engine::admission::{Admission, Permit, Refusal};
 use crate::engine::entry::{Payload, RECORD_OVERHEAD};
+use crate::engine::intake::Intake;
 use crate::error::{AppendError, CommitError};
 use crate::lsn::{Lsn, LsnRange};
 
@@ -160,4 +162,73 @@ pub enum Reply {
     Accepted(oneshot::Sender<Result<LsnRange, AppendError>>),
     /// When the outcome is known.
     Outcome(oneshot::Sender<Result<LsnRange, CommitError>>),
+    /// When the LSNs are given, as a message.
+    Message(Arc<Recipient<Accepted>>, Ticket),
+}
+
+/// Appends wait in the intake of a handle: come for all of them.
+///
+/// Sent by the handle whenever it puts the first append into its intake. If the Appender is gone, what
+/// waits there is dropped with the message, and so its answers are.
+#[derive(Debug)]
+pub struct Collect {
+    intake: Option<Arc<Intake<Submit>>>,
+}
+
+impl Collect {
+    /// A call to come for what is in this intake.
+    pub fn new(intake: &Arc<Intake<Submit>>) -> Self {
+        Collect { intake: Some(Arc::clone(intake)) }
+    }
+
+    /// Takes what waits, and leaves an empty `room` in its place.
+    pub fn take(mut self, room: Vec<Submit>) -> Vec<Submit> {
+        self.intake.take().map_or_else(Vec::new, |intake| intake.take(room))
+    }
+}
+
+impl Drop for Collect {
+    fn drop(&mut self) {
+        if let Some(intake) = self.intake.take() {
+            mem::drop(intake.take(Vec::new()));
+        }
+    }
+}
+
+impl Message for Collect {
+    type Result = ();
+}
+
+/// The number of an append among those of one [`Outbox`](crate::Outbox): 0, 1, 2 and so on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(
+    /// The number.
+    pub u64,
+);
+
+impl Ticket {
+    /// The one after this many others.
+    pub fn plus(self, count: u64) -> Self {
+        Ticket(self.0 + count)
+    }
+}
+
+/// What became of appends of an [`Outbox`](crate::Outbox) in phase one: they have LSNs, or they are refused.
+///
+/// Sent by the Appender to the actor that the outbox belongs to. Appends that follow on each other share
+/// one such message. It comes before any [`LogEvent`](super::LogEvent) that covers those LSNs, so an actor
+/// that keeps its appends in a queue needs no other book. If the Appender is gone there is no answer;
+/// the subscribers of the log hear that it is closed.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The first of the appends.
+    pub first: Ticket,
+    /// How many appends: `first`, and those after it. With more than one, each is a single record.
+    pub count: u64,
+    /// Their LSNs, in order; or why they are not in the log.
+    pub result: Result<LsnRange, AppendError>,
+}
+
+impl Message for Accepted {
+    type Result = ();
 }

@@ -5,6 +5,8 @@
 //! | [`Append`], [`AppendAll`] | client | Appender | LSN: phase one |
 //! | [`Commit`] | client | Appender | LSN, once it is durable: both phases |
 //! | [`Submit`] | handle | Appender | through its [`Reply`], after either phase |
+//! | [`Collect`] | handle | Appender | those of the [`Submit`]s in its intake |
+//! | [`Accepted`] | Appender | the owner of an [`Outbox`](crate::Outbox) | none |
 //! | [`WaitForLsn`], [`Await`] | client, handle | Appender | once the LSN is durable: phase two |
 //! | [`Flush`] | client | Appender | the watermark, once everything appended is durable |
 //! | [`Recover`] | whoever opens the log | Recovery | the recovered log |
@@ -27,7 +29,9 @@ mod flush;
 mod recipients;
 mod recover;
 
-pub use append::{Append, AppendAll, Await, Commit, Reply, Submit, WaitForLsn};
+pub use append::{
+    Accepted, Append, AppendAll, Await, Collect, Commit, Reply, Submit, Ticket, WaitForLsn,
+};
 pub use control::{Checkpoint, Close, GetStats, GetStatus, Read};
 pub use durable::{LogEvent, Subscribe, Unsubscribe};
 pub use flush::Flush;

@@ -3,8 +3,8 @@
 use actix::Recipient;
 
 use super::{
-    Append, AppendAll, Await, Checkpoint, Close, Commit, Flush, GetStats, GetStatus, Read, Submit,
-    Subscribe, Unsubscribe, WaitForLsn,
+    Append, AppendAll, Await, Checkpoint, Close, Collect, Commit, Flush, GetStats, GetStatus, Read,
+    Submit, Subscribe, Unsubscribe, WaitForLsn,
 };
 
 /// Where each message of a log goes: for actors that would rather send than call. Get it from
@@ -19,6 +19,7 @@ pub struct Recipients {
     pub append_all: Recipient<AppendAll>,
     pub commit: Recipient<Commit>,
     pub submit: Recipient<Submit>,
+    pub collect: Recipient<Collect>,
     pub wait_for_lsn: Recipient<WaitForLsn>,
     pub wait: Recipient<Await>,
     pub flush: Recipient<Flush>,

@@ -470,10 +470,8 @@ impl Handler<Arrived> for MockFlusher {
     type Result = ();
 
     fn handle(&mut self, Arrived(items): Arrived, context: &mut Self::Context) {
-        for item in items {
-            if let QueueItem::Entry(entry) = item {
-                self.arrive(entry);
-            }
+        for entry in items.into_iter().flat_map(QueueItem::into_entries) {
+            self.arrive(entry);
         }
         self.work(context);
         self.answer_asked(context);

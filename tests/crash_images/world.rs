@@ -266,9 +266,7 @@ impl Log {
 
     fn take_queued(&mut self) -> Result<(), Cause> {
         for item in self.queue.try_iter() {
-            if let QueueItem::Entry(entry) = item {
-                self.run.offer(entry)?;
-            }
+            item.into_entries().into_iter().try_for_each(|entry| self.run.offer(entry))?;
         }
         Ok(())
     }

@@ -263,11 +263,11 @@ fn pump(queue: QueueReceiver, change: fn(Vec<Entry>) -> Vec<Entry>) -> QueueRece
             let (mut entries, mut nudged) = (Vec::new(), false);
             for item in queue.try_iter() {
                 match item {
-                    QueueItem::Entry(entry) => entries.push(entry),
+                    QueueItem::Entries(some) => entries.extend(some),
                     QueueItem::Nudge => nudged = true,
                 }
             }
-            let entries = change(entries).into_iter().map(QueueItem::Entry);
+            let entries = change(entries).into_iter().map(|entry| QueueItem::Entries(vec![entry]));
             let sent = entries.chain(nudged.then_some(QueueItem::Nudge));
             if sent.map(|item| sender.send(item)).any(|sent| sent.is_err()) {
                 return;

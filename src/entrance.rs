@@ -1,0 +1,101 @@
+//! The way of every append from its caller to the Appender: first a permit, then the intake.
+
+use std::sync::Arc;
+
+use actix::Recipient;
+
+use crate::config::OverloadPolicy;
+use crate::engine::admission::{Admission, Permit, Refusal};
+use crate::engine::entry::Payload;
+use crate::engine::intake::Intake;
+use crate::engine::shared::{LogState, Shared};
+use crate::error::{AppendError, Cause};
+use crate::messages::{Collect, Submit};
+
+/// Where appends go in. Clones lead to the same intake, so what comes in by any of them keeps its order.
+#[derive(Clone, Debug)]
+pub(crate) struct Entrance {
+    shared: Arc<Shared>,
+    overload: OverloadPolicy,
+    intake: Arc<Intake<Submit>>,
+    appender: Recipient<Collect>,
+}
+
+impl Entrance {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        overload: OverloadPolicy,
+        appender: Recipient<Collect>,
+    ) -> Self {
+        Entrance { shared, overload, intake: Arc::default(), appender }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The right to have this append in flight: now, or after a wait if that is configured.
+    pub(crate) async fn permit(&self, payload: &Payload) -> Result<Permit, AppendError> {
+        let (entries, bytes) = (payload.count(), payload.encoded_len());
+        let permit = match self.admission().try_acquire(entries, bytes) {
+            Err(Refusal::Overloaded) if self.overload == OverloadPolicy::Wait => {
+                self.admission().acquire(entries, bytes).await
+            }
+            permit => permit,
+        };
+        permit.map_err(|refusal| self.refused(refusal, entries, bytes))
+    }
+
+    /// The right to have this append in flight, now or not at all.
+    pub(crate) fn permit_now(&self, payload: &Payload) -> Result<Permit, AppendError> {
+        let (entries, bytes) = (payload.count(), payload.encoded_len());
+        let permit = self.admission().try_acquire(entries, bytes);
+        permit.map_err(|refusal| self.refused(refusal, entries, bytes))
+    }
+
+    /// Puts an append in. That keeps the order, and can not be cancelled.
+    pub(crate) fn submit(&self, submit: Submit) -> Result<(), AppendError> {
+        if !self.appender.connected() {
+            return Err(AppendError::Closed { cause: self.gone("Appender") });
+        }
+        if self.intake.push(submit) {
+            self.appender.do_send(Collect::new(&self.intake));
+        }
+        Ok(())
+    }
+
+    /// Why an actor does not answer.
+    pub(crate) fn gone(&self, actor: &'static str) -> Cause {
+        match self.shared.state() {
+            LogState::Closed(cause) | LogState::Poisoned(cause) => cause,
+            _ => Cause::Stopped { actor },
+        }
+    }
+
+    fn admission(&self) -> &Arc<Admission> {
+        &self.shared.admission
+    }
+
+    fn refused(&self, refusal: Refusal, entries: usize, bytes: usize) -> AppendError {
+        self.shared.counters.refused.add(entries as u64);
+        let admission = self.admission();
+        let too_large = |size: usize, limit: usize, unit| AppendError::TooLarge {
+            size: size as u64,
+            limit: limit as u64,
+            unit,
+        };
+        match refusal {
+            Refusal::Overloaded => AppendError::Overloaded {
+                entries: admission.entries_in_flight(),
+                bytes: admission.bytes_in_flight(),
+            },
+            Refusal::TooManyEntries => too_large(entries, admission.max_entries(), "records"),
+            Refusal::TooManyBytes => too_large(bytes, admission.max_bytes(), "bytes"),
+            Refusal::Closed => match self.shared.state() {
+                LogState::Poisoned(cause) => AppendError::Poisoned { cause },
+                LogState::Closed(cause) => AppendError::Closed { cause },
+                _ => AppendError::Closed { cause: Cause::Closed },
+            },
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Guards P2, P6, P16. An actor that commits by messages alone: the real log and an Appender that is told by
+//! hand what happens, and everything that the actor hears, in the order in which it hears it.
+
+#![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+use actix_wal::actors::Appender;
+use actix_wal::engine::entry::{Payload, QueueItem};
+use actix_wal::error::Cause;
+use actix_wal::messages::{Accepted, Collect, LogEvent, Reply, Submit, Ticket};
+use actix_wal::testkit::{MockLog, MockScript, SimDisk};
+use actix_wal::{
+    AppendError, CommitError, Durability, Epoch, Link, Lsn, Outbox, OverloadPolicy, Wal, WalConfig,
+};
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+/// What an owner of an outbox hears.
+#[derive(Debug)]
+enum Heard {
+    Accepted(Accepted),
+    Durable(Lsn),
+}
+
+/// Keeps everything that it hears.
+struct Owner {
+    log: Option<Outbox>,
+    heard: Vec<Heard>,
+}
+
+impl Actor for Owner {
+    type Context = Context<Self>;
+}
+
+impl Handler<Accepted> for Owner {
+    type Result = ();
+
+    fn handle(&mut self, accepted: Accepted, _: &mut Self::Context) {
+        self.heard.push(Heard::Accepted(accepted));
+    }
+}
+
+impl Handler<LogEvent> for Owner {
+    type Result = ();
+
+    fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {
+        if let LogEvent::Durable { through, .. } = event {
+            self.heard.push(Heard::Durable(through));
+        }
+    }
+}
+
+/// Do something with the outbox, and give the result.
+struct Use<T>(fn(&mut Outbox) -> T);
+
+impl<T: 'static> Message for Use<T> {
+    type Result = T;
+}
+
+impl<T: Send + 'static> Handler<Use<T>> for Owner {
+    type Result = actix::MessageResult<Use<T>>;
+
+    fn handle(&mut self, Use(act): Use<T>, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(act(self.log.as_mut().expect("there is one")))
+    }
+}
+
+/// What was heard so far.
+struct Tell;
+
+impl Message for Tell {
+    type Result = Vec<Heard>;
+}
+
+impl Handler<Tell> for Owner {
+    type Result = Vec<Heard>;
+
+    fn handle(&mut self, _: Tell, _: &mut Self::Context) -> Vec<Heard> {
+        std::mem::take(&mut self.heard)
+    }
+}
+
+fn owner(wal: &Wal) -> Addr<Owner> {
+    Owner::create(|context| {
+        let log = Some(wal.outbox(context.address().recipient()));
+        Owner { log, heard: Vec::new() }
+    })
+}
+
+async fn act<T: Send + 'static>(owner: &Addr<Owner>, what: fn(&mut Outbox) -> T) -> T {
+    owner.send(Use(what)).await.expect("alive")
+}
+
+fn config() -> WalConfig {
+    let mut config = WalConfig::new("unused");
+    config.segment_size = 1 << 18;
+    config
+}
+
+async fn open(config: WalConfig) -> Wal {
+    let disk = SimDisk::new();
+    Wal::open(config).on_storage(disk.mount().expect("free")).await.expect("opens")
+}
+
+#[actix::test]
+async fn p6_appends_that_are_put_in_together_are_numbered_in_one_message_before_they_are_durable() {
+    let wal = open(config()).await;
+    let owner = owner(&wal);
+    wal.subscribe(owner.clone().recipient()).await.expect("open");
+    let tickets = act(&owner, |log| {
+        let one = log.append("one").expect("room");
+        let two = log.append("two").expect("room");
+        let group = log.append_all(["three", "four"]).expect("room");
+        let five = log.append_with("five", Durability::Synchronous).expect("room");
+        [one, two, group, five]
+    });
+    assert_eq!(tickets.await, [0, 1, 2, 3].map(Ticket));
+    assert_eq!(wal.flush().await.expect("durable"), Lsn::new(5));
+    let heard = owner.send(Tell).await.expect("alive");
+    let mut numbered = Vec::new();
+    let mut last = Lsn::NONE;
+    for heard in heard {
+        match heard {
+            Heard::Accepted(Accepted { first, count, result }) => {
+                let range = result.expect("accepted");
+                numbered.push((first.0, count, range.first.get(), range.last.get()));
+                last = range.last;
+            }
+            Heard::Durable(through) => {
+                assert!(through <= last, "{through} was durable before it was told");
+            }
+        }
+    }
+    // A group is told by itself: its one ticket has two LSNs.
+    assert_eq!(numbered, [(0, 2, 1, 2), (2, 1, 3, 4), (3, 1, 5, 5)]);
+    wal.close().await.expect("clean");
+}
+
+#[actix::test]
+async fn p2_what_the_handle_and_an_outbox_append_keeps_its_order() {
+    let wal = open(config()).await;
+    let owner = owner(&wal);
+    let mut outbox = wal.outbox(owner.clone().recipient());
+    outbox.append("first").expect("room");
+    let second = wal.append("second");
+    let mut second = std::pin::pin!(second);
+    let polled = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(Future::poll(second.as_mut(), context).is_pending())
+    });
+    assert!(polled.await, "it is in the intake, behind the first");
+    outbox.append("third").expect("room");
+    assert_eq!(second.await.expect("accepted"), Lsn::new(2));
+    wal.flush().await.expect("durable");
+    let mut records = wal.read(Lsn::FIRST).await.expect("readable");
+    for expected in ["first", "second", "third"] {
+        let record = records.next().await.expect("there").expect("sound");
+        assert_eq!(record.payload, expected);
+    }
+    wal.close().await.expect("clean");
+}
+
+#[actix::test]
+async fn p16_an_outbox_never_waits_for_room_and_a_refusal_takes_no_ticket() {
+    let mut config = config();
+    config.max_in_flight_entries = 2;
+    config.overload = OverloadPolicy::Wait;
+    let wal = open(config).await;
+    let owner = owner(&wal);
+    let answers = act(&owner, |log| [log.append("a"), log.append("b"), log.append("c")]).await;
+    assert!(matches!(answers, [Ok(Ticket(0)), Ok(Ticket(1)), Err(AppendError::Overloaded { .. })]));
+    let empty = act(&owner, |log| log.append_all(Vec::<Bytes>::new())).await;
+    assert!(matches!(empty, Err(AppendError::EmptyGroup)));
+    wal.flush().await.expect("durable");
+    assert!(matches!(act(&owner, |log| log.append("d")).await, Ok(Ticket(2))));
+    wal.close().await.expect("clean");
+    assert!(matches!(act(&owner, |log| log.append("e")).await, Err(AppendError::Closed { .. })));
+}
+
+#[actix::test]
+async fn p6_appends_that_are_refused_after_they_were_put_in_are_told_so_one_by_one_and_in_order() {
+    let link = Link::new(&WalConfig::new("unused"));
+    let appender = Appender::new(link.shared.clone(), OverloadPolicy::Refuse).start();
+    let owner = Owner { log: None, heard: Vec::new() }.start();
+    let to = Arc::new(owner.clone().recipient());
+    link.shared.begin_epoch(Epoch::new(1));
+    let ready = LogEvent::Ready { epoch: Epoch::new(1), next_lsn: Lsn::FIRST };
+    appender.send(ready).await.expect("alive");
+    let submit = |ticket| {
+        let payload = Payload::One(Bytes::from_static(b"x"));
+        let permit = link.shared.admission.try_acquire(1, payload.encoded_len()).expect("room");
+        let (durability, reply) = (Durability::GroupCommit, Reply::Message(to.clone(), ticket));
+        Submit { payload, durability, permit, reply }
+    };
+    let intake = Arc::default();
+    let put = |ticket| actix_wal::engine::intake::Intake::push(&*intake, submit(Ticket(ticket)));
+    assert!(put(0) && !put(1));
+    appender.send(Collect::new(&intake)).await.expect("alive");
+    appender.do_send(LogEvent::Unavailable { cause: Cause::Closed });
+    assert!(put(2) && !put(3));
+    appender.send(Collect::new(&intake)).await.expect("alive");
+    let heard = owner.send(Tell).await.expect("alive");
+    let told: Vec<_> = heard
+        .iter()
+        .map(|heard| match heard {
+            Heard::Accepted(accepted) => {
+                (accepted.first.0, accepted.count, accepted.result.is_ok())
+            }
+            Heard::Durable(_) => panic!("nobody said so"),
+        })
+        .collect();
+    assert_eq!(told, [(0, 2, true), (2, 1, false), (3, 1, false)]);
+    let queued: usize =
+        link.queue.try_iter().map(QueueItem::into_entries).map(|entries| entries.len()).sum();
+    assert_eq!(queued, 2);
+    assert_eq!(link.shared.admission.entries_in_flight(), 2, "a refusal gives its permit back");
+}
+
+#[actix::test]
+async fn p6_whoever_is_in_the_intake_of_a_dead_appender_hears_that_nobody_knows() {
+    let link = Link::new(&WalConfig::new("unused"));
+    let intake = Arc::default();
+    let (reply, answer) = oneshot::channel();
+    let payload = Payload::One(Bytes::from_static(b"x"));
+    let permit = link.shared.admission.try_acquire(1, payload.encoded_len()).expect("room");
+    let (durability, reply) = (Durability::GroupCommit, Reply::Outcome(reply));
+    let submit = Submit { payload, durability, permit, reply };
+    assert!(actix_wal::engine::intake::Intake::push(&*intake, submit));
+    // What happens to a message when its receiver is gone.
+    drop(Collect::new(&intake));
+    assert!(answer.await.is_err(), "the answer was dropped, and not forgotten");
+    assert_eq!(link.shared.admission.entries_in_flight(), 0);
+}
+
+#[actix::test]
+async fn p6_commits_that_are_on_their_way_when_the_arbiter_of_the_log_ends_are_answered() {
+    for round in 0..20 {
+        let arbiter = actix::Arbiter::new();
+        let disk = SimDisk::new();
+        let open = Wal::open(config()).on_storage(disk.mount().expect("free"));
+        let wal = open.in_arbiter(arbiter.handle()).await.expect("opens");
+        let commits: Vec<_> = (0..50)
+            .map(|_| {
+                let wal = wal.clone();
+                actix::spawn(async move { wal.commit("x").await })
+            })
+            .collect();
+        if round % 2 == 1 {
+            tokio::task::yield_now().await;
+        }
+        arbiter.stop();
+        for commit in commits {
+            let answered = tokio::time::timeout(Duration::from_secs(20), commit).await;
+            let outcome = answered.expect("nobody waits for ever").expect("no panic");
+            let known = matches!(
+                &outcome,
+                Ok(_) | Err(CommitError::Unknown { .. } | CommitError::Refused { .. })
+            );
+            assert!(known, "{outcome:?}");
+        }
+        arbiter.join().expect("ends");
+    }
+}
+
+#[actix::test]
+async fn an_outbox_works_on_a_mocked_log_too() {
+    let (wal, _mock) = MockLog::start(MockScript::acknowledge());
+    let owner = owner(&wal);
+    wal.subscribe(owner.clone().recipient()).await.expect("open");
+    act(&owner, |log| log.append("x")).await.expect("room");
+    wal.flush().await.expect("durable");
+    let heard = owner.send(Tell).await.expect("alive");
+    let expected = "[Accepted(Accepted { first: Ticket(0), count: 1, result: Ok(";
+    assert!(format!("{heard:?}").starts_with(expected), "{heard:?}");
+}
