@@ -306,8 +306,8 @@ pub(super) const PATCHES: &[Patch] = &[
         promise: "P2",
         edits: &[edit(
             APPENDER,
-            "        self.gate = Gate::Open;\n        for submit in std::mem::take(&mut self.parked) {",
-            "        self.gate = Gate::Open;\n        for submit in std::mem::take(&mut self.parked).into_iter().rev() {",
+            "        self.gate = Gate::Open;\n        self.submit_parked();",
+            "        self.gate = Gate::Open;\n        self.parked.make_contiguous().reverse();\n        self.submit_parked();",
         )],
     },
     Patch {
@@ -316,13 +316,13 @@ pub(super) const PATCHES: &[Patch] = &[
         edits: &[
             edit(
                 APPENDER,
-                "        self.gate = Gate::Open;\n        for submit in std::mem::take(&mut self.parked) {\n            self.submit(submit);\n        }\n",
+                "        self.gate = Gate::Open;\n        self.submit_parked();\n",
                 "        self.gate = Gate::Open;\n",
             ),
             edit(
                 APPENDER,
                 "            Gate::Open if self.shared.is_accepting() && self.parked.is_empty() => {\n                return self.accept(submit);\n",
-                "            Gate::Open if self.shared.is_accepting() => {\n                self.accept(submit);\n                for submit in std::mem::take(&mut self.parked) {\n                    self.submit(submit);\n                }\n                return;\n",
+                "            Gate::Open if self.shared.is_accepting() => {\n                self.accept(submit);\n                for submit in std::mem::take(&mut self.parked) {\n                    self.take(submit);\n                }\n                return;\n",
             ),
         ],
     },
