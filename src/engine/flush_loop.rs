@@ -5,6 +5,7 @@
 //! The whole of group commit is this: whatever arrived while the last sync ran is the next batch.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -101,6 +102,8 @@ pub struct FlushLoop {
     /// The batch that is being written. It lives here, not on the stack of the thread, so that a panic
     /// at any point loses nothing.
     in_hand: Vec<Entry>,
+    /// The last batch, durable and let go of by all but the allocator: whoever waits for it hears of it first.
+    done: Vec<Entry>,
     /// Segments in which a write or a sync has failed. They are never written again (promise P7), so they
     /// are removed and not recycled.
     failed: Vec<String>,
@@ -144,6 +147,7 @@ impl FlushLoop {
             pending: VecDeque::new(),
             tally: Pending::default(),
             in_hand: Vec::new(),
+            done: Vec::new(),
             doomed: Vec::new(),
             failed: Vec::new(),
             never_started: Vec::new(),
@@ -292,7 +296,7 @@ impl FlushLoop {
     /// Counts anew what is pending. Usually that is nothing: a flush takes everything.
     fn recount(&mut self) {
         self.tally = Pending::default();
-        let pending = std::mem::take(&mut self.pending);
+        let pending = mem::take(&mut self.pending);
         pending.iter().for_each(|entry| self.count(entry));
         self.pending = pending;
     }
@@ -335,7 +339,8 @@ impl FlushLoop {
         self.shared.publish_written(last);
         self.shared.publish_durable(last);
         let batch = Tally::of(&self.in_hand);
-        self.in_hand.clear();
+        self.let_go();
+        mem::swap(&mut self.in_hand, &mut self.done);
         self.shared.admission.release(batch.entries, batch.bytes);
         self.batcher.flushed(started, now, batch.commits);
         let counters = &self.shared.counters;
@@ -343,6 +348,12 @@ impl FlushLoop {
         counters.durable.add(batch.entries as u64);
         counters.durable_bytes.add(batch.bytes as u64);
         counters.flush_nanos.add(now.saturating_sub(started).as_nanos() as u64);
+    }
+
+    /// Drops the records of the last batch, which takes time if they are many. The driver does it after it has
+    /// said that they are durable.
+    pub fn let_go(&mut self) {
+        self.done.clear();
     }
 
     fn seal(&mut self) -> Result<Worked, Cause> {
@@ -507,7 +518,7 @@ impl FlushLoop {
         if new_epoch {
             self.epoch_begun();
         }
-        let never_started = std::mem::take(&mut self.never_started);
+        let never_started = mem::take(&mut self.never_started);
         never_started.into_iter().for_each(|name| self.source.remove(name));
         self.remove_segments();
         Ok(())
@@ -515,7 +526,7 @@ impl FlushLoop {
 
     /// The cut that excludes them is durable: from now on they are certainly not in the log.
     fn settle_doomed(&mut self) {
-        for doomed in std::mem::take(&mut self.doomed) {
+        for doomed in mem::take(&mut self.doomed) {
             self.not_durable(doomed.range, doomed.entries, doomed.bytes, doomed.cause);
         }
     }
@@ -615,7 +626,7 @@ impl FlushLoop {
         self.fault(cause);
         self.mode = Mode::Ended;
         self.doom_touched(cause);
-        for doomed in std::mem::take(&mut self.doomed) {
+        for doomed in mem::take(&mut self.doomed) {
             self.shared.note_exception(doomed.range, Fate::Unknown(doomed.cause.clone()));
             self.shared.admission.release(doomed.entries, doomed.bytes);
             self.events.push(LoopEvent::Unknown(doomed.range, doomed.cause));
@@ -635,7 +646,7 @@ impl FlushLoop {
 
     /// What others have to hear of, in order.
     pub fn take_events(&mut self) -> Vec<LoopEvent> {
-        std::mem::take(&mut self.events)
+        mem::take(&mut self.events)
     }
 
     /// Where the log stands.

@@ -42,7 +42,7 @@ impl SegmentReader {
         let name = name.into();
         let len = file.size().map_err(|error| IoFault::new(IoOp::Read, &name, None, error))?;
         let scanner = Scanner::new(header, len, until);
-        let window = Window { file, name, len, bytes: Vec::new(), start: 0 };
+        let window = Window { file, name, len, bytes: Vec::new(), filled: 0, start: 0 };
         Ok(SegmentReader { scanner, window })
     }
 
@@ -75,7 +75,7 @@ impl SegmentReader {
     /// # Errors
     /// The size of the file could not be read.
     pub fn refresh(&mut self) -> Result<(), IoFault> {
-        self.window.bytes.clear();
+        self.window.filled = 0;
         let Window { file, name, .. } = &self.window;
         let len = file.size().map_err(|error| IoFault::new(IoOp::Read, name, None, error))?;
         self.window.len = len;
@@ -96,19 +96,21 @@ struct Window {
     name: String,
     /// The size of the file when it was last looked at: no more is read ahead.
     len: u64,
+    /// Only as many as are `filled` mean anything: the rest is room that need not be made again.
     bytes: Vec<u8>,
+    filled: usize,
     start: u64,
 }
 
 impl Window {
     /// Sees to it that the window holds `range`, as far as the file reaches.
     fn load(&mut self, range: &Range<u64>) -> Result<(), IoFault> {
-        let end = self.start + self.bytes.len() as u64;
+        let end = self.start + self.filled as u64;
         if range.start >= self.start && range.end <= end {
             return Ok(());
         }
         let keep = if range.start >= self.start && range.start < end {
-            (range.start - self.start) as usize..self.bytes.len()
+            (range.start - self.start) as usize..self.filled
         } else {
             0..0
         };
@@ -117,16 +119,20 @@ impl Window {
         self.start = range.start;
         let rest = self.len.saturating_sub(range.start).min(READ_AHEAD as u64);
         let wanted = (range.end - range.start).max(rest) as usize;
-        self.bytes.resize(wanted, 0);
-        let read = read_up_to(&*self.file, &mut self.bytes[kept..], range.start + kept as u64)
+        if self.bytes.len() < wanted {
+            self.bytes.resize(wanted, 0);
+        }
+        self.filled = kept;
+        let room = &mut self.bytes[kept..wanted];
+        let read = read_up_to(&*self.file, room, range.start + kept as u64)
             .map_err(|error| IoFault::new(IoOp::Read, &self.name, Some(range.start), error))?;
-        self.bytes.truncate(kept + read);
+        self.filled += read;
         Ok(())
     }
 
     fn get(&self, range: &Range<u64>) -> &[u8] {
-        let from = (range.start.saturating_sub(self.start) as usize).min(self.bytes.len());
-        let to = (range.end.saturating_sub(self.start) as usize).min(self.bytes.len());
+        let from = (range.start.saturating_sub(self.start) as usize).min(self.filled);
+        let to = (range.end.saturating_sub(self.start) as usize).min(self.filled);
         &self.bytes[from..to]
     }
 }

@@ -156,10 +156,11 @@ impl TailWalk {
         self.before = self.after;
         follow(&mut self.after, frame);
         self.closed = header.close;
-        self.last = Some(LastFrame {
-            header,
-            payload: if header.count > 0 { frame.payload().to_vec() } else { Vec::new() },
-        });
+        // Most frames are not the last one: they are copied, but into the same room.
+        let mut payload = self.last.take().map_or_else(Vec::new, |before| before.payload);
+        payload.clear();
+        payload.extend_from_slice(frame.payload());
+        self.last = Some(LastFrame { header, payload });
     }
 
     fn finish(self, skip: u64) -> Tail {
