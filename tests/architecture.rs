@@ -56,6 +56,9 @@ const LONG_FILES: &[(&str, usize)] = &[];
 
 const LONGEST: usize = 650;
 
+/// Counts the syncs of all engines in the comparison with the peers, in the place of the C library.
+const MAY_BE_UNSAFE: &str = "benches/peers/src/syncs.rs";
+
 /// The sources that the rules are about: without the tests that stand in files of their own, and the
 /// suites that users' implementations are tested with.
 fn sources() -> Vec<String> {
@@ -269,7 +272,8 @@ fn nothing_is_unsafe_and_nothing_is_left_to_do() {
                 let code = line.split("//").next().unwrap_or(line);
                 let is_unsafe = code.split(|c: char| !c.is_alphanumeric() && c != '_');
                 let words = ["todo!", "unimplemented!", "FIXME", "XXX", "TODO"];
-                if is_unsafe.into_iter().any(|word| word == "unsafe")
+                let is_unsafe = is_unsafe.into_iter().any(|word| word == "unsafe");
+                if (is_unsafe && path != MAY_BE_UNSAFE)
                     || words.iter().any(|word| line.contains(word))
                 {
                     faults.push(format!("{path}:{}: {}", at + 1, line.trim()));

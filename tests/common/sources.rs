@@ -19,7 +19,7 @@ pub(crate) fn read(path: &str) -> String {
 }
 
 /// All files below a folder that end like this, as paths from the root, in order. A folder that is not
-/// there has none.
+/// there has none, and what was built does not count.
 pub(crate) fn files(folder: &str, ending: &str) -> Vec<String> {
     let mut found = Vec::new();
     collect(&root().join(folder), ending, &mut found);
@@ -33,6 +33,9 @@ fn collect(folder: &Path, ending: &str, found: &mut Vec<String>) {
     };
     for entry in entries {
         let path: PathBuf = entry.expect("a readable folder").path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name == "target") {
+            continue;
+        }
         if path.is_dir() {
             collect(&path, ending, found);
         } else if path.to_string_lossy().ends_with(ending) {

@@ -1,0 +1,31 @@
+//! Files that are allocated and written before they are needed, so that a sync has no metadata to write.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// A new file of zeros that is on the disk already.
+pub fn zero_filled(path: &Path, size: u64) -> io::Result<File> {
+    let file = File::options().read(true).write(true).create_new(true).open(path)?;
+    let zeros = vec![0; 1 << 20];
+    let mut at = 0;
+    while at < size {
+        let next = (size - at).min(zeros.len() as u64);
+        file.write_all_at(&zeros[..next as usize], at)?;
+        at += next;
+    }
+    file.sync_all()?;
+    Ok(file)
+}
+
+/// Waits until everything that was written to this file system is on the disk: what an engine has prepared and
+/// not synced is not to be paid for by its first commits.
+pub fn settle(place: &Path) -> io::Result<()> {
+    Ok(nix::unistd::syncfs(File::open(place)?)?)
+}
+
+/// How many MiB an engine should prepare that can do so only before it starts: more than it writes in a run.
+pub fn enough_mib(size: usize) -> u32 {
+    if size <= 1024 { 256 } else { 1024 }
+}
