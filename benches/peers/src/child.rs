@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::args::Policy;
+use crate::compare::say;
 use crate::engines;
 use crate::error::{BenchError, EngineError};
 use crate::load::Load;
@@ -47,7 +48,7 @@ pub fn run(job: &str) -> Result<(), BenchError> {
         Of::OpenLoop(policy, rate) => open_loop::run(&job.place, &job.load, *policy, *rate),
     };
     let result: Result<Measured, String> = measured.map_err(|error| error.to_string());
-    println!("{}", serde_json::to_string(&result)?);
+    say(&serde_json::to_string(&result)?)?;
     // What an engine still has in the background does not matter any more.
     std::process::exit(0)
 }

@@ -1,6 +1,6 @@
 //! The comparison: engines take turns, round by round.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -89,7 +89,7 @@ impl Run<'_> {
         let bar = progress((jobs * self.rounds) as u64);
         let mut limits = vec![Limit::measure(workplace.path())?];
         if !self.common.json {
-            bar.suspend(|| println!("{}", table_head()));
+            bar.suspend(|| say(&table_head(self.kind.load())))?;
         }
         let (mut lines, mut failures) = (Vec::new(), 0);
         for (load, contenders) in groups {
@@ -104,14 +104,14 @@ impl Run<'_> {
                 } else {
                     line.table(limit.efficiency(line))
                 };
-                bar.suspend(|| println!("{text}"));
+                bar.suspend(|| say(&text))?;
             }
             lines.extend(group);
         }
         bar.finish_and_clear();
         let limit = Limit::median(&limits);
         if !self.common.json {
-            println!("\n{}", limit.text(&lines));
+            say(&format!("\n{}", limit.text(&lines)))?;
         }
         if let Some(file) = &self.common.report {
             report::write(file, self.kind, &lines, &limit, &disk::describe(workplace.path()))?;
@@ -156,6 +156,11 @@ impl Run<'_> {
         };
         contenders.iter().zip(measured).map(line).collect()
     }
+}
+
+/// A line for standard output.
+pub fn say(line: &str) -> Result<(), BenchError> {
+    writeln!(std::io::stdout(), "{}", line.trim_end()).map_err(BenchError::Output)
 }
 
 /// On standard error, and only if that is a terminal.

@@ -33,6 +33,9 @@ pub enum BenchError {
     /// A message between this process and a child is not what it should be.
     #[error("a result could not be encoded or decoded: {0}")]
     Json(#[from] serde_json::Error),
+    /// Nobody reads the results any more.
+    #[error("standard output: {0}")]
+    Output(io::Error),
     /// Everything was measured but these.
     #[error(
         "{0} of the measurements failed; each has said why above, and has an `error` in its line"

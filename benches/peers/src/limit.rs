@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::args::LimitArgs;
 use crate::child::Workplace;
+use crate::compare::say;
 use crate::disk;
 use crate::error::BenchError;
 use crate::report;
@@ -65,10 +66,10 @@ pub fn run(args: &LimitArgs) -> Result<(), BenchError> {
     let limit = Limit::median(&rounds.into_iter().collect::<Result<Vec<_>, _>>()?);
     if args.common.json {
         for point in &limit.points {
-            println!("{}", serde_json::to_string(point)?);
+            say(&serde_json::to_string(point)?)?;
         }
     } else {
-        print!("{}", limit.text(&[]));
+        say(&limit.text(&[]))?;
     }
     if let Some(file) = &args.common.report {
         let about = disk::describe(workplace.path());

@@ -27,6 +27,14 @@ struct Plot {
 }
 
 impl Kind {
+    /// How much was asked, in one word.
+    pub fn load(self) -> &'static str {
+        match self {
+            Kind::Closed => "N",
+            Kind::Open => "offered/s",
+        }
+    }
+
     fn plots(self, size: usize) -> Vec<Plot> {
         let committers = |line: &Line| Some(line.committers as f64);
         let offered = |line: &Line| line.offered_per_second.map(|rate| rate as f64);

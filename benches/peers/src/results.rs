@@ -67,12 +67,12 @@ pub fn median(mut values: Vec<f64>) -> Option<f64> {
     }
 }
 
-/// The head of the table.
-pub fn table_head() -> String {
+/// The head of the table; `load` is the column that says how much was asked.
+pub fn table_head(load: &str) -> String {
     format!(
-        "{:<26} {:>6} {:>6} {:>11} {:>9} {:>9} {:>9} {:>8} {:>9} {:>8} {:>7} {:>8}",
+        "{:<26} {:>9} {:>6} {:>11} {:>9} {:>9} {:>9} {:>8} {:>9} {:>8} {:>7} {:>8}",
         "engine",
-        "N",
+        load,
         "bytes",
         "commits/s",
         "p50 µs",
@@ -95,7 +95,7 @@ impl Line {
         };
         let figures = &self.figures;
         let mut line = format!(
-            "{:<26} {:>6} {:>6} {:>11} {:>9} {:>9} {:>9} {:>8} {:>9} {:>8} {:>7} {:>8}",
+            "{:<26} {:>9} {:>6} {:>11} {:>9} {:>9} {:>9} {:>8} {:>9} {:>8} {:>7} {:>8}",
             self.engine,
             self.offered_per_second.unwrap_or(self.committers as u64),
             self.size,
