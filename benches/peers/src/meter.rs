@@ -82,6 +82,7 @@ impl Tally {
 /// What the kernel has counted about this process, and the syncs that we have.
 #[derive(Clone, Copy, Debug)]
 struct Counters {
+    at: Instant,
     cpu_us: u64,
     bytes_written: u64,
     syncs: u64,
@@ -95,6 +96,7 @@ impl Counters {
         let io = std::fs::read_to_string("/proc/self/io").map_err(|error| failed(&error))?;
         let written = io.lines().find_map(|line| line.strip_prefix("wchar: "));
         Ok(Counters {
+            at: Instant::now(),
             cpu_us: cpu.num_microseconds().unsigned_abs(),
             bytes_written: written.and_then(|bytes| bytes.parse().ok()).unwrap_or_default(),
             syncs: syncs::count(),
@@ -124,16 +126,20 @@ impl Meter {
     /// What there is to say, once all committers have ended.
     pub fn finish(self, tally: &Tally) -> Result<Measured, EngineError> {
         let (before, after) = self.thread.join().map_err(|_| EngineError::Panicked)??;
+        let seconds = (self.window.end - self.window.begin).as_secs_f64();
+        // On a busy machine the thread wakes up late, and not equally so at both ends.
+        let scale = seconds / (after.at - before.at).as_secs_f64();
+        let counted = |before: u64, after: u64| ((after - before) as f64 * scale).round() as u64;
         let latency_us = |q| tally.latencies.value_at_quantile(q) as f64 / 1000.0;
         Ok(Measured {
-            seconds: (self.window.end - self.window.begin).as_secs_f64(),
+            seconds,
             commits: tally.commits,
             p50_us: latency_us(0.5),
             p99_us: latency_us(0.99),
             p999_us: latency_us(0.999),
-            syncs: after.syncs - before.syncs,
-            bytes_written: after.bytes_written - before.bytes_written,
-            cpu_us: after.cpu_us - before.cpu_us,
+            syncs: counted(before.syncs, after.syncs),
+            bytes_written: counted(before.bytes_written, after.bytes_written),
+            cpu_us: counted(before.cpu_us, after.cpu_us),
         })
     }
 }

@@ -8,7 +8,7 @@ use plotters::prelude::*;
 
 use crate::error::BenchError;
 use crate::limit::Limit;
-use crate::results::Line;
+use crate::results::{Line, mebibytes};
 
 /// Which loads the lines are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,10 +140,10 @@ fn table(lines: &[Line], limit: &Limit) -> String {
             cell(figures.p50_us, 0),
             cell(figures.p99_us, 0),
             cell(figures.p999_us, 0),
-            cell(figures.syncs, 0),
+            cell(figures.syncs.map(|syncs| syncs as f64), 0),
             cell(figures.commits_per_sync, 1),
             cell(figures.cpu_us_per_commit, 2),
-            cell(figures.bytes_written.map(|bytes| bytes / f64::from(1 << 20)), 1),
+            cell(mebibytes(figures.bytes_written), 1),
             cell(limit.efficiency(line).map(|part| part * 100.0), 0) + " %",
         ];
         let error = line.error.as_deref().map(|error| format!("<td>{}", escape(error)));

@@ -28,11 +28,11 @@ pub struct Figures {
     pub p50_us: Option<f64>,
     pub p99_us: Option<f64>,
     pub p999_us: Option<f64>,
-    pub syncs: Option<f64>,
+    pub syncs: Option<u64>,
     pub commits_per_sync: Option<f64>,
     pub cpu_us_per_commit: Option<f64>,
-    pub bytes_written: Option<f64>,
-    pub commits: Option<f64>,
+    pub bytes_written: Option<u64>,
+    pub commits: Option<u64>,
 }
 
 impl Figures {
@@ -41,17 +41,20 @@ impl Figures {
         let each = |figure: &dyn Fn(&Measured) -> Option<f64>| {
             median(rounds.iter().filter_map(figure).collect())
         };
+        let count = |figure: &dyn Fn(&Measured) -> u64| {
+            each(&|round| Some(figure(round) as f64)).map(|count| count.round() as u64)
+        };
         let per = |count: f64, divisor: u64| (divisor > 0).then(|| count / divisor as f64);
         Figures {
             commits_per_second: each(&|round| Some(round.commits as f64 / round.seconds)),
             p50_us: each(&|round| (round.commits > 0).then_some(round.p50_us)),
             p99_us: each(&|round| (round.commits > 0).then_some(round.p99_us)),
             p999_us: each(&|round| (round.commits > 0).then_some(round.p999_us)),
-            syncs: each(&|round| Some(round.syncs as f64)),
+            syncs: count(&|round| round.syncs),
             commits_per_sync: each(&|round| per(round.commits as f64, round.syncs)),
             cpu_us_per_commit: each(&|round| per(round.cpu_us as f64, round.commits)),
-            bytes_written: each(&|round| Some(round.bytes_written as f64)),
-            commits: each(&|round| Some(round.commits as f64)),
+            bytes_written: count(&|round| round.bytes_written),
+            commits: count(&|round| round.commits),
         }
     }
 }
@@ -65,6 +68,11 @@ pub fn median(mut values: Vec<f64>) -> Option<f64> {
         count if count % 2 == 1 => Some(values[middle]),
         _ => Some(f64::midpoint(values[middle - 1], values[middle])),
     }
+}
+
+/// In MiB, for tables.
+pub fn mebibytes(bytes: Option<u64>) -> Option<f64> {
+    bytes.map(|bytes| bytes as f64 / f64::from(1 << 20))
 }
 
 /// The head of the table; `load` is the column that says how much was asked.
@@ -103,10 +111,10 @@ impl Line {
             number(figures.p50_us, 0),
             number(figures.p99_us, 0),
             number(figures.p999_us, 0),
-            number(figures.syncs, 0),
+            number(figures.syncs.map(|syncs| syncs as f64), 0),
             number(figures.commits_per_sync, 1),
             number(figures.cpu_us_per_commit, 2),
-            number(figures.bytes_written.map(|bytes| bytes / f64::from(1 << 20)), 1),
+            number(mebibytes(figures.bytes_written), 1),
             efficiency.map_or_else(|| "-".to_owned(), |part| format!("{:.0} %", part * 100.0)),
         );
         if let Some(error) = &self.error {
