@@ -4,21 +4,23 @@
 //!
 //! The whole of group commit is this: whatever arrived while the last sync ran is the next batch.
 
+mod faults;
+
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::batcher::{Batcher, Decision, Pending};
-use super::catalog::SegmentInfo;
-use super::clock::Tick;
-use super::entry::{Entry, Tally, fill, range_of};
-use super::log_writer::{Empty, LogWriter, Opening, Position, Stamp};
-use super::outcomes::Fate;
-use super::segments::{Need, SegmentSource, SegmentStyle, Supply};
-use super::shared::Shared;
+use self::faults::Doomed;
 use crate::config::{Durability, FaultPolicy, WalConfig};
+use crate::engine::batcher::{Batcher, Decision, Pending};
+use crate::engine::catalog::SegmentInfo;
+use crate::engine::clock::Tick;
+use crate::engine::entry::{Entry, Tally, fill};
+use crate::engine::log_writer::{Empty, LogWriter, Opening, Position, Stamp};
+use crate::engine::segments::{Need, SegmentSource, SegmentStyle, Supply};
+use crate::engine::shared::Shared;
 use crate::error::{Cause, IoFault};
 use crate::format::frame::FrameBuffer;
 use crate::lsn::{Epoch, Lsn, LsnRange};
@@ -71,15 +73,6 @@ enum Mode {
     /// Like `Starting`, but no fault has happened: what arrives is refused until there is a segment.
     NoSpace(IoFault),
     Ended,
-}
-
-/// Entries of a failed batch that are `NotDurable` as soon as a cut is durable that excludes them.
-#[derive(Debug)]
-struct Doomed {
-    range: LsnRange,
-    entries: usize,
-    bytes: usize,
-    cause: Cause,
 }
 
 /// The flush loop. See the [module](self).
@@ -439,16 +432,6 @@ impl FlushLoop {
         Worked::NeedsSegment
     }
 
-    /// A full disk is no fault: what was accepted and never written is refused, everything else
-    /// stands, and the log goes on in a new epoch when there is space (promise P21).
-    fn enter_no_space(&mut self, fault: IoFault) {
-        self.shared.stop_accepting();
-        self.shared.io_ended();
-        self.refuse_pending(&Cause::NoSpace(fault.clone()));
-        self.events.push(LoopEvent::NoSpace(fault.clone()));
-        self.mode = Mode::NoSpace(fault);
-    }
-
     /// Begins a new epoch in a new segment.
     fn start_epoch(&mut self) -> Result<Worked, Cause> {
         // On a full disk one segment is held back, for a restart and for a checkpoint that frees others:
@@ -524,13 +507,6 @@ impl FlushLoop {
         Ok(())
     }
 
-    /// The cut that excludes them is durable: from now on they are certainly not in the log.
-    fn settle_doomed(&mut self) {
-        for doomed in mem::take(&mut self.doomed) {
-            self.not_durable(doomed.range, doomed.entries, doomed.bytes, doomed.cause);
-        }
-    }
-
     fn epoch_begun(&mut self) {
         self.mode = Mode::Running;
         self.shared.begin_epoch(self.position.epoch);
@@ -558,80 +534,6 @@ impl FlushLoop {
         }
         self.mode = Mode::Ended;
         Ok(Worked::Done)
-    }
-
-    /// A write or a sync failed, or something panicked: the epoch is over. The driver has offered
-    /// everything that was in the queue before. What follows is a new epoch, or [`abandon`](Self::abandon).
-    pub fn fault(&mut self, cause: &Cause) {
-        self.shared.stop_accepting();
-        self.shared.io_ended();
-        self.failed.extend(self.writer.take().map(|writer| writer.name().to_owned()));
-        self.hand_back();
-        if matches!(self.mode, Mode::Ended) {
-            return;
-        }
-        self.mode = Mode::Starting;
-        if self.fault_policy == FaultPolicy::FailFast {
-            self.doom_touched(cause);
-            self.refuse_pending(cause);
-        }
-    }
-
-    /// Puts the batch in hand back in front of what is pending, but for what is durable already.
-    fn hand_back(&mut self) {
-        // A panic between the sync and the watermark: what the position covers is durable.
-        if self.position.last_live > self.shared.durable() {
-            self.shared.publish_durable(self.position.last_live);
-        }
-        let durable = self.shared.durable();
-        let (done, open): (Vec<_>, Vec<_>) =
-            self.in_hand.drain(..).partition(|entry| entry.last_lsn() <= durable);
-        let done = Tally::of(&done);
-        self.shared.admission.release(done.entries, done.bytes);
-        open.into_iter().rev().for_each(|entry| self.pending.push_front(entry));
-        self.recount();
-    }
-
-    /// What was passed to a write may be on disk: it is `NotDurable` only once a cut excludes it.
-    fn doom_touched(&mut self, cause: &Cause) {
-        let touched =
-            self.pending.iter().take_while(|entry| entry.last_lsn() <= self.touched).count();
-        let failed: Vec<_> = self.pending.drain(..touched).collect();
-        if let Some(range) = range_of(&failed) {
-            let Tally { entries, bytes, .. } = Tally::of(&failed);
-            self.doomed.push(Doomed { range, entries, bytes, cause: cause.clone() });
-        }
-        self.recount();
-    }
-
-    /// What was never passed to a write is certainly not in the log.
-    fn refuse_pending(&mut self, cause: &Cause) {
-        let failed: Vec<_> = self.pending.drain(..).collect();
-        self.recount();
-        if let Some(range) = range_of(&failed) {
-            let tally = Tally::of(&failed);
-            self.not_durable(range, tally.entries, tally.bytes, cause.clone());
-        }
-    }
-
-    fn not_durable(&mut self, range: LsnRange, entries: usize, bytes: usize, cause: Cause) {
-        self.shared.note_exception(range, Fate::NotDurable(cause.clone()));
-        self.shared.admission.release(entries, bytes);
-        self.events.push(LoopEvent::NotDurable(range, cause));
-    }
-
-    /// Restarts did not help. Everything that is open is answered: `NotDurable` if it was never passed
-    /// to a write, `Unknown` if it was, since no cut could be made durable.
-    pub fn abandon(&mut self, cause: &Cause) {
-        self.fault(cause);
-        self.mode = Mode::Ended;
-        self.doom_touched(cause);
-        for doomed in mem::take(&mut self.doomed) {
-            self.shared.note_exception(doomed.range, Fate::Unknown(doomed.cause.clone()));
-            self.shared.admission.release(doomed.entries, doomed.bytes);
-            self.events.push(LoopEvent::Unknown(doomed.range, doomed.cause));
-        }
-        self.refuse_pending(cause);
     }
 
     /// Waits until there may be a segment, or for this long.

@@ -1,0 +1,113 @@
+//! What becomes of records when a write or a sync has failed, or the disk is full: written again in the next
+//! epoch, or answered.
+
+use std::mem;
+
+use super::{FlushLoop, LoopEvent, Mode};
+use crate::config::FaultPolicy;
+use crate::engine::entry::{Tally, range_of};
+use crate::engine::outcomes::Fate;
+use crate::error::{Cause, IoFault};
+use crate::lsn::LsnRange;
+
+/// Entries of a failed batch that are `NotDurable` as soon as a cut is durable that excludes them.
+#[derive(Debug)]
+pub(super) struct Doomed {
+    range: LsnRange,
+    entries: usize,
+    bytes: usize,
+    cause: Cause,
+}
+
+impl FlushLoop {
+    /// A write or a sync failed, or something panicked: the epoch is over. The driver has offered
+    /// everything that was in the queue before. What follows is a new epoch, or [`abandon`](Self::abandon).
+    pub fn fault(&mut self, cause: &Cause) {
+        self.shared.stop_accepting();
+        self.shared.io_ended();
+        self.failed.extend(self.writer.take().map(|writer| writer.name().to_owned()));
+        self.hand_back();
+        if matches!(self.mode, Mode::Ended) {
+            return;
+        }
+        self.mode = Mode::Starting;
+        if self.fault_policy == FaultPolicy::FailFast {
+            self.doom_touched(cause);
+            self.refuse_pending(cause);
+        }
+    }
+
+    /// Puts the batch in hand back in front of what is pending, but for what is durable already.
+    fn hand_back(&mut self) {
+        // A panic between the sync and the watermark: what the position covers is durable.
+        if self.position.last_live > self.shared.durable() {
+            self.shared.publish_durable(self.position.last_live);
+        }
+        let durable = self.shared.durable();
+        let (done, open): (Vec<_>, Vec<_>) =
+            self.in_hand.drain(..).partition(|entry| entry.last_lsn() <= durable);
+        let done = Tally::of(&done);
+        self.shared.admission.release(done.entries, done.bytes);
+        open.into_iter().rev().for_each(|entry| self.pending.push_front(entry));
+        self.recount();
+    }
+
+    /// What was passed to a write may be on disk: it is `NotDurable` only once a cut excludes it.
+    fn doom_touched(&mut self, cause: &Cause) {
+        let touched =
+            self.pending.iter().take_while(|entry| entry.last_lsn() <= self.touched).count();
+        let failed: Vec<_> = self.pending.drain(..touched).collect();
+        if let Some(range) = range_of(&failed) {
+            let Tally { entries, bytes, .. } = Tally::of(&failed);
+            self.doomed.push(Doomed { range, entries, bytes, cause: cause.clone() });
+        }
+        self.recount();
+    }
+
+    /// What was never passed to a write is certainly not in the log.
+    pub(super) fn refuse_pending(&mut self, cause: &Cause) {
+        let failed: Vec<_> = self.pending.drain(..).collect();
+        self.recount();
+        if let Some(range) = range_of(&failed) {
+            let tally = Tally::of(&failed);
+            self.not_durable(range, tally.entries, tally.bytes, cause.clone());
+        }
+    }
+
+    fn not_durable(&mut self, range: LsnRange, entries: usize, bytes: usize, cause: Cause) {
+        self.shared.note_exception(range, Fate::NotDurable(cause.clone()));
+        self.shared.admission.release(entries, bytes);
+        self.events.push(LoopEvent::NotDurable(range, cause));
+    }
+
+    /// Restarts did not help. Everything that is open is answered: `NotDurable` if it was never passed
+    /// to a write, `Unknown` if it was, since no cut could be made durable.
+    pub fn abandon(&mut self, cause: &Cause) {
+        self.fault(cause);
+        self.mode = Mode::Ended;
+        self.doom_touched(cause);
+        for doomed in mem::take(&mut self.doomed) {
+            self.shared.note_exception(doomed.range, Fate::Unknown(doomed.cause.clone()));
+            self.shared.admission.release(doomed.entries, doomed.bytes);
+            self.events.push(LoopEvent::Unknown(doomed.range, doomed.cause));
+        }
+        self.refuse_pending(cause);
+    }
+
+    /// A full disk is no fault: what was accepted and never written is refused, everything else
+    /// stands, and the log goes on in a new epoch when there is space (promise P21).
+    pub(super) fn enter_no_space(&mut self, fault: IoFault) {
+        self.shared.stop_accepting();
+        self.shared.io_ended();
+        self.refuse_pending(&Cause::NoSpace(fault.clone()));
+        self.events.push(LoopEvent::NoSpace(fault.clone()));
+        self.mode = Mode::NoSpace(fault);
+    }
+
+    /// The cut that excludes them is durable: from now on they are certainly not in the log.
+    pub(super) fn settle_doomed(&mut self) {
+        for doomed in mem::take(&mut self.doomed) {
+            self.not_durable(doomed.range, doomed.entries, doomed.bytes, doomed.cause);
+        }
+    }
+}
