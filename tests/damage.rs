@@ -8,12 +8,14 @@
 mod small_logs;
 
 use actix_wal::DamagePolicy::{Refuse, Salvage};
+use actix_wal::Lsn;
 use actix_wal::OpenError;
 use actix_wal::error::{Damage, DamageKind};
-use actix_wal::format::segment::{SegmentHeader, segment_name};
+use actix_wal::format::segment::{SegmentHeader, segment_name, set_aside_name};
 use actix_wal::testkit::SimDisk;
 use small_logs::{
-    change, closed_log, commit, config, expected, frames, killed_log, open, recover, run, segments,
+    change, closed_log, commit, config, expected, frames, killed_log, open, recover, recover_from,
+    run, segments,
 };
 
 /// Records in the log that is damaged: four segments, the last one with a few frames.
@@ -239,6 +241,7 @@ fn refuse(name: &str, disk: &SimDisk) -> Damage {
 
 /// The log is cut before `lsn`, goes on behind every LSN it ever gave out, and is sound from then on.
 fn salvage(name: &str, disk: &SimDisk, refused: &Damage, lsn: u64) {
+    keeps_what_it_takes_out(name, disk);
     let mut salvaging = config();
     salvaging.damage_policy = Salvage;
     let next = run(async {
@@ -250,6 +253,7 @@ fn salvage(name: &str, disk: &SimDisk, refused: &Damage, lsn: u64) {
             (refused.segment, refused.offset),
             "{name}: {salvaged} instead of {refused}"
         );
+        assert_eq!(salvaged.lsn.get(), lsn, "{name}: what is missed begins here: {salvaged}");
         assert_eq!(report.last_lsn.get(), lsn - 1, "{name}");
         assert!(report.next_lsn.get() > RECORDS, "{name}: P9: {}", report.next_lsn);
         commit(&wal, 9).await;
@@ -262,6 +266,26 @@ fn salvage(name: &str, disk: &SimDisk, refused: &Damage, lsn: u64) {
     assert_eq!(lsns, wanted, "{name}");
     assert_eq!(recovered.records, expected(wanted), "{name}");
     assert!(recovered.report.clean, "{name}: {:?}", recovered.report);
+}
+
+/// Whatever holds a frame or can not be read is there after a salvage, under its name or set aside. What was
+/// only prepared is no evidence of anything.
+fn keeps_what_it_takes_out(name: &str, disk: &SimDisk) {
+    let after = disk.fork();
+    recover(&after, Salvage).unwrap_or_else(|error| panic!("{name}: {error}"));
+    for sequence in 1..=4 {
+        let Some(bytes) = disk.read_file(&segment_name(sequence)) else { continue };
+        let names = [segment_name(sequence), set_aside_name(sequence)];
+        let kept = names.iter().find_map(|name| after.read_file(name));
+        let kept = kept.unwrap_or_else(|| panic!("{name}: segment {sequence} is gone"));
+        let (same, rest) = bytes.split_at(kept.len());
+        assert!(same == kept && rest.iter().all(|byte| *byte == 0), "{name}: {sequence} changed");
+    }
+    let prepared = segments(disk).into_iter().filter(|s| s.bytes[512..].iter().all(|b| *b == 0));
+    for segment in prepared {
+        let aside = after.read_file(&set_aside_name(segment.sequence));
+        assert!(aside.is_none(), "{name}: segment {} was only prepared", segment.sequence);
+    }
 }
 
 /// P10, and okaywal, where a torn tail makes the open fail.
@@ -439,4 +463,187 @@ fn p9_no_lsn_is_given_out_twice_although_the_life_after_a_salvage_is_lost_too() 
     change(&disk, later, |bytes| bytes[40] ^= 1);
     let other = salvage_and_append(&disk, 2 * RECORDS);
     assert!(other.start >= one.end || other.end <= one.start, "{one:?} and {other:?}");
+}
+
+#[test]
+fn p9_a_salvage_gives_out_no_lsn_whose_frame_nobody_can_read() {
+    let disk = killed_log(RECORDS);
+    let last: Vec<_> = frames(&disk).into_iter().filter(|frame| frame.segment == 4).collect();
+    let [.., damaged, _proof, unreadable] = &last[..] else { panic!("too few frames: {last:?}") };
+    change(&disk, 4, |bytes| {
+        bytes[damaged.offset as usize + 200] ^= 4;
+        bytes[unreadable.offset as usize..][..512].fill(0x5a);
+    });
+    let report = recover(&disk, Salvage).expect("salvaged").report;
+    assert_eq!(report.salvaged.map(|damage| damage.offset), Some(damaged.offset));
+    assert!(report.next_lsn.get() > RECORDS, "{} was given out", unreadable.header.first_lsn);
+}
+
+#[test]
+fn p9_the_epoch_after_a_salvage_is_later_than_any_that_it_took_out() {
+    let disk = killed_log(RECORDS);
+    run(async {
+        let wal = open(&disk, config()).await;
+        commit(&wal, 3).await;
+        wal.close().await.expect("closes");
+    });
+    let latest = frames(&disk).iter().map(|frame| frame.header.epoch).max().expect("frames");
+    change(&disk, 2, |bytes| bytes[1600] ^= 1);
+    let report = recover(&disk, Salvage).expect("salvaged").report;
+    assert!(report.salvaged.is_some() && report.epoch > latest, "{report:?}");
+}
+
+/// A log whose first two segments a checkpoint has released and removed. That stands in the last segment
+/// alone, in an empty frame and in two frames of records behind it.
+fn released_log() -> SimDisk {
+    let disk = SimDisk::new();
+    run(async {
+        let wal = open(&disk, config()).await;
+        commit(&wal, RECORDS).await;
+        wal.checkpoint(Lsn::new(RELEASED)).await.expect("released");
+        commit(&wal, 2).await;
+        let killed = disk.fork();
+        wal.close().await.expect("closes");
+        // One of them was kept to be used again, or is about to be.
+        [1, 2].into_iter().for_each(|released| remove(&killed, released));
+        killed
+    })
+}
+
+const RELEASED: u64 = 16;
+
+/// Else segments that were removed are taken for missing, and the whole log for damaged.
+#[test]
+fn p10_a_salvage_goes_by_a_low_water_mark_behind_the_damage() {
+    let sound = released_log();
+    let last: Vec<_> = frames(&sound).into_iter().filter(|frame| frame.segment == 4).collect();
+    assert!(last[0].header.low_water.is_none(), "the start frame does not say it");
+    for damaged in &last[..2] {
+        let disk = sound.fork();
+        change(&disk, 4, |bytes| bytes[damaged.offset as usize + 200] ^= 4);
+        let refused = refuse("behind the damage", &disk);
+        assert_eq!((refused.segment, refused.offset), (4, damaged.offset), "{refused}");
+        let salvaged = recover(&disk, Salvage).expect("salvaged");
+        let lsn = damaged.header.first_lsn.get();
+        assert_eq!(salvaged.report.salvaged.expect("said").lsn.get(), lsn);
+        assert_eq!(salvaged.report.low_water.get(), RELEASED);
+        assert_eq!(salvaged.records, expected(RELEASED + 1..lsn));
+        let again = recover(&disk, Refuse).expect("it is sound now");
+        assert_eq!(again.records, expected(RELEASED + 1..lsn));
+    }
+}
+
+#[test]
+fn what_a_checkpoint_has_released_is_not_missed_by_a_salvage() {
+    let disk = released_log();
+    change(&disk, 3, |bytes| bytes[512..1024].fill(0x5a));
+    let salvaged = recover(&disk, Salvage).expect("salvaged");
+    let report = &salvaged.report;
+    assert_eq!(report.salvaged.as_ref().map(|damage| damage.lsn.get()), Some(RELEASED + 1));
+    assert_eq!((report.last_lsn.get(), report.low_water.get()), (RELEASED, RELEASED));
+    assert!(salvaged.records.is_empty());
+}
+
+/// The records of the last frame that can be read are durable only once they are in the new segment.
+#[test]
+fn p12_the_last_frame_before_a_segment_that_nobody_can_read_is_carried_over() {
+    let disk = killed_log(RECORDS);
+    let lsn = first_lsn(&disk, 4);
+    change(&disk, 4, |bytes| bytes[20] ^= 64);
+    let salvaged = recover(&disk, Salvage).expect("salvaged");
+    assert_eq!((salvaged.report.carried, salvaged.records), (1, expected(1..lsn)));
+}
+
+#[test]
+fn p14_a_number_that_no_segment_ever_bears_is_refused() {
+    let blank = segments(&killed_log(1)).pop().expect("a prepared segment");
+    let with_number = |sequence| {
+        let disk = SimDisk::new();
+        let mut header = SegmentHeader::decode(&blank.bytes).expect("a header");
+        header.place.sequence = sequence;
+        let mut bytes = header.encode();
+        bytes.resize(blank.bytes.len(), 0);
+        disk.write_file(&segment_name(sequence), bytes);
+        refuse("a number", &disk)
+    };
+    for never in [0, (1 << 62) + 1, u64::MAX] {
+        let refused = with_number(never);
+        assert!(matches!(refused.kind, DamageKind::Contradiction { .. }), "{refused}");
+        assert_eq!(refused.segment, never);
+    }
+    let refused = with_number(1 << 62);
+    assert!(is_missing(&refused.kind), "the last number there is may be used: {refused}");
+}
+
+#[test]
+fn no_number_is_given_out_again_that_a_file_bore_which_was_set_aside() {
+    for aside in [set_aside_name(9), format!("{}.2", set_aside_name(9))] {
+        let disk = killed_log(3);
+        let prepared: Vec<_> =
+            segments(&disk).into_iter().filter(|segment| segment.frames.is_empty()).collect();
+        prepared.iter().for_each(|segment| remove(&disk, segment.sequence));
+        disk.write_file(&aside, prepared[0].bytes.clone());
+        recover(&disk, Refuse).expect("it opens");
+        assert_eq!(segments(&disk).last().map(|segment| segment.sequence), Some(10), "{aside}");
+    }
+}
+
+#[test]
+fn a_damaged_start_frame_is_told_with_what_is_wrong_with_it() {
+    let killed = killed_log(RECORDS);
+    let flipped = |at: usize| {
+        let disk = killed.fork();
+        change(&disk, 3, |bytes| bytes[at] ^= 4);
+        disk
+    };
+    let all_is_noise = killed.fork();
+    change(&all_is_noise, 3, |bytes| bytes[512..].fill(0x5a));
+    // With nothing live before it: the segments before were released.
+    let all_is_blank = released_log();
+    change(&all_is_blank, 3, |bytes| bytes[512..].fill(0));
+    for (disk, what) in [
+        (flipped(512), "no frame begins here"),
+        (flipped(520), "the frame header does not match its checksum"),
+        (all_is_noise, "no frame begins here"),
+        (all_is_blank, "there is none"),
+    ] {
+        let refused = refuse(what, &disk);
+        assert_eq!((refused.segment, refused.offset), (3, 512), "{refused}");
+        let said = format!("its start frame is damaged: {what}");
+        assert!(refused.to_string().contains(&said), "{refused}");
+    }
+}
+
+/// The offset is that of its own blocks: an earlier life may have had other ones.
+#[test]
+fn a_damaged_start_frame_behind_a_trimmed_segment_with_other_blocks_is_told_with_its_place() {
+    let disk = killed_log(3);
+    let prepared = segments(&disk).into_iter().filter(|segment| segment.frames.is_empty());
+    prepared.for_each(|segment| remove(&disk, segment.sequence));
+    let mut larger = config();
+    (larger.block_size, larger.segment_size) = (1024, 12 * 1024);
+    recover_from(&disk, &larger, None).expect("it opens");
+    change(&disk, 2, |bytes| bytes[1024 + 20] ^= 4);
+    let refused = refuse("other blocks", &disk);
+    assert_eq!((refused.segment, refused.offset), (2, 1024), "{refused}");
+}
+
+/// A closed life gives back the unused end of its segment: that the file is short says nothing.
+#[test]
+fn p14_a_segment_missing_behind_one_that_was_trimmed_is_missing_and_nothing_was_shortened() {
+    let disk = closed_log(5);
+    for _ in 0..2 {
+        run(async {
+            let wal = open(&disk, config()).await;
+            commit(&wal, 3).await;
+            wal.close().await.expect("closes");
+        });
+    }
+    let used: Vec<_> = segments(&disk).into_iter().filter(|s| !s.frames.is_empty()).collect();
+    let [trimmed, gone, _] = &used[..] else { panic!("three lives, three segments: {used:?}") };
+    assert!(trimmed.bytes.len() < 6 * 1024);
+    remove(&disk, gone.sequence);
+    let refused = refuse("behind a trimmed one", &disk);
+    assert!(is_missing(&refused.kind), "{refused}");
+    assert_eq!((refused.segment, refused.lsn.get()), (gone.sequence, 6), "{refused}");
 }

@@ -188,11 +188,6 @@ impl LogWriter {
         self.vouched_for
     }
 
-    /// The sequence number of the segment.
-    pub fn sequence(&self) -> u64 {
-        self.place.sequence
-    }
-
     /// The size of the segment in bytes.
     pub fn size(&self) -> u64 {
         self.size
@@ -201,11 +196,6 @@ impl LogWriter {
     /// The name of the file.
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// The offset of the next frame.
-    pub fn offset(&self) -> u64 {
-        self.offset
     }
 
     /// The header of a plain frame without records.

@@ -27,26 +27,28 @@ impl Recovery<'_> {
             .run(&live, &mut RecoveryReport::default(), &mut |_, _| Ok(()))
             .and_then(|()| walk.check_last_start());
         let (good, walked_to) = (walk.position, walk.sequence);
+        // What a checkpoint has released is not missed.
+        let missed_from = good.last_live.max(low_water).next();
         let last = self.started().next_back().map_or(0, |(segment, _)| segment.sequence);
         let (damage, sequence) = match (walked, tail_damage) {
             (Err(OpenError::Damaged(damage)), _) => (damage, walked_to),
             (Err(error), _) => return Err(error),
             (Ok(()), Some(damage)) => (damage, last),
-            (Ok(()), None) => return Ok(self.salvage_around_lost()),
+            (Ok(()), None) => return Ok(self.salvage_around_lost(missed_from)),
         };
         // A segment that could not be read is the reason why its records are missing.
-        let is_reason = |lost: &Damage| (walked_to + 1..=damage.segment).contains(&lost.segment);
+        let is_reason = |lost: &Damage| (walked_to..=damage.segment).contains(&lost.segment);
         let known = self.lost.iter().find(|(lost, _)| is_reason(lost));
-        let damage =
-            known.map_or(damage, |(lost, _)| Damage { lsn: damage_lsn(&good), ..lost.clone() });
+        let damage = known.map_or(damage, |(lost, _)| Damage { lsn: missed_from, ..lost.clone() });
         self.cut_after(good, sequence, claims);
         tracing::warn!(%damage, last_lsn = %good.last_live, "the log was cut");
         Ok(Some(damage))
     }
 
     /// What could be read is whole. Segments that could not be read may have been its end.
-    fn salvage_around_lost(&mut self) -> Option<Damage> {
-        let damage = self.lost.first().map(|(damage, _)| damage.clone())?;
+    fn salvage_around_lost(&mut self, missed_from: Lsn) -> Option<Damage> {
+        let (lost, _) = self.lost.first()?;
+        let damage = Damage { lsn: missed_from, ..lost.clone() };
         self.set_lost_aside();
         self.skip = self.unknown_lsns();
         tracing::warn!(%damage, "the log was opened without a segment");
@@ -66,10 +68,15 @@ impl Recovery<'_> {
         UNKNOWN_LSNS.saturating_mul(salvages)
     }
 
-    /// What all sound frame headers say, also those behind a damage and beyond a cut.
+    /// What all sound frame headers say, also those behind a damage and beyond a cut. Only a start frame
+    /// tells the salt of a segment: where it is damaged, any will do.
     fn claims(&self) -> Result<Claims, OpenError> {
         let mut claims = Claims::default();
-        for (segment, start) in self.started() {
+        for segment in &self.segments {
+            let salt = match &segment.first {
+                First::Started(start) => Some(start.salt),
+                First::Unused(_) => None,
+            };
             let block = segment.header.place.block_size as usize;
             let file = open(&*self.storage, &segment.name)?;
             let mut bytes = vec![0; block];
@@ -79,7 +86,8 @@ impl Recovery<'_> {
                     IoFault::new(IoOp::Read, &segment.name, Some(offset), error)
                 })?;
                 let header = FrameHeader::decode(&bytes, &segment.header.place, offset, u64::MAX);
-                if let Some(header) = header.ok().filter(|header| header.salt == start.salt) {
+                let is_ours = |header: &FrameHeader| salt.is_none_or(|salt| header.salt == salt);
+                if let Some(header) = header.ok().filter(is_ours) {
                     claims.note(&header);
                 }
                 offset += block as u64;
@@ -155,10 +163,6 @@ impl Claims {
         self.low_water = self.low_water.max(low_water);
         self.epoch = self.epoch.max(header.epoch);
     }
-}
-
-fn damage_lsn(good: &Position) -> Lsn {
-    good.last_live.next()
 }
 
 fn is_prepared(segment: &Surveyed) -> bool {

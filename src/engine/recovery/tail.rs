@@ -19,9 +19,7 @@ impl Recovery<'_> {
         let Some((segment, start)) = self.started().next_back() else {
             let torn = self.judge_unused(0, Lsn::FIRST)?;
             self.check_successor(0, Lsn::FIRST)?;
-            let position = Position { next_lsn: Lsn::FIRST, ..Position::default() };
             return Ok(Tail {
-                position,
                 next_life: Lsn::FIRST.plus(self.skip),
                 clean: torn.is_none(),
                 torn,
