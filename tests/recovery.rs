@@ -15,13 +15,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix::{Actor, ActorContext, Context, Handler, ResponseFuture};
 use actix_wal::DamagePolicy::{Refuse, Salvage};
-use actix_wal::engine::recovery::Progress;
+use actix_wal::engine::recovery::{Progress, RecoveredLog};
 use actix_wal::format::segment::{SegmentHeader, scratch_name, segment_name};
 use actix_wal::messages::{Replay, ReplayRefused};
 use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Persist, SimDisk, errno,
 };
-use actix_wal::{Cause, CommitError, Link, Lsn, OpenError, Wal, WalConfig};
+use actix_wal::{Cause, CommitError, Link, Lsn, LsnRange, OpenError, RecordBatch, Wal, WalConfig};
 use environment::number;
 use small_logs::{
     change, closed_log, commit, config, expected, killed_log, open, prepared, recover,
@@ -130,7 +130,8 @@ fn records_are_replayed_in_order_one_batch_at_a_time_with_progress_up_to_the_end
         assert!(seen.progress.len() > 3, "{:?}", seen.progress);
         assert!(seen.largest < 2 << 20, "a batch of {} bytes", seen.largest);
         assert!(seen.progress.is_sorted_by(|one, next| one.done <= next.done));
-        let total = seen.progress[0].total;
+        let Progress { done, total } = seen.progress[0];
+        assert!(done > 0 && done < total / 2, "one of several batches: {done} of {total}");
         assert!(total > 0 && seen.progress.iter().all(|progress| progress.total == total));
         assert_eq!(seen.progress.last().map(|last| last.done), Some(total));
         assert_eq!(wal.recovery_report().replayed, LARGE);
@@ -447,10 +448,154 @@ fn p10_a_number_that_was_never_used_is_not_missed_however_often_the_log_is_opene
 #[test]
 fn the_report_says_what_was_read_and_what_was_carried_over() {
     let disk = killed_log(13);
-    let used: Vec<_> = segments(&disk).into_iter().filter(|s| !s.frames.is_empty()).collect();
-    let bytes: usize = used.iter().map(|segment| segment.bytes.len()).sum();
+    let used = segments(&disk).iter().filter(|segment| !segment.frames.is_empty()).count();
     let report = recover(&disk, Refuse).expect("it opens").report;
     assert_eq!((report.epoch.get(), report.records, report.carried), (2, 13, 1), "{report:?}");
-    assert!(report.segments >= used.len() as u64 && report.frames >= 13, "{report:?}");
-    assert!(report.bytes >= bytes as u64, "{report:?}");
+    assert!(report.segments >= used as u64 && report.frames >= 13, "{report:?}");
+
+    // Its segments are of several lengths: what a life has not used was given back.
+    let disk = closed_log(10);
+    run(async {
+        let wal = open(&disk, config()).await;
+        commit(&wal, 3).await;
+        wal.close().await.expect("closes");
+    });
+    let used = segments(&disk).into_iter().filter(|segment| !segment.frames.is_empty());
+    let lens: Vec<_> = used.map(|segment| segment.bytes.len() as u64).collect();
+    let report = recover(&disk, Refuse).expect("it opens").report;
+    let read = (report.segments, report.bytes);
+    assert_eq!(read, (lens.len() as u64, lens.iter().sum()), "{lens:?}: {report:?}");
+}
+
+#[test]
+fn a_gap_that_lives_without_a_record_have_left_is_reported_once() {
+    let disk = SimDisk::new();
+    for _ in 0..2 {
+        recover(&disk, Refuse).expect("it opens");
+    }
+    let killed = run(async {
+        let wal = open(&disk, config()).await;
+        commit(&wal, 2).await;
+        let killed = disk.fork();
+        wal.close().await.expect("closes");
+        killed
+    });
+    let recovered = recover(&killed, Refuse).expect("it opens");
+    let (first, _) = recovered.records[0];
+    let gap = LsnRange::new(Lsn::FIRST, Lsn::new(first - 1)).expect("each life leaves some out");
+    assert_eq!(recovered.report.gaps, [gap]);
+}
+
+/// Recovers and gives back what the next life begins with.
+fn recover_log(disk: &SimDisk, config: &WalConfig) -> RecoveredLog {
+    let link = Link::new(config);
+    let storage = disk.mount().expect("free");
+    let sink = &mut |_: RecordBatch, _: Progress| Ok(());
+    actix_wal::engine::recovery::recover(storage, config, &link.shared, None, sink)
+        .expect("it opens")
+}
+
+/// Segments that were prepared and not used.
+fn unused(disk: &SimDisk) -> Vec<u64> {
+    let unused = segments(disk).into_iter().filter(|segment| segment.frames.is_empty());
+    unused.map(|segment| segment.sequence).collect()
+}
+
+/// Has a prepared segment be of so many blocks.
+fn resize(disk: &SimDisk, sequence: u64, blocks: usize) {
+    change(disk, sequence, |bytes| {
+        let mut header = SegmentHeader::decode(bytes).expect("a header");
+        header.size = (blocks * 512) as u64;
+        *bytes = header.encode();
+        bytes.resize(blocks * 512, 0);
+    });
+}
+
+#[test]
+fn p12_the_last_frame_is_carried_into_a_prepared_segment_only_if_there_is_room_for_it() {
+    let large = vec![7; 3000];
+    let killed = run(async {
+        let disk = SimDisk::new();
+        let wal = open(&disk, config()).await;
+        wal.commit(large.clone()).await.expect("durable");
+        prepared(&disk, 2).await;
+        let killed = disk.fork();
+        wal.close().await.expect("closes");
+        killed
+    });
+    // The header, 7 blocks for the frame, one for the next record, and 3 for empty frames.
+    for (blocks, fits) in [(12, true), (11, false), (6, false)] {
+        let disk = killed.fork();
+        let unused = unused(&disk);
+        unused.iter().for_each(|sequence| resize(&disk, *sequence, blocks));
+        for open in 0..3 {
+            let recovered = recover(&disk, Refuse).expect("it opens");
+            assert_eq!(recovered.records, [(1, large.clone())], "{blocks} blocks, open {open}");
+            assert_eq!(recovered.report.carried, 1, "{blocks} blocks, open {open}");
+            let begun = segments(&disk).into_iter().rfind(|segment| !segment.frames.is_empty());
+            let is_used = begun.is_some_and(|begun| begun.sequence == unused[0]);
+            assert!(open > 0 || is_used == fits, "{blocks} blocks");
+        }
+    }
+}
+
+/// Full ones are left to the preparer, which may use them again; the others are of no use to anybody.
+#[test]
+fn what_an_earlier_life_has_prepared_otherwise_goes_once_the_log_is_past_it() {
+    let disk = killed_log(5);
+    let unused = unused(&disk);
+    resize(&disk, unused[1], 8);
+    let mut larger_blocks = config();
+    larger_blocks.block_size = 1024;
+    let log = recover_log(&disk, &larger_blocks);
+    assert!(log.prepared.is_empty(), "{:?}", log.prepared);
+    assert_eq!(log.removable, [segment_name(unused[0])]);
+    let names = disk.names();
+    assert!(names.contains(&segment_name(unused[0])), "{names:?}");
+    assert!(!names.contains(&segment_name(unused[1])), "{names:?}");
+}
+
+#[test]
+fn p10_a_torn_start_frame_is_kept_as_evidence_until_the_log_is_opened_again() {
+    let disk = killed_log(5);
+    let torn = unused(&disk)[0];
+    change(&disk, torn, |bytes| bytes[512..700].fill(0x5a));
+    for (open, goes) in [(1, false), (2, true)] {
+        let log = recover_log(&disk, &config());
+        let reported = log.report().torn_tail.map(|(segment, _)| segment);
+        assert_eq!(reported, (!goes).then_some(torn), "open {open}");
+        assert_eq!(log.removable.contains(&segment_name(torn)), goes, "{:?}", log.removable);
+        let bytes = disk.read_file(&segment_name(torn)).expect("until the preparer takes it");
+        assert_eq!(bytes[512..700], [0x5a; 188], "open {open}");
+    }
+}
+
+#[test]
+fn a_log_whose_very_first_segment_was_being_prepared_opens() {
+    let disk = SimDisk::new();
+    disk.write_file(&scratch_name(1), vec![0x5a; 700]);
+    let recovered = recover(&disk, Refuse).expect("it opens");
+    assert!(recovered.records.is_empty());
+    assert_eq!(disk.names(), [segment_name(1)]);
+}
+
+/// It would go on to say of its number that it was never used, also when that is missing one day.
+#[test]
+fn p14_what_was_being_prepared_and_can_not_be_removed_ends_the_open() {
+    let disk = killed_log(4);
+    let scratch = scratch_name(99);
+    disk.write_file(&scratch, vec![0x5a; 700]);
+    let plan = FaultPlan::new();
+    let rule = FaultRule::on(FaultOp::Remove, FaultEffect::Fail(errno::EIO));
+    plan.add(rule.file(|name| name.ends_with(".tmp")).times(1));
+    let storage = Arc::new(FaultyStorage::mount(&disk, plan).expect("free"));
+    let link = Link::new(&config());
+    let sink = &mut |_: RecordBatch, _: Progress| Ok(());
+    let refused =
+        actix_wal::engine::recovery::recover(storage, &config(), &link.shared, None, sink);
+    assert!(matches!(refused, Err(OpenError::Io(_))), "{refused:?}");
+    drop(refused);
+    let recovered = recover(&disk, Refuse).expect("the next open removes it");
+    assert_eq!(recovered.records, expected(1..=4));
+    assert!(!disk.names().contains(&scratch));
 }
