@@ -17,6 +17,7 @@ use actix_wal::engine::entry::{Entry, Payload};
 use actix_wal::engine::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
 use actix_wal::engine::log_writer::{LogWriter, Opening, Position, Stamp};
 use actix_wal::engine::outcomes::Fate;
+use actix_wal::engine::recovery::{Progress, recover};
 use actix_wal::engine::segments::{Need, SegmentSource, SegmentStyle, Supply};
 use actix_wal::engine::shared::Shared;
 use actix_wal::format::LogId;
@@ -30,7 +31,7 @@ use actix_wal::{
     Bounds, Cause, Durability, Epoch, FaultPolicy, FlushPolicy, Link, Lsn, LsnRange,
     RecoveryReport, WalConfig,
 };
-use logs::{config, records_on};
+use logs::{SOON, config, records_on};
 
 const MS: Duration = Duration::from_millis(1);
 const NS: Duration = Duration::from_nanos(1);
@@ -503,13 +504,7 @@ fn p9_a_close_without_the_appender_leaves_every_lsn_that_it_may_give_out_meanwhi
 fn report_after_power_loss(bench: &Bench) -> RecoveryReport {
     let link = Link::new(&config());
     let disk = bench.disk.crash(Persist::Dropped);
-    let log = actix_wal::engine::recovery::recover(
-        disk.mount().unwrap(),
-        &config(),
-        &link.shared,
-        None,
-        &mut |_, _| Ok(()),
-    );
+    let log = recover(disk.mount().unwrap(), &config(), &link.shared, None, &mut |_, _| Ok(()));
     log.unwrap().report().clone()
 }
 
@@ -644,5 +639,56 @@ fn p21_a_segment_that_does_not_come_is_a_fault_after_a_fault_but_not_on_a_full_d
         bench.segments.set(SupplyMode::Plenty);
         bench.work();
         assert_eq!((bench.records().len(), bench.shared.is_accepting()), (1, true));
+    }
+}
+
+/// No later byte of the old life vouches for what was carried into the start frame, nor does the start frame.
+#[test]
+fn what_was_carried_over_is_sealed_after_the_quiet_time_and_nothing_else_is() {
+    for (records, next) in [(0, Next::Wait), (1, Next::WaitUntil(SOON))] {
+        let mut bench = Bench::new(|_| {});
+        for _ in 0..records {
+            bench.append(1);
+            bench.work();
+        }
+        let disk = bench.disk.crash(Persist::Dropped);
+        let clock = ManualClock::seeded(7);
+        let Link { shared, queue } = Link::with_clock(&config(), Arc::new(clock.clone()));
+        let sink = &mut |_: actix_wal::RecordBatch, _: Progress| Ok(());
+        let log = recover(disk.mount().unwrap(), &config(), &shared, None, sink).unwrap();
+        assert_eq!(log.report().carried, records);
+        let segments = SteppedSegments::new(log.storage, log.style, log.next_sequence);
+        let source = Box::new(segments);
+        let run = FlushLoop::new(&config(), shared, log.style, source, log.position, log.writer);
+        assert_eq!(run.next(clock.now()), next, "{records} carried");
+        drop(queue);
+    }
+}
+
+/// A segment is used to its last byte: records up to the three reserved blocks, and then each kind of empty frame.
+#[test]
+fn p22_a_segment_that_is_full_to_the_byte_has_room_for_a_seal_a_low_water_mark_and_the_close_frame()
+{
+    // Before it the header, and a start frame of 50 blocks; its own frame ends with a block.
+    let fits = 64 * 512 - (51 + 3) * 512 - 108 - 5;
+    for (len, rotations) in [(fits, 1), (fits + 1, 2)] {
+        let mut bench = with_complete_segments(1);
+        bench.append_payload(Payload::One(vec![1; len].into()), Durability::GroupCommit);
+        bench.work();
+        assert_eq!(bench.shared.stats().rotations, rotations, "{len} bytes");
+        if len > fits {
+            continue;
+        }
+        bench.clock.advance(SOON);
+        bench.work();
+        assert_eq!(bench.shared.stats().seals, 1);
+        checkpoint(&mut bench, 1);
+        assert_eq!(bench.segments.recycled().len(), 1);
+        bench.shared.request_close();
+        bench.work();
+        assert_eq!(bench.shared.stats().rotations, rotations, "all of it in one segment");
+        let report = report_after_power_loss(&bench);
+        assert!(report.clean && report.torn_tail.is_none(), "{report:?}");
+        assert_eq!((report.low_water, report.last_lsn), (Lsn::new(1), Lsn::new(3)));
     }
 }

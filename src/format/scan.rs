@@ -516,6 +516,40 @@ mod tests {
         assert_eq!(ending.verdict, Verdict::Clean);
     }
 
+    /// In a recycled file the magic and the salt tell torn frames from bytes of an earlier life. Its first block was
+    /// made blank: what stands there is ours.
+    #[test]
+    fn p10_p13_what_stands_behind_the_last_sound_frame_is_torn_if_it_is_of_this_life() {
+        let strange = |bytes: &mut Vec<u8>, at: usize| bytes[at..at + 512].fill(0x5a);
+        let cut = |bytes: &mut Vec<u8>, byte: u8| {
+            bytes.truncate(2048 + 50);
+            bytes[2048..].fill(byte);
+        };
+        let without_magic = |bytes: &mut Vec<u8>| bytes[1536] ^= 1;
+        type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
+        let cases: [(&str, bool, Change<'_>, bool); 8] = [
+            ("nothing at all", true, &|_| {}, false),
+            ("other bytes", true, &|bytes| strange(bytes, 2048), false),
+            ("other bytes where none were before", false, &|bytes| strange(bytes, 2048), true),
+            ("a frame without its magic", true, &without_magic, true),
+            ("a start frame without its magic", true, &|bytes| strange(bytes, 512), true),
+            ("zeros and the end of the file", false, &|bytes| cut(bytes, 0), false),
+            ("a piece of a block", false, &|bytes| cut(bytes, 0x5a), true),
+            ("a frame beyond the end of the file", false, &|bytes| bytes.truncate(1700), true),
+        ];
+        for (name, recycled, change, is_torn) in cases {
+            let segment = SegmentHeader { recycled, ..SEGMENT };
+            let mut bytes = sample();
+            change(&mut bytes);
+            if bytes[512] == 0x5a {
+                bytes[1024..].fill(0); // Else what follows is a proof.
+            }
+            let (_, ending) = scan(segment, &bytes, Until::Tail);
+            assert_eq!(matches!(ending.verdict, Verdict::TornTail(_)), is_torn, "{name}");
+            assert_eq!(ending.verdict == Verdict::Clean, !is_torn, "{name}");
+        }
+    }
+
     #[test]
     fn p8_a_middle_segment_that_begins_beyond_its_live_end_holds_nothing_and_is_no_damage() {
         // A start frame with records that was never promised: the next segment's cut lies before it.
@@ -572,6 +606,7 @@ mod tests {
         assert!(matches!(ending.verdict, Verdict::Damage { .. }));
         assert_eq!(scanner.wants(), None);
         assert!(matches!(scanner.see(&[]), Seen::End(again) if again == ending));
+        assert_eq!(scanner.end_again(), ending);
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl SegmentHeader {
         if !block_size_is_valid(block_size)
             || size < u64::from(block_size)
             || !size.is_multiple_of(u64::from(block_size))
-            || size > u64::from(u32::MAX)
+            || size >= 1 << 32
             || flags & !(FLAG_RECYCLED | FLAG_GROWING) != 0
         {
             return Err(HeaderFault::Fields);
@@ -226,8 +226,17 @@ mod tests {
     }
 
     #[test]
-    fn a_size_too_small_for_the_header_itself_is_refused_although_the_checksum_matches() {
-        for (size, good) in [(0, false), (512, true), (768, false), (1024, true)] {
+    fn an_impossible_size_is_refused_although_the_checksum_matches() {
+        let four_gib = 1 << 32;
+        for (size, good) in [
+            (0, false),
+            (512, true),
+            (768, false),
+            (1024, true),
+            (four_gib - 512, true),
+            (four_gib, false),
+            (four_gib + 512, false),
+        ] {
             let block = SegmentHeader { size, ..header() }.encode();
             assert_eq!(SegmentHeader::decode(&block).is_ok(), good, "{size}");
         }
