@@ -168,3 +168,29 @@ impl Claims {
 fn is_prepared(segment: &Surveyed) -> bool {
     matches!(segment.first, First::Unused(Verdict::Clean))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Link;
+    use crate::config::{DamagePolicy, WalConfig};
+    use crate::format::segment::segment_name;
+    use crate::testkit::SimDisk;
+
+    /// An earlier salvage could have skipped as much as a later one, and the LSNs of its life be forgotten.
+    #[test]
+    fn p9_each_file_that_was_ever_set_aside_makes_a_salvage_skip_more_lsns() {
+        let mut config = WalConfig::new("unused");
+        config.damage_policy = DamagePolicy::Salvage;
+        let Link { shared, .. } = Link::new(&config);
+        for (aside_before, lost) in [(0, 0), (0, 2), (2, 0), (2, 1), (3, 3)] {
+            let disk = SimDisk::new();
+            (0..aside_before).for_each(|at| disk.write_file(&set_aside_name(10 + at), *b"aside"));
+            (0..lost).for_each(|at| disk.write_file(&segment_name(20 + at), *b"no header"));
+            let storage = disk.mount().expect("free");
+            let mut recovery = Recovery::survey(storage, &config, &shared).expect("surveyed");
+            recovery.set_lost_aside();
+            assert_eq!(recovery.unknown_lsns(), (1 + aside_before + lost) * UNKNOWN_LSNS);
+        }
+    }
+}
