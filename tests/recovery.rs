@@ -599,3 +599,13 @@ fn p14_what_was_being_prepared_and_can_not_be_removed_ends_the_open() {
     assert_eq!(recovered.records, expected(1..=4));
     assert!(!disk.names().contains(&scratch));
 }
+
+/// Who opens a log does not wait for a full segment of zeros; a full one is prepared meanwhile.
+#[test]
+fn the_first_segment_of_a_log_is_small_and_has_room_for_many_records() {
+    let disk = SimDisk::new();
+    let mut full = config();
+    full.segment_size = 8 << 20;
+    recover_log(&disk, &full);
+    assert_eq!(segments(&disk)[0].bytes.len(), 1 << 20);
+}

@@ -243,6 +243,24 @@ mod tests {
     }
 
     #[test]
+    fn an_impossible_block_size_is_refused_although_the_checksum_matches() {
+        for (block_size, good) in [
+            (256, false),
+            (512, true),
+            (768, false),
+            (1024, true),
+            (MAX_BLOCK_SIZE, true),
+            (MAX_BLOCK_SIZE + 512, false),
+            (2 * MAX_BLOCK_SIZE, false),
+        ] {
+            let place = Place { block_size, ..header().place };
+            let size = 4 * u64::from(block_size);
+            let block = SegmentHeader { place, size, ..header() }.encode();
+            assert_eq!(SegmentHeader::decode(&block).is_ok(), good, "{block_size}");
+        }
+    }
+
+    #[test]
     fn names_are_read_back_to_what_they_name() {
         assert_eq!(segment_name(7), "00000000000000000007.wal");
         assert_eq!(file_kind(&segment_name(u64::MAX)), FileKind::Segment(u64::MAX));
