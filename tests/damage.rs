@@ -241,7 +241,7 @@ fn refuse(name: &str, disk: &SimDisk) -> Damage {
 
 /// The log is cut before `lsn`, goes on behind every LSN it ever gave out, and is sound from then on.
 fn salvage(name: &str, disk: &SimDisk, refused: &Damage, lsn: u64) {
-    keeps_what_it_takes_out(name, disk);
+    let before = disk.fork();
     let mut salvaging = config();
     salvaging.damage_policy = Salvage;
     let next = run(async {
@@ -260,6 +260,7 @@ fn salvage(name: &str, disk: &SimDisk, refused: &Damage, lsn: u64) {
         wal.close().await.expect("closes");
         report.next_lsn.get()
     });
+    keeps_what_it_took_out(name, &before, disk);
     let recovered = recover(disk, Refuse).unwrap_or_else(|error| panic!("{name}: {error}"));
     let lsns: Vec<_> = recovered.records.iter().map(|(lsn, _)| *lsn).collect();
     let wanted: Vec<_> = (1..lsn).chain(next..next + 9).collect();
@@ -268,11 +269,9 @@ fn salvage(name: &str, disk: &SimDisk, refused: &Damage, lsn: u64) {
     assert!(recovered.report.clean, "{name}: {:?}", recovered.report);
 }
 
-/// Whatever holds a frame or can not be read is there after a salvage, under its name or set aside. What was
-/// only prepared is no evidence of anything.
-fn keeps_what_it_takes_out(name: &str, disk: &SimDisk) {
-    let after = disk.fork();
-    recover(&after, Salvage).unwrap_or_else(|error| panic!("{name}: {error}"));
+/// Whatever holds a frame or can not be read is there in the life after a salvage, under its name or set aside.
+/// What was only prepared is no evidence of anything.
+fn keeps_what_it_took_out(name: &str, disk: &SimDisk, after: &SimDisk) {
     for sequence in 1..=4 {
         let Some(bytes) = disk.read_file(&segment_name(sequence)) else { continue };
         let names = [segment_name(sequence), set_aside_name(sequence)];
@@ -646,4 +645,26 @@ fn p14_a_segment_missing_behind_one_that_was_trimmed_is_missing_and_nothing_was_
     let refused = refuse("behind a trimmed one", &disk);
     assert!(is_missing(&refused.kind), "{refused}");
     assert_eq!((refused.segment, refused.lsn.get()), (gone.sequence, 6), "{refused}");
+}
+
+/// Sound records may stand behind the damage. They are lost to the log, and not to those who want to have a look.
+#[test]
+fn p10_a_salvage_keeps_a_segment_that_is_damaged_right_where_its_live_records_begin() {
+    let released = released_log();
+    let behind_mark = frames(&released).into_iter().find(|f| f.header.first_lsn.get() > RELEASED);
+    let killed = killed_log(RECORDS);
+    let first = frames(&killed).into_iter().find(|frame| frame.header.count > 0);
+    for (disk, damaged) in [(released, behind_mark), (killed, first)] {
+        let damaged = damaged.expect("a frame");
+        change(&disk, damaged.segment, |bytes| bytes[damaged.offset as usize + 200] ^= 4);
+        let before = disk.read_file(&segment_name(damaged.segment));
+        let mut salvaging = config();
+        salvaging.damage_policy = Salvage;
+        run(async {
+            let wal = open(&disk, salvaging).await;
+            commit(&wal, RECORDS).await;
+            wal.close().await.expect("closes");
+        });
+        assert!(disk.read_file(&set_aside_name(damaged.segment)) == before, "{damaged:?}");
+    }
 }

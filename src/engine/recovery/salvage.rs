@@ -109,18 +109,24 @@ impl Recovery<'_> {
         end
     }
 
-    /// Ends the log at `good`; segments behind `sequence` that hold more are to be set aside.
+    /// Ends the log at `good`, in segment `sequence`; segments that hold more are to be set aside.
     fn cut_after(&mut self, good: Position, sequence: u64, claims: Claims) {
+        // What a checkpoint has released is not missed.
+        let last_live = good.last_live.max(claims.low_water);
+        // A segment in which nothing is live is removed, with all that stands behind the damage.
+        let ends_in = self.started().find(|(segment, _)| segment.sequence == sequence);
+        let before =
+            ends_in.and_then(|(_, start)| start.start).map_or(Lsn::NONE, |start| start.cut);
+        let is_live = last_live > before.max(claims.low_water);
+        let last_kept = if is_live { sequence } else { sequence.saturating_sub(1) };
         let (kept, aside): (Vec<_>, Vec<_>) = std::mem::take(&mut self.segments)
             .into_iter()
-            .partition(|segment| segment.sequence <= sequence || is_prepared(segment));
+            .partition(|segment| segment.sequence <= last_kept || is_prepared(segment));
         self.segments = kept;
         self.set_lost_aside();
         self.aside.extend(aside.into_iter().map(|segment| (segment.name, segment.sequence)));
         let highest = claims.next_lsn.max(good.last_live.next());
         let next_life = highest.plus(self.unknown_lsns());
-        // What a checkpoint has released is not missed.
-        let last_live = good.last_live.max(claims.low_water);
         let position =
             Position { epoch: claims.epoch, low_water: claims.low_water, last_live, ..good };
         self.cut = Some(Cut { position, next_life });
