@@ -671,24 +671,29 @@ fn p22_a_segment_that_is_full_to_the_byte_has_room_for_a_seal_a_low_water_mark_a
 {
     // Before it the header, and a start frame of 50 blocks; its own frame ends with a block.
     let fits = 64 * 512 - (51 + 3) * 512 - 108 - 5;
-    for (len, rotations) in [(fits, 1), (fits + 1, 2)] {
-        let mut bench = with_complete_segments(1);
+    for (len, rotations) in [(fits, 2), (fits + 1, 3)] {
+        let mut bench = with_complete_segments(2);
         bench.append_payload(Payload::One(vec![1; len].into()), Durability::GroupCommit);
         bench.work();
         assert_eq!(bench.shared.stats().rotations, rotations, "{len} bytes");
-        if len > fits {
-            continue;
-        }
+    }
+    // A second low-water mark would take the block of the close frame: it goes into the next segment.
+    for (marks, rotations) in [(1, 2), (2, 3)] {
+        let mut bench = with_complete_segments(2);
+        bench.append_payload(Payload::One(vec![1; fits].into()), Durability::GroupCommit);
+        bench.work();
         bench.clock.advance(SOON);
         bench.work();
         assert_eq!(bench.shared.stats().seals, 1);
-        checkpoint(&mut bench, 1);
-        assert_eq!(bench.segments.recycled().len(), 1);
+        for mark in 1..=marks {
+            checkpoint(&mut bench, mark);
+            assert_eq!(bench.segments.recycled().len() as u64, mark);
+        }
         bench.shared.request_close();
         bench.work();
-        assert_eq!(bench.shared.stats().rotations, rotations, "all of it in one segment");
+        assert_eq!(bench.shared.stats().rotations, rotations, "{marks} marks");
         let report = report_after_power_loss(&bench);
         assert!(report.clean && report.torn_tail.is_none(), "{report:?}");
-        assert_eq!((report.low_water, report.last_lsn), (Lsn::new(1), Lsn::new(3)));
+        assert_eq!((report.low_water, report.last_lsn), (Lsn::new(marks), Lsn::new(4)));
     }
 }

@@ -555,6 +555,20 @@ fn what_an_earlier_life_has_prepared_otherwise_goes_once_the_log_is_past_it() {
     assert!(!names.contains(&segment_name(unused[1])), "{names:?}");
 }
 
+/// Its number would be left out right behind the end of the log, and be missed.
+#[test]
+fn p11_what_is_of_no_use_behind_the_segment_that_is_begun_stays_until_the_log_is_past_it() {
+    let disk = killed_log(5);
+    let unused = unused(&disk);
+    change(&disk, unused[1], |bytes| bytes.truncate(2048));
+    for begun in [unused[0], unused[1] + 1] {
+        let log = recover_log(&disk, &config());
+        assert_eq!(segments(&disk).last().map(|one| one.sequence), Some(unused[1].max(begun)));
+        let there = disk.names().contains(&segment_name(unused[1]));
+        assert_eq!(there, begun < unused[1], "{:?}", log.removable);
+    }
+}
+
 #[test]
 fn p10_a_torn_start_frame_is_kept_as_evidence_until_the_log_is_opened_again() {
     let disk = killed_log(5);

@@ -304,7 +304,7 @@ impl Scanner {
         let at_start = self.expected.is_none();
         let ours = self.expected.is_some_and(|expected| carries_salt(bytes, expected.salt));
         match fault {
-            _ if bytes.is_empty() || self.offset >= self.len => Stands::Nothing,
+            _ if self.offset >= self.len => Stands::Nothing,
             FrameFault::EarlierLife { .. } if recycled => Stands::EarlierLife,
             // A recycled file is prepared with a blank first block, so there even strange bytes are ours.
             FrameFault::Magic if recycled && !ours && !at_start => Stands::EarlierLife,
@@ -526,11 +526,19 @@ mod tests {
             bytes[2048..].fill(byte);
         };
         let without_magic = |bytes: &mut Vec<u8>| bytes[1536] ^= 1;
+        let earlier_life = |bytes: &mut Vec<u8>| {
+            let mut buffer = FrameBuffer::default();
+            buffer.begin();
+            let head = super::FrameHeader { sequence: 4, ..header(5, 5) };
+            bytes[2048..2560].copy_from_slice(buffer.finish(head, &PLACE, 2048).bytes);
+        };
         type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
-        let cases: [(&str, bool, Change<'_>, bool); 8] = [
+        let cases: [(&str, bool, Change<'_>, bool); 10] = [
             ("nothing at all", true, &|_| {}, false),
             ("other bytes", true, &|bytes| strange(bytes, 2048), false),
             ("other bytes where none were before", false, &|bytes| strange(bytes, 2048), true),
+            ("a frame of an earlier life", true, &earlier_life, false),
+            ("a frame of another segment", false, &earlier_life, true),
             ("a frame without its magic", true, &without_magic, true),
             ("a start frame without its magic", true, &|bytes| strange(bytes, 512), true),
             ("zeros and the end of the file", false, &|bytes| cut(bytes, 0), false),
@@ -548,6 +556,15 @@ mod tests {
             assert_eq!(matches!(ending.verdict, Verdict::TornTail(_)), is_torn, "{name}");
             assert_eq!(ending.verdict == Verdict::Clean, !is_torn, "{name}");
         }
+    }
+
+    #[test]
+    fn what_a_file_holds_beyond_the_size_of_its_segment_is_not_looked_at() {
+        let full = SegmentHeader { size: 2048, ..SEGMENT };
+        let mut bytes = sample();
+        bytes[2048..].fill(0x5a);
+        let (lsns, ending) = scan(full, &bytes, Until::Tail);
+        assert_eq!((lsns.len(), ending.verdict), (4, Verdict::Clean));
     }
 
     #[test]
