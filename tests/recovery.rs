@@ -446,6 +446,22 @@ fn p10_a_number_that_was_never_used_is_not_missed_however_often_the_log_is_opene
 }
 
 #[test]
+fn p10_a_number_right_behind_the_end_that_is_being_prepared_still_is_not_missed() {
+    let disk = killed_log(4);
+    let never = unused(&disk)[0];
+    let bytes = disk.read_file(&segment_name(never)).expect("prepared");
+    disk.remove_file(&segment_name(never));
+    let refused = recover(&disk.fork(), Refuse);
+    assert!(matches!(refused, Err(OpenError::Damaged(_))), "without a trace it is: {refused:?}");
+    disk.write_file(&scratch_name(never), bytes);
+    for open in 1..4 {
+        let recovered = recover(&disk, Refuse).unwrap_or_else(|error| panic!("{open}: {error}"));
+        assert_eq!(recovered.records, expected(1..=4));
+    }
+    assert!(!disk.names().contains(&scratch_name(never)));
+}
+
+#[test]
 fn the_report_says_what_was_read_and_what_was_carried_over() {
     let disk = killed_log(13);
     let used = segments(&disk).iter().filter(|segment| !segment.frames.is_empty()).count();
