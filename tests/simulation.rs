@@ -31,9 +31,10 @@ const SEEDS: Range<u64> = 0..10_000;
 const AT_LEAST: u64 = 100;
 
 /// What else is done to the log.
-const WEATHER: [&str; 16] = [
+const WEATHER: [&str; 23] = [
     "close",
     "kill",
+    "power: looked at",
     "power: dropped",
     "power: kept",
     "power: torn",
@@ -43,6 +44,12 @@ const WEATHER: [&str; 16] = [
     "slow",
     "stuck",
     "disk full",
+    "disk full: no write",
+    "one fault at a time",
+    "ends: at once",
+    "ends: after a fault",
+    "ends: after a checkpoint",
+    "ends: any time",
     "flood",
     "dropped future",
     "slow subscriber",

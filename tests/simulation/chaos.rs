@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_wal::storage::{FileEntry, Medium, Storage, StorageFile};
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, errno};
 
-use super::world::World;
+use super::world::{Refuses, World};
 
 /// What can be wrong with an operation, how often it is drawn, and under which name it is counted.
 const FAULTS: &[(FaultOp, FaultEffect, &str, u64)] = &[
@@ -50,9 +50,19 @@ struct Dice {
 
 impl Dice {
     fn roll(&self, op: FaultOp, what: std::fmt::Arguments<'_>) {
-        self.world.operation(what);
+        match op {
+            FaultOp::Read | FaultOp::Open => self.world.event(what),
+            _ => self.world.operation(op, what),
+        }
         if op == FaultOp::Sync {
             self.world.catch_up();
+        }
+        if op == FaultOp::Write && self.world.refuses_writes() {
+            self.world.refused();
+            return self.plan.add(FaultRule::on(op, FaultEffect::Fail(errno::ENOSPC)).times(1));
+        }
+        if !self.world.may_fail() {
+            return;
         }
         let often = if op == FaultOp::SyncDir { 3 } else { 1 };
         if !self.world.once_in(self.world.weather().faults.div_ceil(often)) {
@@ -67,7 +77,7 @@ impl Dice {
                 match effect {
                     // Neither is a fault.
                     FaultEffect::Fail(errno::EINTR) | FaultEffect::Short(_) => {}
-                    FaultEffect::Fail(errno::ENOSPC | errno::EDQUOT) => self.world.is_full(),
+                    FaultEffect::Fail(errno::ENOSPC | errno::EDQUOT) => self.world.refused(),
                     _ => self.world.fault(),
                 }
                 self.plan.add(FaultRule::on(op, *effect).times(1));
@@ -170,6 +180,7 @@ impl StorageFile for ChaosFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let what = format_args!("write {} bytes to {} at {offset}", bytes.len(), self.name);
         self.dice.roll(FaultOp::Write, what);
+        self.dice.world.writes(&self.name);
         self.inner.write_at(bytes, offset)
     }
 
@@ -180,7 +191,7 @@ impl StorageFile for ChaosFile {
 
     fn sync(&self) -> io::Result<()> {
         self.dice.roll(FaultOp::Sync, format_args!("sync {}", self.name));
-        self.inner.sync()
+        self.dice.world.syncs(&self.name, || self.inner.sync())
     }
 }
 
@@ -188,12 +199,18 @@ impl StorageFile for ChaosFile {
 pub(crate) async fn fill_the_disk(world: Arc<World>) {
     loop {
         actix::clock::sleep(Duration::from_millis(2_000 + world.below(10_000))).await;
-        world.count("disk full");
-        world.event("the disk is full");
-        world.is_full();
-        world.disk().set_capacity(0);
+        if world.is_all_well() {
+            return;
+        }
+        let (what, name) = match world.below(3) {
+            0 => (Refuses::Writes, "disk full: no write"),
+            _ => (Refuses::Growth, "disk full"),
+        };
+        world.count(name);
+        world.event(name);
+        world.refuse(what);
         actix::clock::sleep(Duration::from_millis(500 + world.below(5_000))).await;
         world.event("the disk has space");
-        world.disk().set_capacity(u64::MAX);
+        world.refuse(Refuses::Nothing);
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod damage;
 pub(crate) mod facts;
 #[path = "../common/oracle.rs"]
 mod oracle;
+mod turns;
 pub(crate) mod world;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ use actix_wal::engine::clock::Clock;
 use actix_wal::engine::outcomes::Fate;
 use actix_wal::engine::recovery::{self, RecoveredLog};
 use actix_wal::engine::shared::{QueueReceiver, Shared};
+use actix_wal::error::Damage;
+use actix_wal::format::segment::segment_name;
 use actix_wal::messages::GetStatus;
 use actix_wal::storage::Storage;
 use actix_wal::testkit::{FailedSync, Persist, SimDisk};
@@ -36,15 +39,18 @@ use actix_wal::{
 
 use chaos::{Chaos, Wrap};
 use clients::{Client, Coordinator};
-use damage::Must;
+use damage::{Damaged, Must};
 use facts::{Fact, digest};
 use oracle::{Oracle, Recovered};
-use world::{
-    End, LONGEST_PAUSE, LONGEST_WORK, Outcome, SimClock, SimThreads, Weather, World, start_time,
-};
+use turns::{SimClock, SimThreads};
+use world::{End, Glimpse, LONGEST_PAUSE, LONGEST_WORK, Outcome, Weather, When, World, start_time};
 
 /// A run goes on until it has seen as much as this, and a crash.
 const EVENTS: u64 = 500;
+
+/// The shorter of the windows of the restart budgets, and the longer one.
+const FORGIVEN: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// What is put between the log and its world, where a test breaks something on purpose.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +89,13 @@ impl Run {
         while self.world.events() < EVENTS || self.world.crashes() == 0 {
             let end = self.draw_end();
             disk = self.live(disk, end)?;
+            in_virtual_time(async {
+                self.look_at_other_ends()?;
+                if self.world.once_in(3) {
+                    damage::spoil_what_is_released(&disk, &self.world);
+                }
+                Ok::<_, String>(())
+            })?;
             if self.world.once_in(2) {
                 in_virtual_time(async { self.damage(&disk) })?;
             }
@@ -110,8 +123,17 @@ impl Run {
             let config = self.draw_config();
             Ok::<_, String>(recover(mounted, &config, &self.link(&config), |_, _| {}))
         };
+        let Damaged { disk: damaged, place } = damaged;
         match (opened(damaged)?, must) {
-            (Err(refused), Must::BeRefused | Must::NotBeBelieved) if !refused.is_a_fault => Ok(()),
+            (Err(refused), Must::BeRefused | Must::NotBeBelieved) if !refused.is_a_fault => {
+                match place.filter(|place| !refused.damage.is_some_and(|at| place.is_meant_by(&at)))
+                {
+                    Some(place) => {
+                        Err(format!("P10: {what}: at {place:?}, but: {}", refused.reason))
+                    }
+                    None => Ok(()),
+                }
+            }
             (Err(refused), _) => Err(format!("P10: {what}: it does not open: {}", refused.reason)),
             (Ok(_), Must::BeRefused) => Err(format!("P10: {what}: it opens as if nothing were")),
             (Ok((_, records)), _) => match opened(disk.fork())? {
@@ -120,6 +142,29 @@ impl Run {
                 Err(refused) => Err(format!("it does not open: {}", refused.reason)),
             },
         }
+    }
+
+    /// What would have come of this life, had the power failed elsewhere in it.
+    fn look_at_other_ends(&self) -> Result<(), String> {
+        for glimpse in self.world.take_glimpses() {
+            self.world.count("power: looked at");
+            let looked_at = self.look_at(&glimpse);
+            looked_at
+                .map_err(|broken| format!("had it ended before {}: {broken}", glimpse.before))?;
+        }
+        Ok(())
+    }
+
+    fn look_at(&self, glimpse: &Glimpse) -> Result<(), String> {
+        let config = self.draw_config();
+        glimpse.disk.set_capacity(u64::MAX);
+        let mounted = glimpse.disk.mount().map_err(|error| format!("P20: {error}"))?;
+        let recovered = recover(mounted, &config, &self.link(&config), |_, _| {});
+        let (log, records) =
+            recovered.map_err(|refused| format!("it does not open: {}", refused.reason))?;
+        let report = log.report().clone();
+        torn_only_where(&report, |file| glimpse.may_be_torn(file))?;
+        Oracle::after(&glimpse.facts, Oracle::default()).check(&Recovered { records, report })
     }
 
     fn draw_end(&self) -> End {
@@ -138,20 +183,38 @@ impl Run {
     }
 
     fn draw_weather(&self) -> Weather {
+        let (world, calm) = (&self.world, Weather::default());
+        match world.below(13) {
+            0..=2 => calm,
+            3..=5 => Weather { faults: 300, slow: 50, ..calm },
+            6..=8 => Weather { faults: 60, slow: 30, stuck: 400, ..calm },
+            9..=11 => Weather { faults: 12, slow: 100, stuck: 200, ..calm },
+            _ => {
+                world.count("one fault at a time");
+                Weather { faults: 8, rest: FORGIVEN + Duration::from_secs(10), ..calm }
+            }
+        }
+    }
+
+    fn draw_when(&self, end: End, weather: Weather) -> When {
         let world = &self.world;
-        match world.below(4) {
-            0 => Weather::default(),
-            1 => Weather { faults: 300, slow: 50, stuck: 0 },
-            2 => Weather { faults: 60, slow: 30, stuck: 400 },
-            _ => Weather { faults: 12, slow: 100, stuck: 200 },
+        if end == End::Close || !weather.rest.is_zero() {
+            return When::Done;
+        }
+        let (soon, late) = if end == End::Kill { (5, 40) } else { (12, 100) };
+        match world.below(8) {
+            0..=1 => When::Operations(world.below(soon)),
+            2 => When::AfterFault(world.below(10)),
+            3 => When::AfterCheckpoint(world.below(8)),
+            _ => When::Operations(world.below(late)),
         }
     }
 
     /// One life, from the disk that the last one left to the disk that it leaves.
     fn live(&mut self, disk: SimDisk, end: End) -> Result<SimDisk, String> {
         self.lives += 1;
-        let operations = (end != End::Close).then(|| self.world.below(150));
-        self.world.begin(disk, end, operations, self.draw_weather());
+        let weather = self.draw_weather();
+        self.world.begin(disk, end, self.draw_when(end, weather), weather);
         let world = Arc::clone(&self.world);
         in_virtual_time(async {
             tokio::select! {
@@ -185,7 +248,14 @@ impl Run {
         if world.has_crashed() {
             return Ok(());
         }
-        world.calm();
+        world.all_is_well();
+        let (wal, next) = (log.wal.clone(), self.lives * 1_000_000);
+        let last = Client { number: 200, next, wal, world, unwatched: Vec::new() };
+        last.commits_in_the_end().await?;
+        let world = &self.world;
+        if world.has_crashed() {
+            return Ok(());
+        }
         let shared = Arc::clone(&log.shared);
         let closed = log.close().await;
         if closed && !world.has_crashed() {
@@ -218,9 +288,11 @@ impl Run {
         config.slow_sync = Duration::from_secs(2);
         config.stalled_after = Duration::from_secs(20);
         config.give_up_after = Duration::from_secs(20);
+        // Where faults come one at a time, each is forgiven before the next.
+        let is_tight = !world.weather().rest.is_zero();
         config.restart_budget = RestartBudget {
-            restarts: if world.once_in(4) { 2 } else { 1000 },
-            within: Duration::from_secs(if world.once_in(2) { 20 } else { 3600 }),
+            restarts: if is_tight || world.once_in(4) { 2 } else { 1000 },
+            within: if is_tight || world.once_in(2) { FORGIVEN } else { PATIENCE },
             backoff: Duration::from_millis(50),
             max_backoff: Duration::from_millis(400),
         };
@@ -281,6 +353,7 @@ impl Run {
             report.carried
         ));
         self.note(&report);
+        torn_only_where(&report, |file| self.world.may_be_torn(file))?;
         self.world.epoch_begins(report.epoch)?;
         let mut facts = self.world.facts();
         // It is being opened now, and may have been closed before that.
@@ -333,7 +406,7 @@ impl Run {
 
     /// In the end the log opens in calm weather, and once more, to the same records.
     fn last_look(&mut self, disk: SimDisk) -> Result<(), String> {
-        self.world.begin(disk, End::Close, None, Weather::default());
+        self.world.begin(disk, End::Close, When::Done, Weather::default());
         let config = self.draw_config();
         self.world.fact(Fact::Opening);
         let mut before = None;
@@ -351,6 +424,16 @@ impl Run {
             }
         }
         Ok(())
+    }
+}
+
+/// P10: a tail is torn where a write did not come to its end, and nowhere else.
+fn torn_only_where(report: &RecoveryReport, may_be: impl Fn(&str) -> bool) -> Result<(), String> {
+    match &report.torn_tail {
+        Some((sequence, torn)) if !may_be(&segment_name(*sequence)) => {
+            Err(format!("P10: segment {sequence} is torn, and was not written to: {torn:?}"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -430,6 +513,7 @@ struct Refused {
     /// Whether the disk failed, or the log was refused for what stands in it.
     is_a_fault: bool,
     reason: String,
+    damage: Option<Damage>,
 }
 
 fn recover(
@@ -450,10 +534,11 @@ fn recover(
     match recovered {
         Ok(Ok(log)) => Ok((log, records)),
         Ok(Err(error)) => {
-            let is_a_fault = matches!(error, OpenError::Io(_));
-            Err(Refused { is_a_fault, reason: error.to_string() })
+            let (is_a_fault, reason) = (matches!(error, OpenError::Io(_)), error.to_string());
+            let damage = if let OpenError::Damaged(damage) = error { Some(damage) } else { None };
+            Err(Refused { is_a_fault, reason, damage })
         }
         // Only the disk panics on purpose; any other panic is seen once the disk is calm.
-        Err(_) => Err(Refused { is_a_fault: true, reason: "it panicked".to_owned() }),
+        Err(_) => Err(Refused { is_a_fault: true, reason: "it panicked".to_owned(), damage: None }),
     }
 }

@@ -8,10 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actix_wal::engine::clock::{Clock, Tick};
-use actix_wal::testkit::{Persist, SimDisk};
-use actix_wal::threads::{Running, Threads, Turn, Worker};
-use actix_wal::{Epoch, LsnRange};
+use actix_wal::Epoch;
+use actix_wal::testkit::{FaultOp, Persist, SimDisk};
 
 use super::facts::{Fact, Random};
 
@@ -26,11 +24,18 @@ pub(crate) enum End {
     Kill,
 }
 
+/// How many other crashes of a life are looked at.
+const GLIMPSES: usize = 4;
+
 /// No life has a use for as many turns of its workers.
 const ENDLESS: u64 = 100_000;
 
 /// The longest that a piece of work takes in calm weather, in milliseconds.
 pub(crate) const LONGEST_WORK: u64 = 35;
+
+/// The same if it is slow, and if it is stuck.
+const LONGEST_SLOW: u64 = 3_100;
+const LONGEST_STUCK: u64 = 180_000;
 
 /// The longest that a worker does not look whether somebody has called, in milliseconds.
 pub(crate) const LONGEST_PAUSE: u64 = 64;
@@ -41,12 +46,70 @@ pub(crate) struct Weather {
     pub(crate) faults: u64,
     pub(crate) slow: u64,
     pub(crate) stuck: u64,
+    /// How long nothing fails after a fault.
+    pub(crate) rest: Duration,
+}
+
+/// When a life ends that does not end in peace. Only operations that change the disk are counted: to those who
+/// come after, a crash between two reads is the same as one before the first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum When {
+    /// When its clients have done what they came for.
+    Done,
+    /// Before the next operation but so many.
+    Operations(u64),
+    /// The same, once something has failed: trouble comes in pairs.
+    AfterFault(u64),
+    /// The same, once somebody has asked for a checkpoint.
+    AfterCheckpoint(u64),
+}
+
+impl When {
+    /// As it is counted.
+    fn name(self) -> &'static str {
+        match self {
+            When::Done => "ends: in the end",
+            When::Operations(..12) => "ends: at once",
+            When::Operations(_) => "ends: any time",
+            When::AfterFault(_) => "ends: after a fault",
+            When::AfterCheckpoint(_) => "ends: after a checkpoint",
+        }
+    }
+}
+
+/// What a full disk refuses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Refuses {
+    #[default]
+    Nothing,
+    /// What needs space of its own.
+    Growth,
+    /// Every write: the space that a file was given is none (thin provisioning, copy on write, a quota).
+    Writes,
 }
 
 impl Weather {
     /// Nothing goes wrong.
     pub(crate) fn is_calm(self) -> bool {
         self.faults == 0 && self.slow == 0 && self.stuck == 0
+    }
+}
+
+/// What would be there had the power failed at some time, though it did not.
+#[derive(Debug)]
+pub(crate) struct Glimpse {
+    /// The operation before which it would have failed.
+    pub(crate) before: String,
+    pub(crate) disk: SimDisk,
+    /// What clients knew by then.
+    pub(crate) facts: Vec<Fact>,
+    unfinished: BTreeMap<String, bool>,
+}
+
+impl Glimpse {
+    /// P10: see [`World::may_be_torn`].
+    pub(crate) fn may_be_torn(&self, file: &str) -> bool {
+        self.unfinished.contains_key(file)
     }
 }
 
@@ -72,10 +135,17 @@ struct State {
     facts: Vec<Fact>,
     disk: SimDisk,
     end: End,
+    when: When,
+    /// Whether the life before was killed.
+    after_kill: bool,
+    /// How many operations of this life have changed the disk.
+    operations: u64,
     /// After how many more operations of the storage the life ends.
     operations_left: Option<u64>,
     /// What the crash has left.
     image: Option<SimDisk>,
+    /// What other crashes would have left in this life.
+    glimpses: Vec<Glimpse>,
     /// How many lives ended in the middle of something.
     crashes: u64,
     /// How many turns workers have taken since this life began.
@@ -84,8 +154,18 @@ struct State {
     epoch: Epoch,
     /// When something failed in this life that the log can not get over without a new epoch.
     faults: Vec<Duration>,
+    /// How often the disk has refused an operation for want of space, though it had been promised.
+    refused: u64,
     /// Whether the disk was full in this life.
     was_full: bool,
+    refuses: Refuses,
+    /// Whether nothing goes wrong any more until this life ends.
+    is_over: bool,
+    /// Files in which a write was begun, and not followed by a sync that succeeded; and whether a sync has
+    /// failed, so that a later one says nothing.
+    unfinished: BTreeMap<String, bool>,
+    /// How long after a fault the log may still come to feel it.
+    lasting: Duration,
     /// What is broken, if it was not a client who noticed.
     failure: Option<String>,
 }
@@ -102,13 +182,22 @@ impl World {
             facts: Vec::new(),
             disk: SimDisk::new(),
             end: End::Close,
+            when: When::Done,
+            after_kill: false,
+            operations: 0,
             operations_left: None,
             image: None,
+            glimpses: Vec::new(),
             crashes: 0,
             turns: 0,
             epoch: Epoch::default(),
             faults: Vec::new(),
+            refused: 0,
             was_full: false,
+            refuses: Refuses::Nothing,
+            is_over: false,
+            unfinished: BTreeMap::new(),
+            lasting: Duration::ZERO,
             failure: None,
         };
         let crashed = tokio::sync::Notify::new();
@@ -140,16 +229,35 @@ impl World {
         self.state().weather = Weather::default();
     }
 
-    /// Begins a life on this disk that ends like this: after so many operations, or when its clients say.
-    pub(crate) fn begin(&self, disk: SimDisk, end: End, operations: Option<u64>, weather: Weather) {
+    /// Nothing goes wrong any more in this life, and there is space.
+    pub(crate) fn all_is_well(&self) {
+        self.calm();
+        self.state().is_over = true;
+        self.refuse(Refuses::Nothing);
+    }
+
+    pub(crate) fn is_all_well(&self) -> bool {
+        self.state().is_over
+    }
+
+    /// Begins a life on this disk that ends like this.
+    pub(crate) fn begin(&self, disk: SimDisk, end: End, when: When, weather: Weather) {
         let mut state = self.state();
+        (state.after_kill, state.operations) = (state.end == End::Kill, 0);
         (state.disk, state.end, state.weather) = (disk, end, weather);
-        (state.operations_left, state.image) = (operations, None);
+        (state.when, state.image) = (when, None);
+        state.operations_left = match when {
+            When::Operations(left) => Some(left),
+            _ => None,
+        };
+        let longest = if weather.stuck > 0 { LONGEST_STUCK } else { LONGEST_SLOW };
+        state.lasting = Duration::from_millis(longest) + Duration::from_secs(2);
         state.turns = 0;
         state.faults.clear();
-        state.was_full = false;
+        (state.refused, state.was_full) = (0, false);
+        (state.refuses, state.is_over) = (Refuses::Nothing, false);
         state.disk.set_capacity(u64::MAX);
-        self.lag.store(0, Ordering::Relaxed);
+        self.catch_up();
     }
 
     pub(crate) fn disk(&self) -> SimDisk {
@@ -176,6 +284,9 @@ impl World {
     pub(crate) fn fact(&self, fact: Fact) {
         self.event(format_args!("{fact:?}"));
         let mut state = self.state();
+        if let (Fact::Checkpoint(_), When::AfterCheckpoint(left)) = (fact, state.when) {
+            state.operations_left.get_or_insert(left);
+        }
         if state.image.is_none() {
             state.facts.push(fact);
         }
@@ -190,19 +301,63 @@ impl World {
         *self.state().counts.entry(what).or_default() += 1;
     }
 
-    /// Before an operation of the storage: this may be where the life ends.
-    pub(crate) fn operation(&self, what: impl fmt::Display) {
+    /// Before an operation that changes the disk: this may be where the life ends.
+    pub(crate) fn operation(&self, op: FaultOp, what: impl fmt::Display) {
+        let is_fresh = self.begins_after_a_kill();
+        let often = match op {
+            // What a killed process has left in the page cache is at stake as long as nobody has synced it.
+            FaultOp::SyncDir | FaultOp::Sync if is_fresh => 2,
+            FaultOp::SyncDir => 3,
+            FaultOp::Sync => 8,
+            _ => 40,
+        };
+        if self.once_in(often) {
+            self.glimpse(&what);
+        }
         self.event(what);
         let mut state = self.state();
+        // Who is killed loses nothing but what was never written: it matters which sync is not done.
+        if state.end == End::Kill && !matches!(op, FaultOp::Sync | FaultOp::SyncDir) {
+            return;
+        }
         match &mut state.operations_left {
             Some(0) => {
                 state.crashes += 1;
+                let name = state.when.name();
                 drop(state);
+                self.count(name);
                 self.crash();
             }
             Some(left) => *left -= 1,
             None => {}
         }
+    }
+
+    /// Counts an operation. Whether this life has just begun, on what a killed process has left.
+    fn begins_after_a_kill(&self) -> bool {
+        let mut state = self.state();
+        state.operations += 1;
+        state.after_kill && state.operations < 12
+    }
+
+    fn glimpse(&self, what: &impl fmt::Display) {
+        let seed = self.number();
+        let persist = match seed % 3 {
+            0 => Persist::Dropped,
+            1 => Persist::Torn { seed },
+            _ => Persist::Garbled { seed },
+        };
+        let mut state = self.state();
+        if state.image.is_none() && state.glimpses.len() < GLIMPSES {
+            let (before, disk) = (what.to_string(), state.disk.crash(persist));
+            let (facts, unfinished) = (state.facts.clone(), state.unfinished.clone());
+            state.glimpses.push(Glimpse { before, disk, facts, unfinished });
+        }
+    }
+
+    /// What other crashes would have left.
+    pub(crate) fn take_glimpses(&self) -> Vec<Glimpse> {
+        std::mem::take(&mut self.state().glimpses)
     }
 
     /// The life ends here, as it was meant to.
@@ -236,9 +391,19 @@ impl World {
         image.unwrap_or_else(|| unreachable!("every life ends with an image"))
     }
 
+    /// The worker that takes its turn has begun so long ago.
+    pub(crate) fn lag_behind(&self, by: Duration) {
+        self.lag.store(by.as_nanos() as u64, Ordering::Relaxed);
+    }
+
     /// The worker has come to the disk, and what it waited for has happened.
     pub(crate) fn catch_up(&self) {
-        self.lag.store(0, Ordering::Relaxed);
+        self.lag_behind(Duration::ZERO);
+    }
+
+    /// The time of the worker that takes its turn.
+    pub(crate) fn time(&self) -> Duration {
+        now().saturating_sub(Duration::from_nanos(self.lag.load(Ordering::Relaxed)))
     }
 
     /// What a client is told that only a defect in the log explains.
@@ -267,7 +432,24 @@ impl World {
 
     /// Something fails that costs an epoch.
     pub(crate) fn fault(&self) {
-        self.state().faults.push(now());
+        let mut state = self.state();
+        state.faults.push(now());
+        if let When::AfterFault(left) = state.when {
+            state.operations_left.get_or_insert(left);
+        }
+    }
+
+    /// Whether something may fail again.
+    pub(crate) fn may_fail(&self) -> bool {
+        let state = self.state();
+        let last = state.faults.last().filter(|_| !state.weather.rest.is_zero());
+        last.is_none_or(|last| now() >= *last + state.weather.rest)
+    }
+
+    /// How many faults may still have been felt at some time of the last `within`.
+    pub(crate) fn faults_within(&self, within: Duration) -> usize {
+        let lasting = self.state().lasting;
+        self.faults_since(now().saturating_sub(within + lasting))
     }
 
     /// How many faults there were since then, in this life.
@@ -275,9 +457,61 @@ impl World {
         self.state().faults.iter().filter(|at| **at >= then).count()
     }
 
-    /// The disk is full, or says so.
-    pub(crate) fn is_full(&self) {
-        self.state().was_full = true;
+    /// The disk refuses this from now on.
+    pub(crate) fn refuse(&self, what: Refuses) {
+        let mut state = self.state();
+        state.refuses = what;
+        state.was_full |= what != Refuses::Nothing;
+        state.disk.set_capacity(if what == Refuses::Nothing { u64::MAX } else { 0 });
+    }
+
+    pub(crate) fn refuses_writes(&self) -> bool {
+        self.state().refuses == Refuses::Writes
+    }
+
+    /// The disk says that it is full where the space had been promised.
+    pub(crate) fn refused(&self) {
+        let mut state = self.state();
+        state.was_full = true;
+        state.refused += 1;
+    }
+
+    /// P21: a full disk costs no restart, unless it refuses a write that was sure to find its space.
+    pub(crate) fn count_restarts(&self, restarts: u64) {
+        let (faults, refused) = {
+            let state = self.state();
+            (state.faults.len() as u64, state.refused)
+        };
+        if restarts > faults + refused {
+            self.fail(format!(
+                "P21: {restarts} restarts after {faults} faults, {refused} refusals"
+            ));
+        }
+    }
+
+    /// A write to this file begins.
+    pub(crate) fn writes(&self, file: &str) {
+        self.state().unfinished.entry(file.to_owned()).or_default();
+    }
+
+    /// A sync of this file, which may fail.
+    pub(crate) fn syncs<T, E>(
+        &self,
+        file: &str,
+        sync: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let known = self.state().unfinished.insert(file.to_owned(), true);
+        let synced = sync();
+        let mut state = self.state();
+        if synced.is_ok() && known != Some(true) && state.image.is_none() {
+            state.unfinished.remove(file);
+        }
+        synced
+    }
+
+    /// P10: whether the file may hold a write that did not come to its end.
+    pub(crate) fn may_be_torn(&self, file: &str) -> bool {
+        self.state().unfinished.contains_key(file)
     }
 
     pub(crate) fn was_full(&self) -> bool {
@@ -285,7 +519,7 @@ impl World {
     }
 
     /// A worker takes a turn.
-    fn turn(&self) {
+    pub(crate) fn turn(&self) {
         let mut state = self.state();
         state.turns += 1;
         if state.turns == ENDLESS {
@@ -325,16 +559,16 @@ impl World {
     }
 
     /// How long the next piece of work takes.
-    fn work_time(&self) -> Duration {
+    pub(crate) fn work_time(&self) -> Duration {
         let weather = self.weather();
         let usual = Duration::from_millis(5 + self.below(LONGEST_WORK - 4));
         if self.once_in(weather.stuck) {
             self.count("stuck");
-            return Duration::from_millis(30_000 + self.below(150_000));
+            return Duration::from_millis(30_000 + self.below(LONGEST_STUCK - 30_000));
         }
         if self.once_in(weather.slow) {
             self.count("slow");
-            return Duration::from_millis(100 + self.below(3000));
+            return Duration::from_millis(100 + self.below(LONGEST_SLOW - 100));
         }
         usual
     }
@@ -367,120 +601,4 @@ pub(crate) fn start_time() {
 /// hundred times longer than on a real disk.
 pub(crate) fn now() -> Duration {
     ORIGIN.get().map_or(Duration::ZERO, |origin| origin.elapsed())
-}
-
-/// The clock of a life. Its wall clock jumps, since nothing may depend on it.
-#[derive(Debug)]
-pub(crate) struct SimClock(pub(crate) Arc<World>);
-
-impl Clock for SimClock {
-    fn now(&self) -> Tick {
-        let lag = Duration::from_nanos(self.0.lag.load(Ordering::Relaxed));
-        now().saturating_sub(lag)
-    }
-
-    fn wall_us(&self) -> u64 {
-        self.0.number() >> self.0.below(64)
-    }
-
-    fn random(&self) -> u64 {
-        self.0.number()
-    }
-}
-
-/// Has the workers of a log take turns.
-#[derive(Debug)]
-pub(crate) struct SimThreads {
-    pub(crate) world: Arc<World>,
-    pub(crate) shared: Arc<actix_wal::engine::shared::Shared>,
-}
-
-impl Threads for SimThreads {
-    fn spawn(&self, name: &'static str, worker: Box<dyn Worker>) -> std::io::Result<Running> {
-        if self.world.once_in(4 * self.world.weather().faults) {
-            self.world.count("no thread");
-            self.world.event(format_args!("no thread for {name}"));
-            self.world.fault();
-            if name == "wal-flush" {
-                return Err(std::io::ErrorKind::WouldBlock.into());
-            }
-        }
-        let (world, shared) = (Arc::clone(&self.world), Arc::clone(&self.shared));
-        let turns = Turns { world, shared, name, worker };
-        actix::spawn(turns.take());
-        Ok(Running::elsewhere())
-    }
-}
-
-/// The turns of one worker.
-///
-/// A piece of work happens at the moment at which it ends: whoever else has a turn while it lasts sees
-/// nothing of it, as nobody sees what a thread does that hangs in a sync. Its own clock shows when it began.
-struct Turns {
-    world: Arc<World>,
-    shared: Arc<actix_wal::engine::shared::Shared>,
-    name: &'static str,
-    worker: Box<dyn Worker>,
-}
-
-impl Turns {
-    async fn take(mut self) {
-        loop {
-            self.world.turn();
-            match self.worker.look() {
-                Turn::Work => self.work().await,
-                Turn::Wait(at_most) => self.wait(at_most).await,
-                Turn::End => return self.world.event(format_args!("{} ends", self.name)),
-            }
-        }
-    }
-
-    async fn work(&mut self) {
-        let takes = self.world.work_time();
-        let flushes = self.name == "wal-flush";
-        if flushes {
-            self.shared.io_begins(now());
-        }
-        actix::clock::sleep(takes).await;
-        if flushes {
-            self.shared.io_ended();
-            self.world.lag.store(takes.as_nanos() as u64, Ordering::Relaxed);
-        }
-        self.world.event(format_args!("{} works, {takes:?}", self.name));
-        self.worker.work();
-        self.world.catch_up();
-        self.count_what_is_open();
-    }
-
-    /// P16: by what has an LSN and no outcome, whatever the log itself counts.
-    fn count_what_is_open(&self) {
-        let (durable, accepted) = (self.shared.durable(), self.shared.accepted());
-        let limit = self.shared.admission.max_entries() as u64;
-        let Some(open) = LsnRange::new(durable.next(), accepted) else { return };
-        if open.count() > limit {
-            let (failed, unknown) = self.shared.exceptions();
-            let settled = failed.into_iter().chain(unknown);
-            let settled = settled.filter_map(|range| {
-                LsnRange::new(range.first.max(open.first), range.last.min(open.last))
-            });
-            let count = open.count() - settled.map(|range| range.count()).sum::<u64>();
-            if count > limit {
-                self.world.fail(format!("P16: {count} records are in flight, of {limit}"));
-            }
-        }
-    }
-
-    /// Looks now and then whether somebody has called, as seldom as the quiet lasts long.
-    async fn wait(&mut self, at_most: Option<Duration>) {
-        let until = at_most.map(|at_most| now().saturating_add(at_most));
-        let mut pause = Duration::from_millis(1);
-        while !self.worker.is_called() {
-            let left = until.map_or(pause, |until| until.saturating_sub(now()));
-            if left.is_zero() {
-                return;
-            }
-            actix::clock::sleep(pause.min(left)).await;
-            pause = (2 * pause).min(Duration::from_millis(LONGEST_PAUSE));
-        }
-    }
 }
