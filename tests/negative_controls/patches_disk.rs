@@ -106,6 +106,20 @@ pub(super) const PATCHES: &[Patch] = &[
         edits: &[edit(PREPARER, "size, recycle.is_some());", "size, false);")],
     },
     Patch {
+        name: "a recycled segment is not blanked",
+        promise: "P13",
+        edits: &[edit(
+            PREPARE,
+            "(job.header.len().next_multiple_of(job.block_size) + job.block_size) as u64;",
+            "job.header.len() as u64;",
+        )],
+    },
+    Patch {
+        name: "a name that may not be durable is left behind",
+        promise: "P10",
+        edits: &[edit(PREPARER, "        if self.unsettled {\n", "        if false {\n")],
+    },
+    Patch {
         name: "a short write is taken for a whole one",
         promise: "P1",
         edits: &[edit(

@@ -7,9 +7,11 @@ const APPENDER: &str = "src/actors/appender.rs";
 const ASSIGNER: &str = "src/engine/assigner.rs";
 const CATALOG: &str = "src/engine/catalog.rs";
 const CURSOR: &str = "src/engine/cursor.rs";
+const FLUSHER: &str = "src/actors/flusher/mod.rs";
 const FLUSH_LOOP: &str = "src/engine/flush_loop.rs";
 const FLUSH_THREAD: &str = "src/actors/flush_thread.rs";
 const OUTCOMES: &str = "src/engine/outcomes.rs";
+const RESTARTS: &str = "src/engine/restarts.rs";
 const SHARED: &str = "src/engine/shared.rs";
 const SUBSCRIBERS: &str = "src/actors/subscribers.rs";
 
@@ -418,6 +420,34 @@ pub(super) const PATCHES: &[Patch] = &[
             "                self.failed.extend(failed);",
             "                drop(failed);",
         )],
+    },
+    Patch {
+        name: "a full disk poisons the log",
+        promise: "P21",
+        edits: &[edit(
+            FLUSHER,
+            "self.restarts.after_fault(now, !cause.is_no_space()) else {",
+            "self.restarts.after_fault(now, true).filter(|_| !cause.is_no_space()) else {",
+        )],
+    },
+    Patch {
+        name: "a full disk is charged to the restarts",
+        promise: "P21",
+        edits: &[edit(FLUSHER, "after_fault(now, !cause.is_no_space())", "after_fault(now, true)")],
+    },
+    Patch {
+        name: "a full disk is taken for a fault",
+        promise: "P21",
+        edits: &[edit(
+            FLUSH_LOOP,
+            "                self.enter_no_space(fault);\n                Ok(Worked::NeedsSegment)",
+            "                Err(fault.into())",
+        )],
+    },
+    Patch {
+        name: "the restart budget is never given back",
+        promise: "P17",
+        edits: &[edit(RESTARTS, "        self.recent.retain(is_recent);\n", "")],
     },
     Patch {
         name: "a full disk drops what was accepted",

@@ -107,6 +107,15 @@ pub(super) const PATCHES: &[Patch] = &[
         )],
     },
     Patch {
+        name: "the offset is not in the checksum",
+        promise: "P13",
+        edits: &[edit(
+            FRAME,
+            "    hasher.update(&offset.to_le_bytes());\n",
+            "    let _ = offset;\n",
+        )],
+    },
+    Patch {
         name: "the checksum of the records is not checked",
         promise: "P10",
         edits: &[edit(
@@ -132,6 +141,36 @@ pub(super) const PATCHES: &[Patch] = &[
             "    (Some(true), None, Some(true), Kind::Damage),",
             "    (Some(true), None, Some(true), Kind::TornTail),",
         )],
+    },
+    Patch {
+        name: "replay goes past damage in an earlier segment",
+        promise: "P10",
+        edits: &[edit(
+            LIVE_WALK,
+            "                    Verdict::Damage { fault, proof } => {\n                        return",
+            "                    Verdict::Damage { fault, proof } => {\n                        if ending.offset > 0 {\n                            return Ok(());\n                        }\n                        return",
+        )],
+    },
+    Patch {
+        name: "replay goes past damage, and nobody compares the chains",
+        promise: "P10",
+        edits: &[
+            edit(
+                LIVE_WALK,
+                "                    Verdict::Damage { fault, proof } => {\n                        return",
+                "                    Verdict::Damage { fault, proof } => {\n                        if ending.offset > 0 {\n                            return Ok(());\n                        }\n                        return",
+            ),
+            edit(
+                LIVE_WALK,
+                "let broken = frame.header.chain != self.position.chain;",
+                "let broken = frame.header.chain == 0 && self.position.chain == 1;",
+            ),
+            edit(
+                LIVE_WALK,
+                "self.sequence != last.sequence && start.chain != self.position.chain {",
+                "self.sequence == last.sequence && start.chain != start.chain {",
+            ),
+        ],
     },
     Patch {
         name: "a foreign segment is accepted",
@@ -194,6 +233,15 @@ pub(super) const PATCHES: &[Patch] = &[
             BEGIN,
             "        let mut next_sequence = self.highest.saturating_add(1);",
             "        let mut next_sequence = self.highest.max(1);",
+        )],
+    },
+    Patch {
+        name: "recovery removes segments before its start frame is durable",
+        promise: "P19",
+        edits: &[edit(
+            BEGIN,
+            "        let (writer, position) = self.write_start(&style, segment, &tail)?;\n",
+            "        for gone in self.shared.catalog.take_removable(self.shared.clock.now()) {\n            let _ = self.storage.remove(&gone.name);\n        }\n        let _ = self.storage.sync_dir();\n        let (writer, position) = self.write_start(&style, segment, &tail)?;\n",
         )],
     },
     Patch {

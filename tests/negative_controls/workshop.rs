@@ -20,7 +20,7 @@ const PARTS: &[&str] =
 const SEEDS: &str = "0..3000";
 
 /// A run that takes longer than this hangs.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// What the simulation said.
 #[derive(Debug)]
