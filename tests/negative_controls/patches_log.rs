@@ -8,7 +8,8 @@ const ASSIGNER: &str = "src/engine/assigner.rs";
 const CATALOG: &str = "src/engine/catalog.rs";
 const CURSOR: &str = "src/engine/cursor.rs";
 const FLUSHER: &str = "src/actors/flusher/mod.rs";
-const FLUSH_LOOP: &str = "src/engine/flush_loop.rs";
+const FAULTS: &str = "src/engine/flush_loop/faults.rs";
+const FLUSH_LOOP: &str = "src/engine/flush_loop/mod.rs";
 const FLUSH_THREAD: &str = "src/actors/flush_thread.rs";
 const OUTCOMES: &str = "src/engine/outcomes.rs";
 const RESTARTS: &str = "src/engine/restarts.rs";
@@ -69,12 +70,12 @@ pub(super) const PATCHES: &[Patch] = &[
         promise: "P7",
         edits: &[
             edit(
-                FLUSH_LOOP,
+                FAULTS,
                 "        self.failed.extend(self.writer.take().map(|writer| writer.name().to_owned()));\n",
                 "",
             ),
             edit(
-                FLUSH_LOOP,
+                FAULTS,
                 "        self.mode = Mode::Starting;\n",
                 "        self.mode = Mode::Starting;\n        if self.writer.is_some() {\n            self.epoch_begun();\n        }\n",
             ),
@@ -84,7 +85,7 @@ pub(super) const PATCHES: &[Patch] = &[
         name: "FailFast answers before the cut is durable",
         promise: "P8",
         edits: &[edit(
-            FLUSH_LOOP,
+            FAULTS,
             "            self.doom_touched(cause);\n            self.refuse_pending(cause);",
             "            self.refuse_pending(cause);",
         )],
@@ -110,7 +111,7 @@ pub(super) const PATCHES: &[Patch] = &[
         name: "followers are acknowledged after their leader failed",
         promise: "P8",
         edits: &[edit(
-            FLUSH_LOOP,
+            FAULTS,
             "        self.shared.note_exception(range, Fate::NotDurable(cause.clone()));",
             "        let leader = LsnRange { last: range.first, ..range };\n        self.shared.note_exception(leader, Fate::NotDurable(cause.clone()));",
         )],
@@ -129,12 +130,12 @@ pub(super) const PATCHES: &[Patch] = &[
         promise: "P8",
         edits: &[
             edit(
-                FLUSH_LOOP,
+                FAULTS,
                 "Fate::Unknown(doomed.cause.clone())",
                 "Fate::NotDurable(doomed.cause.clone())",
             ),
             edit(
-                FLUSH_LOOP,
+                FAULTS,
                 "LoopEvent::Unknown(doomed.range, doomed.cause)",
                 "LoopEvent::NotDurable(doomed.range, doomed.cause)",
             ),
@@ -144,7 +145,7 @@ pub(super) const PATCHES: &[Patch] = &[
         name: "the batch in hand is handed back twice",
         promise: "P9",
         edits: &[edit(
-            FLUSH_LOOP,
+            FAULTS,
             "        open.into_iter().rev().for_each(|entry| self.pending.push_front(entry));",
             "        open.iter().rev().for_each(|entry| self.pending.push_front(entry.clone()));\n        open.into_iter().rev().for_each(|entry| self.pending.push_front(entry));",
         )],
@@ -153,7 +154,7 @@ pub(super) const PATCHES: &[Patch] = &[
         name: "the batch in hand is lost at a fault",
         promise: "P1",
         edits: &[edit(
-            FLUSH_LOOP,
+            FAULTS,
             "        open.into_iter().rev().for_each(|entry| self.pending.push_front(entry));",
             "        drop(open);",
         )],
@@ -162,7 +163,7 @@ pub(super) const PATCHES: &[Patch] = &[
         name: "the batch in hand is handed back the wrong way round",
         promise: "P9",
         edits: &[edit(
-            FLUSH_LOOP,
+            FAULTS,
             "        open.into_iter().rev().for_each(|entry| self.pending.push_front(entry));",
             "        open.into_iter().for_each(|entry| self.pending.push_front(entry));",
         )],
@@ -262,7 +263,7 @@ pub(super) const PATCHES: &[Patch] = &[
         name: "permits of a failed batch leak",
         promise: "P16",
         edits: &[edit(
-            FLUSH_LOOP,
+            FAULTS,
             "        self.shared.admission.release(entries, bytes);\n        self.events.push(LoopEvent::NotDurable(range, cause));",
             "        let _ = (entries, bytes);\n        self.events.push(LoopEvent::NotDurable(range, cause));",
         )],
@@ -453,7 +454,7 @@ pub(super) const PATCHES: &[Patch] = &[
         name: "a full disk drops what was accepted",
         promise: "P6",
         edits: &[edit(
-            FLUSH_LOOP,
+            FAULTS,
             "        self.refuse_pending(&Cause::NoSpace(fault.clone()));\n        self.events",
             "        self.pending.clear();\n        self.recount();\n        self.events",
         )],
