@@ -9,8 +9,13 @@ use crate::error::is_no_space;
 
 use super::{Storage, StorageFile, write_all_at};
 
-/// How many zeros go into one write.
-const ZEROS: usize = 1 << 20;
+/// How many zeros go into one write. The page cache keeps what was written at once in one piece, and the sync
+/// of a small frame in a large piece takes longer.
+const ZEROS: usize = 64 << 10;
+
+/// After so many zeros they are synced. Commits share the device: a sync of theirs waits for the zeros that are
+/// on their way, so these must never be many.
+const SYNC_EVERY: u64 = 1 << 20;
 
 /// What to prepare.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +132,9 @@ fn fill_with_zeros(file: &dyn StorageFile, size: u64) -> io::Result<()> {
         let chunk = &zeros[..rest.min(ZEROS)];
         write_all_at(file, chunk, offset)?;
         offset += chunk.len() as u64;
+        if offset.is_multiple_of(SYNC_EVERY) && offset < size {
+            file.sync()?;
+        }
     }
     Ok(())
 }
