@@ -4,20 +4,19 @@
 //! sent, a log that stalls would be asked less, and would look better for it (coordinated omission).
 
 use std::path::Path;
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Context, Handler, Message, System};
-use actix_wal::engine::admission::Refusal;
-use actix_wal::messages::LogEvent;
-use actix_wal::{Bounds, FlushPolicy};
+use actix_wal::messages::{Accepted, LogEvent};
+use actix_wal::{AppendError, Bounds, FlushPolicy, Outbox};
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::args::Policy;
 use crate::engines::open_actix_wal;
 use crate::error::EngineError;
-use crate::in_flight::{InFlight, Pending, Sender};
+use crate::in_flight::InFlight;
 use crate::load::Load;
 use crate::meter::{Measured, Meter, Tally, Window};
 
@@ -37,21 +36,21 @@ pub fn run(place: &Path, load: &Load, policy: Policy, rate: u64) -> Result<Measu
     System::new().block_on(async {
         let wal = open_actix_wal(place, 1, load.size, flush_policy).await?;
         let (done, ended) = oneshot::channel();
-        let (tell, sent) = mpsc::channel();
         let window = load.window();
         let meter = Meter::start(window)?;
+        let schedule = Schedule { start: Instant::now(), rate, window };
         let listener = Listener {
-            window,
-            sent,
-            all_sent: false,
-            in_flight: InFlight::with_capacity(1024),
+            schedule,
+            in_flight: InFlight::default(),
+            durable: 0,
+            sent: None,
             tally: Tally::new(window),
             done: Some(done),
-        };
-        let listener = listener.start();
+        }
+        .start();
         wal.subscribe(listener.clone().recipient()).await.map_err(EngineError::open)?;
-        let sender = Sender::new(&wal, load.record());
-        let pace = move || listener.do_send(AllSent(pace(window, rate, &sender, &tell)));
+        let (log, record) = (wal.outbox(listener.clone().recipient()), load.record());
+        let pace = move || listener.do_send(Sent(pace(schedule, log, &record)));
         thread::Builder::new().name("pace".into()).spawn(pace).map_err(EngineError::Thread)?;
         let tally = ended.await.map_err(|_| EngineError::Panicked)??;
         let measured = meter.finish(&tally)?;
@@ -60,66 +59,82 @@ pub fn run(place: &Path, load: &Load, policy: Policy, rate: u64) -> Result<Measu
     })
 }
 
-/// Sends each commit at its moment, or as soon after it as it can. Returns the moments of those that could
-/// not be sent at all.
-fn pace(
-    window: Window,
+/// When each commit is to be sent. Commits are numbered as the tickets of an outbox are: 0, 1, 2 and so on.
+#[derive(Clone, Copy)]
+struct Schedule {
+    start: Instant,
     rate: u64,
-    sender: &Sender,
-    tell: &mpsc::Sender<Pending>,
-) -> Result<Vec<Instant>, EngineError> {
-    let (start, give_up) = (Instant::now(), window.end + PATIENCE);
-    let mut moments = (0u64..)
-        .map(|index| start + Duration::from_secs_f64(index as f64 / rate as f64))
-        .take_while(|moment| *moment < window.end);
-    while let Some(moment) = moments.next() {
-        thread::sleep(moment.saturating_duration_since(Instant::now()));
-        let permit = loop {
-            match sender.permit() {
-                Ok(permit) => break permit,
-                Err(Refusal::Overloaded) if Instant::now() < give_up => thread::sleep(FULL),
-                Err(Refusal::Overloaded) => {
-                    return Ok([moment].into_iter().chain(moments).collect());
-                }
-                Err(refusal) => return Err(EngineError::Commit(format!("{refusal:?}"))),
-            }
-        };
-        let (submit, pending) = sender.prepare(permit, moment);
-        // First the listener, so that it has heard of whatever becomes durable.
-        if tell.send(pending).is_err() {
-            return Err(EngineError::Panicked);
-        }
-        sender.send(submit);
+    window: Window,
+}
+
+impl Schedule {
+    fn moment(&self, index: u64) -> Instant {
+        self.start + Duration::from_secs_f64(index as f64 / self.rate as f64)
     }
-    Ok(Vec::new())
+
+    /// The moments from a commit on, to the end of the window.
+    fn from(self, first: u64) -> impl Iterator<Item = Instant> {
+        (first..)
+            .map(move |index| self.moment(index))
+            .take_while(move |moment| *moment < self.window.end)
+    }
+}
+
+/// Sends each commit at its moment, or as soon after it as it can. Returns how many could be sent.
+fn pace(schedule: Schedule, mut log: Outbox, record: &[u8]) -> Result<u64, EngineError> {
+    let give_up = schedule.window.end + PATIENCE;
+    let mut sent = 0;
+    for moment in schedule.from(0) {
+        thread::sleep(moment.saturating_duration_since(Instant::now()));
+        let payload = Bytes::copy_from_slice(record);
+        loop {
+            match log.append(payload.clone()) {
+                Ok(_) => break,
+                Err(AppendError::Overloaded { .. }) if Instant::now() < give_up => {
+                    thread::sleep(FULL)
+                }
+                Err(AppendError::Overloaded { .. }) => return Ok(sent),
+                Err(error) => return Err(EngineError::commit(error)),
+            }
+        }
+        sent += 1;
+    }
+    Ok(sent)
 }
 
 /// Hears of the watermark, in the Arbiter of the log.
 struct Listener {
-    window: Window,
-    sent: mpsc::Receiver<Pending>,
-    all_sent: bool,
+    schedule: Schedule,
     in_flight: InFlight,
+    /// So many commits, from the first one on.
+    durable: u64,
+    /// How many there are, once the sender has ended.
+    sent: Option<u64>,
     tally: Tally,
     done: Option<oneshot::Sender<Result<Tally, EngineError>>>,
 }
 
 impl Listener {
     fn hear(&mut self, event: &LogEvent) -> Result<(), EngineError> {
-        self.sent.try_iter().for_each(|pending| self.in_flight.push(pending));
-        let (window, tally, now) = (self.window, &mut self.tally, Instant::now());
-        self.in_flight.hear(event, |moment| {
-            tally.durable_at(now);
-            if moment >= window.begin {
-                tally.count(now - moment);
-            }
-        })
+        let (from, now) = (self.durable, Instant::now());
+        self.durable += self.in_flight.durable(event)?;
+        for index in from..self.durable {
+            self.tally.durable_at(now);
+            self.count(self.schedule.moment(index), now);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, moment: Instant, now: Instant) {
+        if moment >= self.schedule.window.begin {
+            self.tally.count(now - moment);
+        }
     }
 
     fn end_with(&mut self, result: Result<(), EngineError>) {
-        let over = self.all_sent && self.in_flight.is_empty();
+        let over = self.sent == Some(self.durable);
         if let Some(done) = self.done.take_if(|_| over || result.is_err()) {
-            let tally = std::mem::replace(&mut self.tally, Tally::new(self.window));
+            let tally = std::mem::replace(&mut self.tally, Tally::new(self.schedule.window));
             // The receiver is there: the System waits for it.
             let _ = done.send(result.map(|()| tally));
         }
@@ -128,6 +143,15 @@ impl Listener {
 
 impl Actor for Listener {
     type Context = Context<Self>;
+}
+
+impl Handler<Accepted> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, accepted: Accepted, _: &mut Self::Context) {
+        let heard = self.in_flight.accepted(accepted);
+        self.end_with(heard);
+    }
 }
 
 impl Handler<LogEvent> for Listener {
@@ -139,23 +163,21 @@ impl Handler<LogEvent> for Listener {
     }
 }
 
-/// The sender has ended; these moments were left.
-struct AllSent(Result<Vec<Instant>, EngineError>);
+/// The sender has ended, after so many commits.
+struct Sent(Result<u64, EngineError>);
 
-impl Message for AllSent {
+impl Message for Sent {
     type Result = ();
 }
 
-impl Handler<AllSent> for Listener {
+impl Handler<Sent> for Listener {
     type Result = ();
 
-    fn handle(&mut self, AllSent(left): AllSent, _: &mut Self::Context) {
-        self.all_sent = true;
-        self.sent.try_iter().for_each(|pending| self.in_flight.push(pending));
+    fn handle(&mut self, Sent(sent): Sent, _: &mut Self::Context) {
         let now = Instant::now();
-        let counted = left.map(|left| {
-            let left = left.into_iter().filter(|moment| *moment >= self.window.begin);
-            left.for_each(|moment| self.tally.count(now - moment));
+        let counted = sent.map(|sent| {
+            self.sent = Some(sent);
+            self.schedule.from(sent).for_each(|moment| self.count(moment, now));
         });
         self.end_with(counted);
     }

@@ -1,18 +1,20 @@
-//! Ours, as an actor uses it that keeps many commits in flight: it appends by message, and learns from the
+//! Ours, as an actor uses it that keeps many commits in flight: it appends by its outbox, and learns from the
 //! watermark what became durable, once per batch.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Instant;
 
-use actix::{Actor, Context, Handler, Message, System};
-use actix_wal::messages::LogEvent;
-use actix_wal::{FlushPolicy, Wal};
+use actix::{Actor, AsyncContext, Context, Handler, Message, System};
+use actix_wal::messages::{Accepted, LogEvent};
+use actix_wal::{FlushPolicy, Outbox, Wal};
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::Engine;
 use super::actix_wal::open;
 use crate::error::EngineError;
-use crate::in_flight::{InFlight, Sender};
+use crate::in_flight::InFlight;
 use crate::load::Load;
 use crate::meter::{Measured, Meter, Tally, Window};
 
@@ -28,33 +30,40 @@ impl Engine for Coordinators {
     }
 
     fn run(&self, place: &Path, load: &Load) -> Result<Measured, EngineError> {
-        let (all, actors) = (load.committers, self.actors.min(load.committers));
         System::new().block_on(async {
-            let wal = open(place, all, load.size, FlushPolicy::default()).await?;
-            let window = load.window();
-            let meter = Meter::start(window)?;
-            let mut running = Vec::new();
-            for index in 0..actors {
-                let share = all / actors + usize::from(index < all % actors);
-                let coordinator = Coordinator::new(&wal, share, load, window);
-                running.push(coordinator.begin(&wal, share).await?);
-            }
-            let mut tally = Tally::new(window);
-            for ended in running {
-                tally.merge(&ended.await.map_err(|_| EngineError::Panicked)??);
-            }
-            let measured = meter.finish(&tally)?;
+            let wal = open(place, load.committers, load.size, FlushPolicy::default()).await?;
+            let measured = run(&wal, self.actors, load).await?;
             wal.close().await.map_err(EngineError::commit)?;
             Ok(measured)
         })
     }
 }
 
+/// Has so many coordinators keep the commits of this load in flight, in this Arbiter.
+pub async fn run(wal: &Wal, actors: usize, load: &Load) -> Result<Measured, EngineError> {
+    let (all, actors) = (load.committers, actors.min(load.committers));
+    let window = load.window();
+    let meter = Meter::start(window)?;
+    let mut running = Vec::new();
+    for index in 0..actors {
+        let share = all / actors + usize::from(index < all % actors);
+        running.push(Coordinator::begin(wal, share, load, window).await?);
+    }
+    let mut tally = Tally::new(window);
+    for ended in running {
+        tally.merge(&ended.await.map_err(|_| EngineError::Panicked)??);
+    }
+    meter.finish(&tally)
+}
+
 /// What the end of a coordinator's work is told by.
 type Ended = oneshot::Receiver<Result<Tally, EngineError>>;
 
 struct Coordinator {
-    sender: Sender,
+    log: Outbox,
+    record: Vec<u8>,
+    /// Since when each commit is awaited, oldest first.
+    since: VecDeque<Instant>,
     in_flight: InFlight,
     tally: Tally,
     window: Window,
@@ -62,21 +71,23 @@ struct Coordinator {
 }
 
 impl Coordinator {
-    fn new(wal: &Wal, share: usize, load: &Load, window: Window) -> Self {
-        Coordinator {
-            sender: Sender::new(wal, load.record()),
-            in_flight: InFlight::with_capacity(share),
+    /// Starts one, and has it put so many commits in flight.
+    async fn begin(
+        wal: &Wal,
+        share: usize,
+        load: &Load,
+        window: Window,
+    ) -> Result<Ended, EngineError> {
+        let (done, ended) = oneshot::channel();
+        let address = Coordinator::create(|context| Coordinator {
+            log: wal.outbox(context.address().recipient()),
+            record: load.record(),
+            since: VecDeque::with_capacity(share),
+            in_flight: InFlight::default(),
             tally: Tally::new(window),
             window,
-            done: None,
-        }
-    }
-
-    /// Starts it, and has it put so many commits in flight.
-    async fn begin(mut self, wal: &Wal, share: usize) -> Result<Ended, EngineError> {
-        let (done, ended) = oneshot::channel();
-        self.done = Some(done);
-        let address = self.start();
+            done: Some(done),
+        });
         wal.subscribe(address.clone().recipient()).await.map_err(EngineError::open)?;
         address.do_send(Begin(share));
         Ok(ended)
@@ -85,26 +96,25 @@ impl Coordinator {
     /// Phase one: so many records go on their way.
     fn append(&mut self, count: usize, since: Instant) -> Result<(), EngineError> {
         for _ in 0..count {
-            let permit = self.sender.permit();
-            let permit = permit.map_err(|refusal| EngineError::Commit(format!("{refusal:?}")))?;
-            let (submit, pending) = self.sender.prepare(permit, since);
-            self.in_flight.push(pending);
-            self.sender.send(submit);
+            let payload = Bytes::copy_from_slice(&self.record);
+            self.log.append(payload).map_err(EngineError::commit)?;
+            self.since.push_back(since);
         }
         Ok(())
     }
 
     /// Phase two: for each commit that has become durable, the next one begins.
     fn hear(&mut self, event: &LogEvent) -> Result<(), EngineError> {
-        let (now, mut next) = (Instant::now(), 0);
-        let tally = &mut self.tally;
-        self.in_flight.hear(event, |since| next += usize::from(tally.acknowledged(since, now)))?;
+        let count = self.in_flight.durable(event)? as usize;
+        let (now, tally, mut next) = (Instant::now(), &mut self.tally, 0);
+        let durable = self.since.drain(..count);
+        durable.for_each(|since| next += usize::from(tally.acknowledged(since, now)));
         self.append(next, now)
     }
 
     /// Says how it went, once.
     fn end_with(&mut self, result: Result<(), EngineError>) {
-        let over = self.in_flight.is_empty() && Instant::now() >= self.window.end;
+        let over = self.since.is_empty() && Instant::now() >= self.window.end;
         if let Some(done) = self.done.take_if(|_| over || result.is_err()) {
             let tally = std::mem::replace(&mut self.tally, Tally::new(self.window));
             // The receiver is there: the System waits for it.
@@ -130,6 +140,15 @@ impl Handler<Begin> for Coordinator {
     fn handle(&mut self, Begin(share): Begin, _: &mut Self::Context) {
         let begun = self.append(share, Instant::now());
         self.end_with(begun);
+    }
+}
+
+impl Handler<Accepted> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, accepted: Accepted, _: &mut Self::Context) {
+        let heard = self.in_flight.accepted(accepted);
+        self.end_with(heard);
     }
 }
 
