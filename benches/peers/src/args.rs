@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::engines;
+use crate::scenarios::{self, Scenario};
 
 /// Group-commit engines side by side: so many committers, each of which waits until its record is durable
 /// before it commits the next one.
@@ -26,6 +27,7 @@ use crate::engines;
                   --size 128,1024,16384 --report peers.html      all sizes, with plots\n  \
                   --json | jq -c '[.engine, .committers, .commits_per_second]'\n  \
                   open-loop --rates 1000,10000,100000            latency at an offered rate\n  \
+                  scenario --help                                ours in situations of its own\n  \
                   limit --dir /mnt/disk                          what this disk allows"
 )]
 pub struct Args {
@@ -43,6 +45,8 @@ pub enum Command {
     OpenLoop(OpenLoopArgs),
     /// Measures one write and one sync of some sizes, and says what they allow.
     Limit(LimitArgs),
+    /// Measures ours in one situation, and says how figures of one run compare.
+    Scenario(ScenarioArgs),
     /// One measurement, in a process of its own.
     #[command(hide = true)]
     Child {
@@ -51,9 +55,9 @@ pub enum Command {
     },
 }
 
-/// Where, how long, and in which form.
+/// Where, and in which form.
 #[derive(Clone, Debug, ClapArgs)]
-pub struct Common {
+pub struct Output {
     /// The directory to work in, on the disk that is to be tried. What is made there is removed.
     #[arg(long, default_value = "target/peers")]
     pub dir: PathBuf,
@@ -65,6 +69,13 @@ pub struct Common {
     /// Prints one JSON object per line instead of a table.
     #[arg(long)]
     pub json: bool,
+}
+
+/// The same, and a page.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Common {
+    #[command(flatten)]
+    pub output: Output,
 
     /// Writes a page with plots to this file.
     #[arg(long, value_name = "FILE")]
@@ -134,11 +145,21 @@ pub struct LimitArgs {
     pub common: Common,
 }
 
+#[derive(Debug, ClapArgs)]
+#[command(after_help = scenarios::HELP)]
+pub struct ScenarioArgs {
+    #[command(subcommand)]
+    pub scenario: Scenario,
+}
+
 /// When ours flushes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
     /// When the disk is idle, with a short wait for those who are expected back.
+    #[default]
     Adaptive,
     /// At once, always.
     Eager,
@@ -156,11 +177,11 @@ impl Policy {
     }
 }
 
-fn committers() -> impl TypedValueParser<Value = usize> {
+pub fn committers() -> impl TypedValueParser<Value = usize> {
     RangedU64ValueParser::<usize>::new().range(1..=32_768)
 }
 
-fn size() -> impl TypedValueParser<Value = usize> {
+pub fn size() -> impl TypedValueParser<Value = usize> {
     RangedU64ValueParser::<usize>::new().range(1..=1 << 20)
 }
 

@@ -7,15 +7,17 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::args::Policy;
+use crate::args::{Output, Policy};
 use crate::compare::say;
 use crate::engines;
 use crate::error::{BenchError, EngineError};
 use crate::load::Load;
-use crate::meter::Measured;
-use crate::open_loop;
+use crate::scenarios::Step;
+use crate::{open_loop, syncs};
 
 /// What a child is to measure.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +26,8 @@ pub struct Job {
     pub place: PathBuf,
     /// How much is asked.
     pub load: Load,
+    /// SIMULATED: no sync reaches the disk, each takes this long instead.
+    pub sync_takes: Option<Duration>,
     /// Of whom.
     pub of: Of,
 }
@@ -35,29 +39,42 @@ pub enum Of {
     Engine(String),
     /// Ours, at so many commits per second.
     OpenLoop(Policy, u64),
+    /// Ours, in a situation of its own.
+    Scenario(Step),
 }
 
 /// In the child: measures, and prints the result as one line.
 pub fn run(job: &str) -> Result<(), BenchError> {
     let job: Job = serde_json::from_str(job)?;
-    let measured = match &job.of {
-        Of::Engine(name) => match engines::find(name) {
-            Some(engine) => engine.run(&job.place, &job.load),
-            None => Err(EngineError::Open(format!("there is no engine {name}"))),
-        },
-        Of::OpenLoop(policy, rate) => open_loop::run(&job.place, &job.load, *policy, *rate),
-    };
-    let result: Result<Measured, String> = measured.map_err(|error| error.to_string());
+    if let Some(takes) = job.sync_takes {
+        syncs::simulate(takes);
+    }
+    let result: Result<Value, String> = measured(&job).map_err(|error| error.to_string());
     say(&serde_json::to_string(&result)?)?;
     // What an engine still has in the background does not matter any more.
     std::process::exit(0)
+}
+
+fn measured(job: &Job) -> Result<Value, EngineError> {
+    let (place, load) = (&job.place, &job.load);
+    let value = match &job.of {
+        Of::Engine(name) => match engines::find(name) {
+            Some(engine) => serde_json::to_value(engine.run(place, load)?),
+            None => return Err(EngineError::Open(format!("there is no engine {name}"))),
+        },
+        Of::OpenLoop(policy, rate) => {
+            serde_json::to_value(open_loop::run(place, load, *policy, *rate)?)
+        }
+        Of::Scenario(step) => serde_json::to_value(step.run(place, load)?),
+    };
+    value.map_err(|error| EngineError::Process(error.to_string()))
 }
 
 /// For opening, preparing, closing, and a disk that is busy.
 const GRACE: Duration = Duration::from_secs(60);
 
 /// In the parent: has a child do the job, in a new directory that is removed afterwards.
-pub fn measure(job: &Job, keep: bool) -> Result<Measured, EngineError> {
+pub fn measure<T: DeserializeOwned>(job: &Job, keep: bool) -> Result<T, EngineError> {
     let make = |error| EngineError::Open(format!("{}: {error}", job.place.display()));
     std::fs::create_dir_all(&job.place).map_err(make)?;
     let result = start_and_wait(job);
@@ -68,7 +85,7 @@ pub fn measure(job: &Job, keep: bool) -> Result<Measured, EngineError> {
     result
 }
 
-fn start_and_wait(job: &Job) -> Result<Measured, EngineError> {
+fn start_and_wait<T: DeserializeOwned>(job: &Job) -> Result<T, EngineError> {
     let failed = |error: &dyn ToString| EngineError::Process(error.to_string());
     let this = std::env::current_exe().map_err(|error| failed(&error))?;
     let job_text = serde_json::to_string(job).map_err(|error| failed(&error))?;
@@ -81,7 +98,8 @@ fn start_and_wait(job: &Job) -> Result<Measured, EngineError> {
         .map_err(|error| failed(&error))?;
     let stdout = child.stdout.take().map(read_all);
     let stderr = child.stderr.take().map(read_all);
-    let limit = job.load.warmup + job.load.measured + GRACE;
+    // A scenario may measure twice.
+    let limit = job.load.warmup + 2 * job.load.measured + GRACE;
     let ended = wait(&mut child, limit)?;
     let text = |reader: Option<thread::JoinHandle<String>>| {
         reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
@@ -92,8 +110,7 @@ fn start_and_wait(job: &Job) -> Result<Measured, EngineError> {
         return Err(EngineError::Process(format!("{ended}: {last}")));
     }
     let last = stdout.lines().next_back().unwrap_or_default();
-    let result: Result<Measured, String> =
-        serde_json::from_str(last).map_err(|error| failed(&error))?;
+    let result: Result<T, String> = serde_json::from_str(last).map_err(|error| failed(&error))?;
     result.map_err(EngineError::Process)
 }
 
@@ -131,9 +148,10 @@ pub struct Workplace {
 }
 
 impl Workplace {
-    /// Makes one in `dir`, with the process in its name. `dir` goes too in the end if it was made here.
-    pub fn new(dir: &Path, keep: bool) -> Result<Self, BenchError> {
-        let made = (!dir.exists()).then(|| dir.to_owned());
+    /// Makes one in the directory that is asked for, with the process in its name. That directory goes too in
+    /// the end if it was made here.
+    pub fn new(Output { dir, keep, .. }: &Output) -> Result<Self, BenchError> {
+        let made = (!dir.exists()).then(|| dir.clone());
         let path = dir.join(format!("peers-{}", std::process::id()));
         let failed = |what| {
             let path = path.clone();
@@ -141,7 +159,7 @@ impl Workplace {
         };
         std::fs::create_dir_all(&path).map_err(failed("it can not be made"))?;
         let path = path.canonicalize().map_err(failed("it has no path"))?;
-        Ok(Workplace { path, made, keep })
+        Ok(Workplace { path, made, keep: *keep })
     }
 
     /// Where it is.

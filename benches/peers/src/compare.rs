@@ -83,12 +83,12 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn all(&self, groups: &[(Load, &[Contender])]) -> Result<(), BenchError> {
-        let workplace = Workplace::new(&self.common.dir, self.common.keep)?;
+        let workplace = Workplace::new(&self.common.output)?;
         disk::warn_if_memory(workplace.path());
         let jobs: usize = groups.iter().map(|(_, contenders)| contenders.len()).sum();
         let bar = progress((jobs * self.rounds) as u64);
         let mut limits = vec![Limit::measure(workplace.path())?];
-        if !self.common.json {
+        if !self.common.output.json {
             bar.suspend(|| say(&table_head(self.kind.load())))?;
         }
         let (mut lines, mut failures) = (Vec::new(), 0);
@@ -99,7 +99,7 @@ impl Run<'_> {
             let limit = Limit::median(&limits);
             for line in &group {
                 failures += usize::from(line.error.is_some());
-                let text = if self.common.json {
+                let text = if self.common.output.json {
                     serde_json::to_string(line)?
                 } else {
                     line.table(limit.efficiency(line))
@@ -110,7 +110,7 @@ impl Run<'_> {
         }
         bar.finish_and_clear();
         let limit = Limit::median(&limits);
-        if !self.common.json {
+        if !self.common.output.json {
             say(&format!("\n{}", limit.text(&lines)))?;
         }
         if let Some(file) = &self.common.report {
@@ -133,7 +133,8 @@ impl Run<'_> {
             for (contender, (rounds, error)) in contenders.iter().zip(&mut measured) {
                 bar.set_message(format!("{}, N = {}", contender.name, load.committers));
                 let place = workplace.path().join(format!("{}-{round}", contender.name));
-                let job = Job { place, load: *load, of: contender.of.clone() };
+                let (load, of) = (*load, contender.of.clone());
+                let job = Job { place, load, sync_takes: None, of };
                 match child::measure(&job, workplace.keeps()) {
                     Ok(figures) => rounds.push(figures),
                     Err(failure) => {
@@ -164,7 +165,7 @@ pub fn say(line: &str) -> Result<(), BenchError> {
 }
 
 /// On standard error, and only if that is a terminal.
-fn progress(length: u64) -> ProgressBar {
+pub fn progress(length: u64) -> ProgressBar {
     let target = if std::io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()
     } else {

@@ -60,11 +60,11 @@ impl Bounds {
 
 /// The subcommand.
 pub fn run(args: &LimitArgs) -> Result<(), BenchError> {
-    let workplace = Workplace::new(&args.common.dir, args.common.keep)?;
+    let workplace = Workplace::new(&args.common.output)?;
     disk::warn_if_memory(workplace.path());
     let rounds = [(); 3].map(|()| Limit::measure(workplace.path()));
     let limit = Limit::median(&rounds.into_iter().collect::<Result<Vec<_>, _>>()?);
-    if args.common.json {
+    if args.common.output.json {
         for point in &limit.points {
             say(&serde_json::to_string(point)?)?;
         }

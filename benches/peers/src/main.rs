@@ -13,6 +13,7 @@ mod meter;
 mod open_loop;
 mod report;
 mod results;
+mod scenarios;
 mod syncs;
 mod zeros;
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         None => compare::run(&args.compare),
         Some(Command::OpenLoop(args)) => compare::open_loop(args),
         Some(Command::Limit(args)) => limit::run(args),
+        Some(Command::Scenario(args)) => scenarios::run(&args.scenario),
         Some(Command::Child { job }) => child::run(job),
     };
     match result {

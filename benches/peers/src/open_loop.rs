@@ -7,14 +7,14 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Context, Handler, Message, System};
+use actix::{Actor, Context, Handler, Message};
 use actix_wal::messages::{Accepted, LogEvent};
-use actix_wal::{AppendError, Bounds, FlushPolicy, Outbox};
+use actix_wal::{AppendError, Outbox};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::args::Policy;
-use crate::engines::open_actix_wal;
+use crate::engines::actix_wal::{Settings, with_log};
 use crate::error::EngineError;
 use crate::in_flight::InFlight;
 use crate::load::Load;
@@ -28,13 +28,8 @@ const FULL: Duration = Duration::from_micros(100);
 
 /// Ours, with this policy, at so many commits per second.
 pub fn run(place: &Path, load: &Load, policy: Policy, rate: u64) -> Result<Measured, EngineError> {
-    let flush_policy = match policy {
-        Policy::Adaptive => FlushPolicy::Adaptive(Bounds::default()),
-        Policy::Eager => FlushPolicy::Eager,
-        Policy::Window => FlushPolicy::Window(Bounds::default()),
-    };
-    System::new().block_on(async {
-        let wal = open_actix_wal(place, 1, load.size, flush_policy).await?;
+    let settings = Settings { policy, ..Settings::default() };
+    with_log(place, load, &settings, async |wal| {
         let (done, ended) = oneshot::channel();
         let window = load.window();
         let meter = Meter::start(window)?;
@@ -53,9 +48,7 @@ pub fn run(place: &Path, load: &Load, policy: Policy, rate: u64) -> Result<Measu
         let pace = move || listener.do_send(Sent(pace(schedule, log, &record)));
         thread::Builder::new().name("pace".into()).spawn(pace).map_err(EngineError::Thread)?;
         let tally = ended.await.map_err(|_| EngineError::Panicked)??;
-        let measured = meter.finish(&tally)?;
-        wal.close().await.map_err(EngineError::commit)?;
-        Ok(measured)
+        meter.finish(&tally)
     })
 }
 

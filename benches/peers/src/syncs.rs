@@ -4,19 +4,49 @@
 //! brings its own `fsync` and `fdatasync`, which the linker takes for those of the C library: the
 //! standard library, nix and SQLite all call them by these names. A call that goes past the C library
 //! would be missed; `strace` says that no engine here does that.
+//!
+//! For the same reason this is where a disk can be simulated, for every engine in the same way: a sync then
+//! takes a given time, and nothing reaches the disk.
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 static SYNCS: AtomicU64 = AtomicU64::new(0);
+/// How long a sync takes, or that it is left to the disk.
+static TAKES_NANOS: AtomicU64 = AtomicU64::new(REAL);
+const REAL: u64 = u64::MAX;
+/// A device does one after the other, also for files that have nothing to do with each other.
+static DEVICE: Mutex<()> = Mutex::new(());
 
 /// How many there were so far.
 pub fn count() -> u64 {
     SYNCS.load(Ordering::Relaxed)
 }
 
+/// From now on no sync of this process reaches the disk; each takes this long instead. Bytes cost what
+/// they cost the page cache: a simulated disk has no bandwidth that could be used up.
+pub fn simulate(takes: Duration) {
+    TAKES_NANOS.store(takes.as_nanos() as u64, Ordering::Relaxed);
+}
+
+/// From now on the disk is asked again.
+pub fn be_real() {
+    TAKES_NANOS.store(REAL, Ordering::Relaxed);
+}
+
 fn counted(call: libc::c_long, fd: c_int) -> c_int {
     SYNCS.fetch_add(1, Ordering::Relaxed);
+    let takes = TAKES_NANOS.load(Ordering::Relaxed);
+    if takes != REAL {
+        if takes > 0 {
+            let _turn = DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
+            thread::sleep(Duration::from_nanos(takes));
+        }
+        return 0;
+    }
     // SAFETY: both calls take a descriptor and nothing else; one that is not open is an error that the
     // kernel reports. `syscall` sets `errno` as the function does that this one stands in for.
     let result = unsafe { libc::syscall(call, fd) };

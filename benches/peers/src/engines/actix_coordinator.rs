@@ -5,14 +5,14 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Instant;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, System};
+use actix::{Actor, AsyncContext, Context, Handler, Message};
 use actix_wal::messages::{Accepted, LogEvent};
-use actix_wal::{FlushPolicy, Outbox, Wal};
+use actix_wal::{Outbox, Wal};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::Engine;
-use super::actix_wal::open;
+use super::actix_wal::{Settings, with_log};
 use crate::error::EngineError;
 use crate::in_flight::InFlight;
 use crate::load::Load;
@@ -30,12 +30,7 @@ impl Engine for Coordinators {
     }
 
     fn run(&self, place: &Path, load: &Load) -> Result<Measured, EngineError> {
-        System::new().block_on(async {
-            let wal = open(place, load.committers, load.size, FlushPolicy::default()).await?;
-            let measured = run(&wal, self.actors, load).await?;
-            wal.close().await.map_err(EngineError::commit)?;
-            Ok(measured)
-        })
+        with_log(place, load, &Settings::default(), async |wal| run(wal, self.actors, load).await)
     }
 }
 

@@ -34,17 +34,17 @@ impl Engine for Bare {
 }
 
 /// A zero-filled file that is overwritten from the front when it is full.
-pub(super) struct Ring {
+pub struct Ring {
     file: File,
     at: u64,
 }
 
 impl Ring {
-    pub(super) fn create(path: &Path) -> Result<Self, EngineError> {
+    pub fn create(path: &Path) -> Result<Self, EngineError> {
         Ok(Ring { file: zero_filled(path, FILE_SIZE).map_err(EngineError::open)?, at: 0 })
     }
 
-    pub(super) fn write_and_sync(&mut self, bytes: &[u8]) -> Result<(), EngineError> {
+    pub fn write_and_sync(&mut self, bytes: &[u8]) -> Result<(), EngineError> {
         if self.at + bytes.len() as u64 > FILE_SIZE {
             self.at = 0;
         }

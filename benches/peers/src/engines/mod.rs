@@ -1,8 +1,8 @@
 //! The engines, each in a file that shows its settings and one commit.
 
-mod actix_coordinator;
-mod actix_wal;
-mod bare;
+pub mod actix_coordinator;
+pub mod actix_wal;
+pub mod bare;
 mod fjall;
 mod leader_follower;
 mod okaywal;
@@ -12,8 +12,6 @@ mod wal_db;
 mod writeahead;
 
 use std::path::Path;
-
-pub use actix_wal::open as open_actix_wal;
 
 use crate::error::EngineError;
 use crate::load::Load;
