@@ -30,8 +30,8 @@ impl Target {
 
     fn text(self) -> String {
         match self {
-            Target::AtLeast(bound) => format!("at least {bound}"),
-            Target::AtMost(bound) => format!("at most {bound}"),
+            Target::AtLeast(bound) => format!("at least {}", number(bound)),
+            Target::AtMost(bound) => format!("at most {}", number(bound)),
         }
     }
 }
@@ -89,6 +89,7 @@ impl Check {
             "value": self.value,
             "target": self.target.map(Target::text),
             "met": self.is_met(),
+            "disk": self.disk.label(),
             "simulated_sync_ms": self.disk.simulated_sync_ms(),
         })
     }
@@ -101,8 +102,8 @@ mod tests {
     #[test]
     fn a_check_says_whether_its_aim_is_met() {
         let check = |value| Check::new("x", value, Disk::Real).aims(Target::AtLeast(0.9));
-        assert!(check(Some(0.95)).text().ends_with("(at least 0.9: met)"));
-        assert!(check(Some(0.85)).text().ends_with("(at least 0.9: MISSED)"));
+        assert!(check(Some(0.95)).text().ends_with("(at least 0.900: met)"));
+        assert!(check(Some(0.85)).text().ends_with("(at least 0.900: MISSED)"));
         assert_eq!(check(None).json("s")["met"], Value::Null);
     }
 }

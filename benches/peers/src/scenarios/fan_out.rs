@@ -105,15 +105,18 @@ impl Handler<LogEvent> for Listener {
 }
 
 pub fn run(args: &FanOutArgs) -> Result<(), BenchError> {
-    let Common { times, output } = &args.common;
+    let Common { times, output, .. } = &args.common;
     let load = Runner::load(times, args.committers, args.size);
     let case = |name: String, subscribers, and_a_slow_one| {
         Case::new(name, load, super::Step::FanOut(Step { subscribers, and_a_slow_one }))
+            .on(args.common.disk())
     };
     let most = args.subscribers.iter().copied().max().unwrap_or_default();
-    let mut cases = vec![case("none".to_owned(), 0, false)];
-    cases.extend(args.subscribers.iter().map(|count| case(count.to_string(), *count, false)));
-    cases.push(case(format!("{most}, one is slow"), most - 1, true));
+    let mut cases = vec![case("no subscribers".to_owned(), 0, false)];
+    cases.extend(
+        args.subscribers.iter().map(|count| case(format!("{count} subscribers"), *count, false)),
+    );
+    cases.push(case(format!("{most} subscribers, one is slow"), most - 1, true));
     let mut runner = Runner::new("fan-out", cases.len(), times, output)?;
     let rows = runner.group(cases)?;
     let checks = rows[1..].iter().flat_map(|row| {

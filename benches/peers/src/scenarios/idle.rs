@@ -106,8 +106,9 @@ const FLUSH: &str = "wal_flush_switches";
 const PREPARE: &str = "wal_prepare_switches";
 
 pub fn run(args: &IdleArgs) -> Result<(), BenchError> {
-    let Common { times, output } = &args.common;
-    let case = Case::new("idle", Runner::load(times, 1, 128), super::Step::Idle(Step));
+    let Common { times, output, .. } = &args.common;
+    let case = Case::new("idle", Runner::load(times, 1, 128), super::Step::Idle(Step))
+        .on(args.common.disk());
     let mut runner = Runner::new("idle", 1, times, output)?;
     let rows = runner.group(vec![case])?;
     let check = |name| Check::figure(&rows[0], name).aims(Target::AtMost(0.0));

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Common;
 use super::check::Check;
 use super::figures::{COMMITS, Figures};
+use super::rotation::{fill, settle};
 use super::runner::{Case, Runner};
 use crate::args::{committers, size};
 use crate::engines::actix_coordinator;
@@ -16,6 +17,9 @@ use crate::engines::actix_wal::{Settings, with_log};
 use crate::engines::bare::Ring;
 use crate::error::{BenchError, EngineError};
 use crate::load::Load;
+
+/// As by default.
+const SEGMENT: u64 = 64 << 20;
 
 #[derive(Debug, ClapArgs)]
 pub struct LargeArgs {
@@ -38,6 +42,9 @@ pub struct Step;
 impl Step {
     pub fn run(self, place: &Path, load: &Load) -> Result<Figures, EngineError> {
         let measured = with_log(place, load, &Settings::default(), async |wal| {
+            // Segments that are written for the first time are paid for with as many zeros.
+            fill(wal, SEGMENT).await?;
+            settle(wal).await?;
             actix_coordinator::run(wal, 1, load).await
         })?;
         let figures = Figures::from(measured);
@@ -62,10 +69,10 @@ fn bare(place: &Path, load: &Load, per_sync: f64) -> Result<f64, EngineError> {
 }
 
 pub fn run(args: &LargeArgs) -> Result<(), BenchError> {
-    let Common { times, output } = &args.common;
+    let Common { times, output, .. } = &args.common;
     let case = |committers: &usize| {
         let load = Runner::load(times, *committers, args.size);
-        Case::new("large", load, super::Step::Large(Step))
+        Case::new("large", load, super::Step::Large(Step)).on(args.common.disk())
     };
     let mut runner = Runner::new("large", args.committers.len(), times, output)?;
     let rows = runner.group(args.committers.iter().map(case).collect())?;

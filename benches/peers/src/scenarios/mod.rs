@@ -26,6 +26,7 @@ use crate::args::{Output, Times};
 use crate::error::{BenchError, EngineError};
 use crate::load::Load;
 use figures::Figures;
+use runner::Disk;
 
 /// What to try.
 pub const HELP: &str = "Each row is the median of its rounds; each line with an aim compares figures of \
@@ -66,7 +67,7 @@ pub enum Scenario {
     Idle(idle::IdleArgs),
 }
 
-/// What every scenario takes.
+/// What most scenarios take.
 #[derive(Debug, ClapArgs)]
 pub struct Common {
     #[command(flatten)]
@@ -74,6 +75,16 @@ pub struct Common {
 
     #[command(flatten)]
     pub output: Output,
+
+    /// A simulated disk in the place of that of --dir: milliseconds of a sync. 0 leaves the disk out of it.
+    #[arg(long, value_name = "MS", value_parser = parse_sync_ms)]
+    simulate_sync_ms: Option<f64>,
+}
+
+impl Common {
+    fn disk(&self) -> Disk {
+        self.simulate_sync_ms.map_or(Disk::Real, Disk::Simulated)
+    }
 }
 
 /// One measurement, in a process of its own.
@@ -123,6 +134,6 @@ pub fn run(scenario: &Scenario) -> Result<(), BenchError> {
 /// The length of a simulated sync, for the command line.
 fn parse_sync_ms(text: &str) -> Result<f64, String> {
     let ms: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
-    let fits = (0.001..=1_000.0).contains(&ms);
-    fits.then_some(ms).ok_or_else(|| "it must be from 0.001 to 1000".to_owned())
+    let fits = (0.0..=1_000.0).contains(&ms);
+    fits.then_some(ms).ok_or_else(|| "it must be from 0 to 1000".to_owned())
 }

@@ -25,7 +25,8 @@ use crate::engines::actix_wal::{Settings, with_log};
 use crate::error::{BenchError, EngineError};
 use crate::load::Load;
 use crate::meter::Window;
-use crate::{syncs, zeros};
+use crate::syncs::Skipped;
+use crate::zeros;
 
 #[derive(Debug, ClapArgs)]
 pub struct ReadsArgs {
@@ -219,23 +220,23 @@ impl Lag {
 async fn fill(wal: &Wal, load: &Load, bytes: u64) -> Result<(), EngineError> {
     const GROUP: usize = 256 << 10;
     let (record, per_group) = (Bytes::from(load.record()), (GROUP / load.size).max(1));
-    syncs::simulate(Duration::ZERO);
+    let _skipped = Skipped::begin();
     for _ in 0..bytes / (per_group * load.size) as u64 {
         let group = (0..per_group).map(|_| record.clone());
         let range = wal.append_all(group).await.map_err(EngineError::commit)?;
         wal.wait_for_lsn(range.last).await.map_err(EngineError::commit)?;
     }
-    syncs::be_real();
     Ok(())
 }
 
 const READ: &str = "read_gb_per_second";
 
 pub fn run(args: &ReadsArgs) -> Result<(), BenchError> {
-    let Common { times, output } = &args.common;
+    let Common { times, output, .. } = &args.common;
     let load = Runner::load(times, args.committers, args.size);
     let case = |name, reader, commits| {
         Case::new(name, load, super::Step::Reads(Step { mib: args.mib, reader, commits }))
+            .on(args.common.disk())
     };
     let cases = vec![
         case("scan", Reader::Scan, false),

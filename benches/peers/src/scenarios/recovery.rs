@@ -214,7 +214,7 @@ const RECORDS: &str = "records_per_second";
 const BYTES: &str = "file_gb_per_second";
 
 pub fn run(args: &RecoveryArgs) -> Result<(), BenchError> {
-    let Common { times, output } = &args.common;
+    let Common { times, output, .. } = &args.common;
     let load = Runner::load(times, 1, args.size);
     let rows = args.per_frame.len() * args.engines.len();
     let mut runner = Runner::new("recovery", rows, times, output)?;
@@ -235,7 +235,8 @@ pub fn run(args: &RecoveryArgs) -> Result<(), BenchError> {
             }
             let step = Step::Recover { engine, log, records };
             let name = format!("{name}, {per_frame} at once");
-            let mut case = Case::new(name, load, super::Step::Recovery(step));
+            let step = super::Step::Recovery(step);
+            let mut case = Case::new(name, load, step).on(args.common.disk());
             case.labels = vec![("engine", json!(engine.name())), ("per_frame", json!(per_frame))];
             cases.push(case);
         }

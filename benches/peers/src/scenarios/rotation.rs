@@ -67,7 +67,7 @@ impl Step {
 }
 
 /// Writes until the segments have the size that is configured.
-async fn fill(wal: &Wal, segment_size: u64) -> Result<(), EngineError> {
+pub async fn fill(wal: &Wal, segment_size: u64) -> Result<(), EngineError> {
     const PIECE: usize = 64 << 10;
     let grows = std::iter::successors(Some(FIRST), |size| Some(size * 4));
     let bytes: u64 = grows.take_while(|size| *size < segment_size).sum();
@@ -97,10 +97,11 @@ pub async fn settle(wal: &Wal) -> Result<(), EngineError> {
 }
 
 pub fn run(args: &RotationArgs) -> Result<(), BenchError> {
-    let Common { times, output } = &args.common;
+    let Common { times, output, .. } = &args.common;
     let load = Runner::load(times, args.committers, args.size);
     let case = |name: &str, segment_size| {
-        let mut case = Case::new(name, load, super::Step::Rotation(Step { segment_size }));
+        let mut case = Case::new(name, load, super::Step::Rotation(Step { segment_size }))
+            .on(args.common.disk());
         case.labels = vec![("segment_size", json!(segment_size))];
         case
     };

@@ -106,6 +106,7 @@ impl Row {
         put("case", self.case.name.as_str().into());
         put("committers", self.case.load.committers.into());
         put("size", self.case.load.size.into());
+        put("disk", self.case.disk.label().into());
         put("simulated_sync_ms", json!(self.case.disk.simulated_sync_ms()));
         self.case.labels.iter().for_each(|(key, value)| put(key, value.clone()));
         self.names().for_each(|name| put(name, json!(self.median(name))));

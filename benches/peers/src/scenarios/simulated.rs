@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{Check, Target};
 use super::figures::{COMMITS, Figures, P99};
+use super::parse_sync_ms;
 use super::runner::{Case, Disk, Row, Runner};
-use super::{Common, parse_sync_ms};
-use crate::args::{Policy, committers, size};
+use crate::args::{Output, Policy, Times, committers, size};
 use crate::engines::actix_coordinator;
 use crate::engines::actix_wal::{Settings, with_log};
 use crate::error::{BenchError, EngineError};
@@ -39,7 +39,10 @@ pub struct SimulatedArgs {
     size: usize,
 
     #[command(flatten)]
-    common: Common,
+    times: Times,
+
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Commits of one actor, with these settings.
@@ -55,13 +58,13 @@ impl Step {
 }
 
 pub fn run(args: &SimulatedArgs) -> Result<(), BenchError> {
-    let Common { times, output } = &args.common;
     let groups = args.simulate_sync_ms.len() * args.committers.len();
-    let mut runner = Runner::new("simulated", groups * args.policies.len(), times, output)?;
+    let mut runner =
+        Runner::new("simulated", groups * args.policies.len(), &args.times, &args.output)?;
     let mut checks = Vec::new();
     for ms in &args.simulate_sync_ms {
         for committers in &args.committers {
-            let load = Runner::load(times, *committers, args.size);
+            let load = Runner::load(&args.times, *committers, args.size);
             let case = |policy: &Policy| {
                 let settings = Settings { policy: *policy, ..Settings::default() };
                 let step = super::Step::Commits(Step(settings));

@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use serde_json::json;
 
-use super::runner::{Case, Disk, Runner};
+use super::Common;
+use super::runner::{Case, Runner};
 use super::simulated::Step;
-use super::{Common, parse_sync_ms};
 use crate::args::{Policy, committers, size};
 use crate::engines::actix_wal::Settings;
 use crate::error::BenchError;
@@ -30,10 +30,6 @@ pub struct SweepArgs {
     #[arg(long, value_delimiter = ',', value_enum, default_value = "adaptive,window")]
     policies: Vec<Policy>,
 
-    /// A simulated disk in the place of that of --dir: milliseconds of a sync.
-    #[arg(long, value_name = "MS", value_parser = parse_sync_ms)]
-    simulate_sync_ms: Option<f64>,
-
     /// Bytes of a record.
     #[arg(long, default_value_t = 128, value_parser = size())]
     size: usize,
@@ -43,9 +39,8 @@ pub struct SweepArgs {
 }
 
 pub fn run(args: &SweepArgs) -> Result<(), BenchError> {
-    let Common { times, output } = &args.common;
+    let Common { times, output, .. } = &args.common;
     let cells = args.policies.len() * args.delays.len() * args.entries.len();
-    let disk = args.simulate_sync_ms.map_or(Disk::Real, Disk::Simulated);
     let mut runner = Runner::new("sweep", args.committers.len() * cells, times, output)?;
     for committers in &args.committers {
         let load = Runner::load(times, *committers, args.size);
@@ -59,7 +54,8 @@ pub fn run(args: &SweepArgs) -> Result<(), BenchError> {
                 let limit = (entries != NONE).then_some(entries);
                 let entries = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
                 let name = format!("{}, {ms} ms, {entries}", policy.name());
-                let mut case = Case::new(name, load, super::Step::Commits(Step(settings))).on(disk);
+                let mut case = Case::new(name, load, super::Step::Commits(Step(settings)))
+                    .on(args.common.disk());
                 case.labels = vec![
                     ("policy", policy.name().into()),
                     ("max_delay_ms", ms.into()),
