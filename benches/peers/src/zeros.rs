@@ -9,10 +9,15 @@ use std::path::Path;
 /// looks through all of each folio that was touched. For small writes that costs tens of microseconds.
 const PIECE: usize = 4096;
 
-/// A new file of zeros that is on the disk already.
+/// A new file of zeros that is on the disk already, for small writes.
 pub fn zero_filled(path: &Path, size: u64) -> io::Result<File> {
+    zero_filled_in(PIECE, path, size)
+}
+
+/// The same, written in pieces of this size: for writes as large as that, large folios are the faster ones.
+pub fn zero_filled_in(piece: usize, path: &Path, size: u64) -> io::Result<File> {
     let file = File::options().read(true).write(true).create_new(true).open(path)?;
-    let zeros = [0; PIECE];
+    let zeros = vec![0; piece];
     let mut at = 0;
     while at < size {
         let next = (size - at).min(zeros.len() as u64);

@@ -8,7 +8,7 @@ use super::Engine;
 use crate::error::EngineError;
 use crate::load::{self, Load};
 use crate::meter::Measured;
-use crate::zeros::zero_filled;
+use crate::zeros::{zero_filled, zero_filled_in};
 
 /// As large as a segment of ours. It is written round and round, so it never grows.
 pub(super) const FILE_SIZE: u64 = 64 << 20;
@@ -42,6 +42,12 @@ pub struct Ring {
 impl Ring {
     pub fn create(path: &Path) -> Result<Self, EngineError> {
         Ok(Ring { file: zero_filled(path, FILE_SIZE).map_err(EngineError::open)?, at: 0 })
+    }
+
+    /// For large writes.
+    pub fn create_for(piece: usize, path: &Path) -> Result<Self, EngineError> {
+        let file = zero_filled_in(piece, path, FILE_SIZE).map_err(EngineError::open)?;
+        Ok(Ring { file, at: 0 })
     }
 
     pub fn write_and_sync(&mut self, bytes: &[u8]) -> Result<(), EngineError> {

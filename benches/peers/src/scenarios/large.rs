@@ -18,6 +18,8 @@ use crate::engines::bare::Ring;
 use crate::error::{BenchError, EngineError};
 use crate::load::Load;
 
+/// A bare file is filled in such pieces.
+const PIECE: usize = 1 << 20;
 /// As by default.
 const SEGMENT: u64 = 64 << 20;
 
@@ -58,8 +60,8 @@ impl Step {
 
 /// Bytes per second.
 fn bare(place: &Path, load: &Load, per_sync: f64) -> Result<f64, EngineError> {
-    let mut file = Ring::create(&place.join("bare"))?;
     let bytes = vec![7; (per_sync * load.size as f64) as usize];
+    let mut file = Ring::create_for(PIECE, &place.join("bare"))?;
     let (started, mut written) = (Instant::now(), 0);
     while started.elapsed() < load.measured {
         file.write_and_sync(&bytes)?;

@@ -52,7 +52,7 @@ pub enum Scenario {
     #[command(mut_arg("rounds", |arg| arg.default_value("1")))]
     Sweep(sweep::SweepArgs),
     /// Small segments that rotate about every second, against a large one that does not.
-    #[command(mut_arg("seconds", |arg| arg.default_value("5")))]
+    #[command(mut_arg("seconds", |arg| arg.default_value("3")))]
     Rotation(rotation::RotationArgs),
     /// Committers with none, one, a hundred and a thousand subscribers, and with one that is slow.
     FanOut(fan_out::FanOutArgs),
