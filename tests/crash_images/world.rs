@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_wal::engine::assigner::Assigner;
 use actix_wal::engine::clock::Clock;
-use actix_wal::engine::entry::{Payload, QueueItem};
+use actix_wal::engine::entry::Payload;
 use actix_wal::engine::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
 use actix_wal::engine::outcomes::Fate;
 use actix_wal::engine::recovery::{RecoveredLog, recover};
@@ -241,6 +241,7 @@ impl Log {
         let (Ok(permit), true) = (room, self.shared.is_accepting()) else { return };
         self.witness.note(Fact::Submitted { key, count });
         let range = self.assigner.assign(payload, durability, permit).expect("it accepts");
+        self.assigner.hand_over().expect("the queue has room");
         self.witness.note(Fact::Assigned { key, first: range.first });
         let is_async = durability == Durability::Async;
         self.open.push(Open { key, last: range.last, is_async });
