@@ -3,6 +3,7 @@
 //! A cursor never looks beyond the watermark: what is written but not synced is in the page cache like
 //! everything else, and a reader must not see what a crash could still lose (promise P5).
 
+use std::mem;
 use std::sync::Arc;
 
 use super::catalog::SegmentInfo;
@@ -23,6 +24,8 @@ pub struct Cursor {
     next: Lsn,
     hold: u64,
     open: Option<(u64, SegmentReader)>,
+    /// Kept between reads: it knows how much room a batch takes. Nothing is in it then.
+    builder: BatchBuilder,
 }
 
 impl Cursor {
@@ -40,7 +43,8 @@ impl Cursor {
         let next = from.max(Lsn::FIRST);
         // The hold first: after it, the low-water mark can rise but nothing is removed.
         let hold = shared.catalog.hold(next, shared.clock.now(), lease);
-        let cursor = Cursor { shared, storage, next, hold, open: None };
+        let builder = BatchBuilder::default();
+        let cursor = Cursor { shared, storage, next, hold, open: None, builder };
         let released = cursor.shared.catalog.low_water();
         if next <= released { Err(ReadError::Released { released }) } else { Ok(cursor) }
     }
@@ -59,7 +63,7 @@ impl Cursor {
             return Err(ReadError::LeaseExpired { lsn: self.next });
         }
         let durable = self.shared.durable();
-        let mut batch = BatchBuilder::default();
+        let mut batch = mem::take(&mut self.builder);
         while self.next <= durable && !batch.is_full() {
             let Some(info) = self.shared.catalog.find(self.next) else {
                 return Err(ReadError::Released { released: self.shared.catalog.low_water() });
@@ -67,8 +71,9 @@ impl Cursor {
             let end = info.live_end.map_or(durable, |end| end.min(durable));
             self.read_segment(&info, end, &mut batch)?;
         }
-        let batch = batch.take();
-        Ok((!batch.is_empty()).then_some(batch))
+        let records = batch.take();
+        self.builder = batch;
+        Ok((!records.is_empty()).then_some(records))
     }
 
     /// Reads frames of one segment up to `end`, or until the batch is full.

@@ -68,6 +68,8 @@ pub(crate) struct BatchBuilder {
     bytes: BytesMut,
     runs: Vec<Run>,
     count: usize,
+    /// The bytes and runs of the batch before: about as much room is made at once for the next one.
+    before: (usize, usize),
 }
 
 /// A batch is handed on when it has this many bytes.
@@ -81,6 +83,11 @@ impl BatchBuilder {
         let skipped = records.by_ref().take(skipped as usize).count();
         let rest = records.rest();
         if !rest.is_empty() {
+            if self.is_empty() {
+                let (bytes, runs) = self.before;
+                self.bytes.reserve(bytes.max(rest.len()));
+                self.runs.reserve(runs);
+            }
             let start = self.bytes.len();
             self.bytes.extend_from_slice(rest);
             let first_lsn = frame.header.first_lsn.plus(skipped as u64);
@@ -101,6 +108,7 @@ impl BatchBuilder {
 
     /// The batch so far; the builder begins anew.
     pub(crate) fn take(&mut self) -> RecordBatch {
+        self.before = (self.bytes.len(), self.runs.len());
         RecordBatch {
             bytes: std::mem::take(&mut self.bytes).freeze(),
             runs: std::mem::take(&mut self.runs),

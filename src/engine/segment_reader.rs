@@ -1,7 +1,7 @@
 //! Reads the frames of one segment from its file, with a window that holds a frame or a mebibyte.
 
-use std::io;
 use std::ops::Range;
+use std::{io, mem};
 
 use crate::error::{IoFault, IoOp};
 use crate::format::frame::Frame;
@@ -11,6 +11,8 @@ use crate::storage::StorageFile;
 
 /// How much is read at once.
 const READ_AHEAD: usize = 1 << 20;
+/// How much is read at first: who only looks at the first frame, or at the newest ones, needs no more.
+const FIRST_READ: usize = 64 << 10;
 
 /// What comes next in a segment.
 #[derive(Debug)]
@@ -42,7 +44,8 @@ impl SegmentReader {
         let name = name.into();
         let len = file.size().map_err(|error| IoFault::new(IoOp::Read, &name, None, error))?;
         let scanner = Scanner::new(header, len, until);
-        let window = Window { file, name, len, bytes: Vec::new(), filled: 0, start: 0 };
+        let (bytes, ahead) = (Vec::new(), FIRST_READ);
+        let window = Window { file, name, len, ahead, bytes, filled: 0, start: 0 };
         Ok(SegmentReader { scanner, window })
     }
 
@@ -76,6 +79,7 @@ impl SegmentReader {
     /// The size of the file could not be read.
     pub fn refresh(&mut self) -> Result<(), IoFault> {
         self.window.filled = 0;
+        self.window.ahead = FIRST_READ;
         let Window { file, name, .. } = &self.window;
         let len = file.size().map_err(|error| IoFault::new(IoOp::Read, name, None, error))?;
         self.window.len = len;
@@ -96,6 +100,8 @@ struct Window {
     name: String,
     /// The size of the file when it was last looked at: no more is read ahead.
     len: u64,
+    /// How much is read next, if there is as much.
+    ahead: usize,
     /// Only as many as are `filled` mean anything: the rest is room that need not be made again.
     bytes: Vec<u8>,
     filled: usize,
@@ -115,12 +121,16 @@ impl Window {
             0..0
         };
         let kept = keep.len();
-        self.bytes.copy_within(keep, 0);
         self.start = range.start;
-        let rest = self.len.saturating_sub(range.start).min(READ_AHEAD as u64);
+        let rest = self.len.saturating_sub(range.start).min(self.ahead as u64);
         let wanted = (range.end - range.start).max(rest) as usize;
+        self.ahead = READ_AHEAD;
         if self.bytes.len() < wanted {
-            self.bytes.resize(wanted, 0);
+            // Memory that comes with zeros in it, where a longer vector would be filled with them.
+            let shorter = mem::replace(&mut self.bytes, vec![0; wanted]);
+            self.bytes[..kept].copy_from_slice(&shorter[keep]);
+        } else {
+            self.bytes.copy_within(keep, 0);
         }
         self.filled = kept;
         let room = &mut self.bytes[kept..wanted];
@@ -149,4 +159,55 @@ fn read_up_to(file: &dyn StorageFile, buffer: &mut [u8], offset: u64) -> io::Res
         }
     }
     Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Place;
+    use crate::format::frame::tests::{PLACE, header};
+    use crate::format::frame::{FrameBuffer, FrameHeader, Start};
+    use crate::format::scan::Verdict;
+    use crate::lsn::Lsn;
+    use crate::testkit::SimDisk;
+
+    #[test]
+    fn frames_of_every_length_are_read_whole_wherever_a_window_ends() {
+        let place = Place { block_size: 4096, ..PLACE };
+        let mut bytes = vec![0; 4096];
+        let (mut next, mut chain) = (1, 0);
+        // Less than what is read at first, more than that, and more than what is read at once.
+        for len in [100, 40_000, 40_000, 100, 200_000, 70_000, 3 << 20, 100, 900_000, 500_000] {
+            let start = (next == 1).then_some(Start { cut: Lsn::NONE, in_flight_limit: 8 });
+            let mut buffer = FrameBuffer::default();
+            buffer.begin();
+            buffer.push(&vec![next as u8; len]);
+            let head = FrameHeader { start, chain, ..header(next, next + 1) };
+            let frame = buffer.finish(head, &place, bytes.len() as u64);
+            bytes.extend_from_slice(frame.bytes);
+            (next, chain) = (next + 1, frame.checksum);
+        }
+        let size = bytes.len() as u64;
+        let segment = SegmentHeader { place, size, recycled: false, growing: false };
+        let disk = SimDisk::new();
+        disk.write_file("segment", bytes);
+        let file = disk.mount().and_then(|storage| storage.open("segment")).expect("it is there");
+        let mut reader = SegmentReader::new(file, "segment", segment, Until::Tail).expect("a file");
+        for lsn in 1..next {
+            let Ok(Next::Frame(frame)) = reader.next() else {
+                panic!("there is a frame for {lsn}");
+            };
+            let (found, payload) = frame.records().next().expect("a record");
+            assert!(found.get() == lsn && payload.iter().all(|byte| *byte == lsn as u8));
+            // Every other time from where it stands, as one who follows the tail does.
+            if lsn % 2 == 0 {
+                reader.refresh().expect("a file");
+            }
+        }
+        let ending = reader.next();
+        assert!(
+            matches!(ending, Ok(Next::End(end)) if end.verdict == Verdict::Clean),
+            "{ending:?}"
+        );
+    }
 }

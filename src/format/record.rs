@@ -48,6 +48,8 @@ impl<'a> Records<'a> {
 impl<'a> Iterator for Records<'a> {
     type Item = &'a [u8];
 
+    // Hosts walk every record that is replayed, in crates of their own.
+    #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         let (head, tail) = self.rest.split_at_checked(RECORD_OVERHEAD)?;
         let (payload, rest) = tail.split_at_checked(read_le!(head, 0, u32) as usize)?;
