@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use simulation::world::Outcome;
-use simulation::{SOUND, chaos, damage, run};
+use simulation::{INJECTED, SOUND, chaos, damage, run};
 
 /// The seeds of every run of the tests.
 const SEEDS: Range<u64> = 0..10_000;
@@ -174,7 +174,7 @@ fn silence_injected_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let text = panic.payload().downcast_ref::<String>();
-        if !text.is_some_and(|text| text.starts_with("injected panic")) {
+        if !text.is_some_and(|text| text.starts_with(INJECTED)) {
             usual(panic);
         }
     }));

@@ -15,6 +15,7 @@ mod oracle;
 mod turns;
 pub(crate) mod world;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -70,7 +71,7 @@ pub(crate) fn run(seed: u64, seams: Seams, traced: bool) -> Outcome {
     let (oracle, handed) = (Oracle::default(), BTreeMap::new());
     let mut run = Run { world: Arc::clone(&world), seams, oracle, handed, lives: 0 };
     let ended = catch_unwind(AssertUnwindSafe(|| run.all_lives()));
-    let failure = ended.unwrap_or_else(|_| Err("it panicked".to_owned())).err();
+    let failure = ended.unwrap_or_else(|panic| Err(panicked(&*panic))).err();
     world.outcome(failure)
 }
 
@@ -313,6 +314,7 @@ impl Run {
     /// ends in it.
     fn open(&mut self, config: &WalConfig) -> Result<Option<Log>, String> {
         for attempt in 0.. {
+            let troubles = self.world.troubles();
             let link = self.link(config);
             let storage = self.mount()?;
             let recovered = recover(storage, config, &link, |lsn, record| {
@@ -329,7 +331,10 @@ impl Run {
                     no_gap_is_durable(&log, &link.shared)?;
                     return Ok(Some(Log::start(&self.world, config, link, log)));
                 }
-                Err(refused) if refused.is_a_fault && attempt < 20 => {
+                // Who did not fail is not to blame.
+                Err(refused)
+                    if refused.is_a_fault && attempt < 20 && self.world.troubles() > troubles =>
+                {
                     self.world.count("recovery fails");
                     self.world.event(format_args!("recovery fails: {}", refused.reason));
                     // What was closed is not, once an open has begun to write.
@@ -507,6 +512,15 @@ impl Log {
     }
 }
 
+/// How panics begin that the disk makes on purpose.
+pub(crate) const INJECTED: &str = "injected panic";
+
+fn panicked(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
+    format!("it panicked: {text}")
+}
+
 type Records = Vec<(u64, Vec<u8>)>;
 
 struct Refused {
@@ -538,7 +552,11 @@ fn recover(
             let damage = if let OpenError::Damaged(damage) = error { Some(damage) } else { None };
             Err(Refused { is_a_fault, reason, damage })
         }
-        // Only the disk panics on purpose; any other panic is seen once the disk is calm.
-        Err(_) => Err(Refused { is_a_fault: true, reason: "it panicked".to_owned(), damage: None }),
+        // Only the disk panics on purpose.
+        Err(panic) => {
+            let reason = panicked(&*panic);
+            let is_a_fault = reason.starts_with(&format!("it panicked: {INJECTED}"));
+            Err(Refused { is_a_fault, reason, damage: None })
+        }
     }
 }

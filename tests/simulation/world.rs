@@ -452,6 +452,12 @@ impl World {
         self.faults_since(now().saturating_sub(within + lasting))
     }
 
+    /// How often anything has failed in this life, be it for want of space.
+    pub(crate) fn troubles(&self) -> u64 {
+        let state = self.state();
+        state.faults.len() as u64 + state.refused
+    }
+
     /// How many faults there were since then, in this life.
     pub(crate) fn faults_since(&self, then: Duration) -> usize {
         self.state().faults.iter().filter(|at| **at >= then).count()
