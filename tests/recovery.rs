@@ -422,6 +422,20 @@ async fn p6_an_lsn_that_a_crash_took_is_not_durable_although_the_watermark_passe
 }
 
 /// Two directory syncs failed in a row, and the power too: of two new names the later one survived.
+#[actix::test]
+async fn p6_a_flush_is_not_refused_for_what_an_earlier_life_took_with_it() {
+    let disk = SimDisk::new();
+    let wal = Wal::open(config()).on_storage(disk.mount().unwrap()).await.unwrap();
+    wal.commit("kept").await.unwrap();
+    // The power fails: what the next life may have to skip is a gap at the end of the log.
+    let wal = Wal::open(config()).on_storage(disk.crash(Persist::Dropped).mount().unwrap()).await;
+    let wal = wal.unwrap();
+    assert!(wal.status().accepted > wal.durable_lsn(), "{:?}", wal.status());
+    assert_eq!(wal.flush().await.unwrap(), wal.durable_lsn());
+    let lsn = wal.commit("new").await.unwrap();
+    assert_eq!(wal.flush().await.unwrap(), lsn);
+}
+
 #[test]
 fn p10_a_number_that_was_never_used_is_not_missed_however_often_the_log_is_opened() {
     let disk = killed_log(4);

@@ -415,7 +415,9 @@ impl Handler<Flush> for Appender {
 
     fn handle(&mut self, _: Flush, _: &mut Self::Context) -> Self::Result {
         let last = self.shared.accepted();
-        if last <= self.shared.durable() {
+        // What an earlier life took with it was not appended in this one, which has appended nothing yet then.
+        let is_lost = matches!(self.shared.fate(last), Some(Fate::NotDurable(Cause::EarlierLife)));
+        if last <= self.shared.durable() || is_lost {
             return Response::reply(Ok(self.shared.durable()));
         }
         self.shared.control.flush_through.fetch_max(last.get(), Ordering::AcqRel);
