@@ -246,8 +246,8 @@ pub(super) const PATCHES: &[Patch] = &[
         promise: "P6",
         edits: &[edit(
             APPENDER,
-            "        if last <= self.shared.durable() {",
-            "        if last >= self.shared.durable() {",
+            "        if last <= self.shared.durable() || is_lost {",
+            "        if last >= self.shared.durable() || is_lost {",
         )],
     },
     Patch {
@@ -361,6 +361,15 @@ pub(super) const PATCHES: &[Patch] = &[
             CURSOR,
             "        let durable = self.shared.durable();\n",
             "        let durable = self.shared.accepted();\n",
+        )],
+    },
+    Patch {
+        name: "a reader skips a record",
+        promise: "P2",
+        edits: &[edit(
+            CURSOR,
+            "                    batch.push(&frame, self.next);\n",
+            "                    let skipped = u64::from(frame.header.count > 3);\n                    batch.push(&frame, self.next.plus(skipped));\n",
         )],
     },
     Patch {

@@ -10,7 +10,8 @@ use actix_wal::engine::cursor::Cursor;
 use actix_wal::engine::entry::Payload;
 use actix_wal::messages::{Read, Reply, Submit};
 use actix_wal::{
-    AppendError, CommitError, Durability, LogEvent, Lsn, LsnRange, RestartBudget, Wal, WalConfig,
+    AppendError, Cause, CommitError, Durability, LogEvent, Lsn, LsnRange, ReadError, RestartBudget,
+    Wal, WalConfig,
 };
 use tokio::sync::oneshot;
 
@@ -154,6 +155,9 @@ impl Client {
             return Err(format!("P9: {key:?}: {error}"));
         }
         self.world.no_defect(error)?;
+        if !matches!(error, CommitError::Refused(AppendError::Overloaded { .. })) {
+            self.world.not_for_nothing("P6: an append", error)?;
+        }
         if error.is_not_durable() {
             self.world.fact(Fact::NotDurable { key });
         }
@@ -219,20 +223,32 @@ impl Client {
         let lsn = Lsn::new(durable.saturating_sub(self.world.below(60)));
         if !lsn.is_none() {
             self.world.fact(Fact::Checkpoint(lsn));
-            let _ = in_time(self.wal.checkpoint(lsn)).await?;
+            match in_time(self.wal.checkpoint(lsn)).await? {
+                Ok(released) if released < lsn => {
+                    return Err(format!("P19: a checkpoint of {lsn} has released {released}"));
+                }
+                Ok(_) => {}
+                Err(error) => self.world.not_for_nothing("P19: a checkpoint", &error)?,
+            }
         }
         Ok(())
     }
 
     async fn flush(&self) -> Result<(), String> {
         let last = self.wal.status().accepted;
-        if let Ok(through) = in_time(self.wal.flush()).await? {
-            self.world.fact(Fact::Watermark(through));
-            if through < last {
+        match in_time(self.wal.flush()).await? {
+            Ok(through) if through < last && !self.earlier_life_took(last) => {
                 return Err(format!("P6: a flush of {last} ended at {through}"));
             }
+            Ok(through) => self.world.fact(Fact::Watermark(through)),
+            Err(error) => self.world.not_for_nothing("P6: a flush", &error)?,
         }
         Ok(())
+    }
+
+    fn earlier_life_took(&self, lsn: Lsn) -> bool {
+        let outcome = self.wal.outcome(lsn);
+        matches!(outcome, Some(Err(CommitError::NotDurable { cause: Cause::EarlierLife, .. })))
     }
 
     /// Reads some of the log back.
@@ -240,8 +256,11 @@ impl Client {
         let low_water = self.wal.status().low_water;
         let from = low_water.plus(1 + self.world.below(20));
         let asked = in_time(self.wal.recipients().read.send(Read { from })).await?;
-        let Ok(Ok(mut cursor)) = asked else {
-            return Ok(());
+        let mut cursor = match asked {
+            Ok(Ok(cursor)) => cursor,
+            // Somebody else has released it meanwhile.
+            Ok(Err(ReadError::Released { released })) if released >= from => return Ok(()),
+            other => return self.world.not_for_nothing("P2: a reader", &other),
         };
         for _ in 0..1 + self.world.below(3) {
             self.read_on(&mut cursor)?;
@@ -250,16 +269,25 @@ impl Client {
         Ok(())
     }
 
-    /// Whatever is wrong with the disk, a reader never sees a record that is not the one it should be.
+    /// Whatever is wrong with the disk, a reader never sees a record that is not the one it should be, and
+    /// leaves none out.
     fn read_on(&self, cursor: &mut Cursor) -> Result<(), String> {
-        let from = cursor.next_lsn();
-        let Ok(Some(records)) = cursor.read() else {
-            return Ok(());
+        let (from, durable) = (cursor.next_lsn(), self.wal.durable_lsn());
+        let records = match cursor.read() {
+            Ok(Some(records)) => records,
+            Ok(None) if from <= durable => {
+                return Err(format!("P2: a reader gets nothing from {from} on, of {durable}"));
+            }
+            Ok(None) => return Ok(()),
+            Err(error) => return self.world.not_for_nothing("P2: a reader", &error),
         };
         let mut last = from.previous();
         for (lsn, bytes) in records.iter() {
             if lsn <= last {
                 return Err(format!("P2: a reader got {lsn} after {last}"));
+            }
+            if let Some(missing) = self.missing_between(last, lsn) {
+                return Err(format!("P2: a reader got {lsn} after {last}, without {missing}"));
             }
             if lsn > self.wal.durable_lsn() {
                 return Err(format!("P5: a reader got {lsn} before it was durable"));
@@ -267,7 +295,19 @@ impl Client {
             last = lsn;
             self.world.fact(Fact::Read { lsn, digest: super::facts::digest(bytes) });
         }
+        if cursor.next_lsn() != last.next() {
+            return Err(format!("P2: a reader goes on at {} after {last}", cursor.next_lsn()));
+        }
         Ok(())
+    }
+
+    /// The first LSN between these that is neither in a declared gap nor released.
+    fn missing_between(&self, last: Lsn, lsn: Lsn) -> Option<Lsn> {
+        let mut between = (last.get() + 1..lsn.get()).map(Lsn::new);
+        let low_water = self.wal.status().low_water;
+        let is_gap =
+            |lsn| matches!(self.wal.outcome(lsn), Some(Err(CommitError::NotDurable { .. })));
+        between.find(|lsn| *lsn > low_water && !is_gap(*lsn))
     }
 }
 
@@ -362,10 +402,19 @@ impl Coordinator {
                 self.pending.insert(range.last, (key, began));
                 self.settle();
             }
-            Some(Err(error)) if CommitError::from(error.clone()).is_not_durable() => {
-                self.world.fact(Fact::NotDurable { key });
-            }
-            _ => {}
+            Some(Err(error)) => self.refused(key, error),
+            None => {}
+        }
+    }
+
+    fn refused(&mut self, key: Key, error: AppendError) {
+        // It goes on to append while the log is being closed.
+        if !self.world.is_all_well() && !matches!(error, AppendError::Overloaded { .. }) {
+            let for_nothing = self.world.not_for_nothing("P6: an append", &error);
+            for_nothing.unwrap_or_else(|broken| self.say(broken));
+        }
+        if CommitError::from(error).is_not_durable() {
+            self.world.fact(Fact::NotDurable { key });
         }
     }
 

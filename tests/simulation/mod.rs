@@ -34,7 +34,7 @@ use actix_wal::messages::GetStatus;
 use actix_wal::storage::Storage;
 use actix_wal::testkit::{FailedSync, Persist, SimDisk};
 use actix_wal::{
-    Bounds, FlushPolicy, Link, Lsn, LsnRange, OpenError, OverloadPolicy, RecordBatch,
+    Bounds, CloseError, FlushPolicy, Link, Lsn, LsnRange, OpenError, OverloadPolicy, RecordBatch,
     RecoveryReport, RestartBudget, Wal, WalConfig,
 };
 
@@ -259,11 +259,16 @@ impl Run {
         }
         let shared = Arc::clone(&log.shared);
         let closed = log.close().await;
-        if closed && !world.has_crashed() {
-            world.fact(Fact::Closed);
-            return drained(&shared);
+        if world.has_crashed() {
+            return Ok(());
         }
-        Ok(())
+        match closed {
+            Ok(()) => {
+                world.fact(Fact::Closed);
+                drained(&shared)
+            }
+            Err(error) => world.not_for_nothing("P22: a close", &error),
+        }
     }
 
     fn draw_config(&self) -> WalConfig {
@@ -505,10 +510,9 @@ impl Log {
         Log { wal, flusher, shared }
     }
 
-    /// Whether it could be closed cleanly.
-    async fn close(self) -> bool {
+    async fn close(self) -> Result<(), CloseError> {
         let _ = self.flusher.send(GetStatus).await;
-        self.wal.close().await.is_ok()
+        self.wal.close().await
     }
 }
 

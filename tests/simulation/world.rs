@@ -159,6 +159,8 @@ struct State {
     /// Whether the disk was full in this life.
     was_full: bool,
     refuses: Refuses,
+    /// Whether work was stuck in this life.
+    was_stuck: bool,
     /// Whether nothing goes wrong any more until this life ends.
     is_over: bool,
     /// Files in which a write was begun, and not followed by a sync that succeeded; and whether a sync has
@@ -195,6 +197,7 @@ impl World {
             refused: 0,
             was_full: false,
             refuses: Refuses::Nothing,
+            was_stuck: false,
             is_over: false,
             unfinished: BTreeMap::new(),
             lasting: Duration::ZERO,
@@ -254,7 +257,7 @@ impl World {
         state.lasting = Duration::from_millis(longest) + Duration::from_secs(2);
         state.turns = 0;
         state.faults.clear();
-        (state.refused, state.was_full) = (0, false);
+        (state.refused, state.was_full, state.was_stuck) = (0, false, false);
         (state.refuses, state.is_over) = (Refuses::Nothing, false);
         state.disk.set_capacity(u64::MAX);
         self.catch_up();
@@ -416,6 +419,19 @@ impl World {
         if defect && !self.has_crashed() { Err(format!("P6: {told}")) } else { Ok(()) }
     }
 
+    /// Somebody is told that something can not be done: something must have failed in this life, or been full,
+    /// or stuck.
+    pub(crate) fn not_for_nothing(&self, who: &str, told: &dyn fmt::Debug) -> Result<(), String> {
+        let state = self.state();
+        let is_well =
+            state.faults.is_empty() && state.refused == 0 && !state.was_full && !state.was_stuck;
+        if is_well && state.image.is_none() {
+            Err(format!("{who} was refused, and nothing has failed: {told:?}"))
+        } else {
+            Ok(())
+        }
+    }
+
     /// P9: an epoch that began has a number of its own.
     pub(crate) fn epoch_begins(&self, epoch: Epoch) -> Result<(), String> {
         let mut state = self.state();
@@ -570,6 +586,7 @@ impl World {
         let usual = Duration::from_millis(5 + self.below(LONGEST_WORK - 4));
         if self.once_in(weather.stuck) {
             self.count("stuck");
+            self.state().was_stuck = true;
             return Duration::from_millis(30_000 + self.below(LONGEST_STUCK - 30_000));
         }
         if self.once_in(weather.slow) {
