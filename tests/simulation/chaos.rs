@@ -74,6 +74,9 @@ impl Dice {
             if drawn < *weight {
                 self.world.count(name);
                 self.world.event(*name);
+                if op == FaultOp::Sync && matches!(effect, FaultEffect::Fail(_)) {
+                    self.world.sync_fails();
+                }
                 match effect {
                     // Neither is a fault.
                     FaultEffect::Fail(errno::EINTR) | FaultEffect::Short(_) => {}

@@ -105,11 +105,11 @@ impl Run {
     }
 
     fn draw_disk(&self) -> SimDisk {
-        let (failed_sync, name) = match self.world.below(3) {
-            0 => (FailedSync::RevertsPages, "a failed sync reverts"),
-            _ => (FailedSync::KeepsNewPages, "a failed sync forgets"),
+        let failed_sync = match self.world.below(3) {
+            0 => FailedSync::RevertsPages,
+            _ => FailedSync::KeepsNewPages,
         };
-        self.world.count(name);
+        self.world.set_failed_sync(failed_sync);
         SimDisk::new().with_failed_sync(failed_sync)
     }
 

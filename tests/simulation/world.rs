@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_wal::Epoch;
-use actix_wal::testkit::{FaultOp, Persist, SimDisk};
+use actix_wal::testkit::{FailedSync, FaultOp, Persist, SimDisk};
 
 use super::facts::{Fact, Random};
 
@@ -134,6 +134,7 @@ struct State {
     counts: BTreeMap<&'static str, u64>,
     facts: Vec<Fact>,
     disk: SimDisk,
+    failed_sync: FailedSync,
     end: End,
     when: When,
     /// Whether the life before was killed.
@@ -183,6 +184,7 @@ impl World {
             counts: BTreeMap::new(),
             facts: Vec::new(),
             disk: SimDisk::new(),
+            failed_sync: FailedSync::default(),
             end: End::Close,
             when: When::Done,
             after_kill: false,
@@ -300,8 +302,25 @@ impl World {
         self.state().facts.clone()
     }
 
+    /// Something was done to the log, or came of it. After the crash nothing is.
     pub(crate) fn count(&self, what: &'static str) {
-        *self.state().counts.entry(what).or_default() += 1;
+        let mut state = self.state();
+        if state.image.is_none() {
+            *state.counts.entry(what).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn set_failed_sync(&self, how: FailedSync) {
+        self.state().failed_sync = how;
+    }
+
+    /// A sync fails, and is not done: the disk makes of that what its model says.
+    pub(crate) fn sync_fails(&self) {
+        let how = self.state().failed_sync;
+        self.count(match how {
+            FailedSync::RevertsPages => "a failed sync reverts",
+            FailedSync::KeepsNewPages => "a failed sync forgets",
+        });
     }
 
     /// Before an operation that changes the disk: this may be where the life ends.
