@@ -31,7 +31,7 @@ const SEEDS: Range<u64> = 0..10_000;
 const AT_LEAST: u64 = 100;
 
 /// What else is done to the log.
-const WEATHER: [&str; 23] = [
+const WEATHER: [&str; 24] = [
     "close",
     "kill",
     "power: looked at",
@@ -50,6 +50,7 @@ const WEATHER: [&str; 23] = [
     "ends: after a fault",
     "ends: after a checkpoint",
     "ends: any time",
+    "ends: in a sync",
     "flood",
     "dropped future",
     "slow subscriber",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix_wal::storage::{FileEntry, Medium, Storage, StorageFile};
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, errno};
 
+use super::hang::at_sync;
 use super::world::{Refuses, World};
 
 /// What can be wrong with an operation, how often it is drawn, and under which name it is counted.
@@ -137,6 +138,7 @@ impl Storage for Chaos {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
+        at_sync();
         self.dice.roll(FaultOp::SyncDir, format_args!("sync directory"));
         self.inner.sync_dir()
     }
@@ -193,6 +195,7 @@ impl StorageFile for ChaosFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        at_sync();
         self.dice.roll(FaultOp::Sync, format_args!("sync {}", self.name));
         self.dice.world.syncs(&self.name, || self.inner.sync())
     }

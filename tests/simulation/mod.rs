@@ -10,6 +10,7 @@ mod clients;
 pub(crate) mod damage;
 #[path = "../common/facts.rs"]
 pub(crate) mod facts;
+mod hang;
 #[path = "../common/oracle.rs"]
 mod oracle;
 mod turns;

@@ -7,6 +7,7 @@ use actix_wal::LsnRange;
 use actix_wal::engine::clock::{Clock, Tick};
 use actix_wal::threads::{Running, Threads, Turn, Worker};
 
+use super::hang::Hanging;
 use super::world::{LONGEST_PAUSE, World, now};
 
 /// The clock of a life. Its wall clock jumps, since nothing may depend on it.
@@ -44,8 +45,7 @@ impl Threads for SimThreads {
             return Err(std::io::ErrorKind::WouldBlock.into());
         }
         let (world, shared) = (Arc::clone(&self.world), Arc::clone(&self.shared));
-        let turns = Turns { world, shared, name, worker };
-        actix::spawn(turns.take());
+        actix::spawn(Turns { world, shared, name }.take(worker));
         Ok(Running::elsewhere())
     }
 }
@@ -53,27 +53,27 @@ impl Threads for SimThreads {
 /// The turns of one worker.
 ///
 /// A piece of work happens at the moment at which it ends: whoever else has a turn while it lasts sees
-/// nothing of it, as nobody sees what a thread does that hangs in a sync. Its own clock shows when it began.
+/// nothing of it. Its own clock shows when it began. But a sync that is slow, or stuck, is seen by everybody,
+/// with what was written before it.
 struct Turns {
     world: Arc<World>,
     shared: Arc<actix_wal::engine::shared::Shared>,
     name: &'static str,
-    worker: Box<dyn Worker>,
 }
 
 impl Turns {
-    async fn take(mut self) {
+    async fn take(self, mut worker: Box<dyn Worker>) {
         loop {
             self.world.turn();
-            match self.worker.look() {
-                Turn::Work => self.work().await,
-                Turn::Wait(at_most) => self.wait(at_most).await,
+            match worker.look() {
+                Turn::Work => worker = self.work(worker).await,
+                Turn::Wait(at_most) => self.wait(&*worker, at_most).await,
                 Turn::End => return self.world.event(format_args!("{} ends", self.name)),
             }
         }
     }
 
-    async fn work(&mut self) {
+    async fn work(&self, mut worker: Box<dyn Worker>) -> Box<dyn Worker> {
         let takes = self.world.work_time();
         let flushes = self.name == "wal-flush";
         if flushes {
@@ -85,10 +85,32 @@ impl Turns {
             self.world.lag_behind(takes);
         }
         self.world.event(format_args!("{} works, {takes:?}", self.name));
-        self.worker.work();
+        match self.world.draw_hang() {
+            None => worker.work(),
+            Some((name, hangs)) => {
+                let hanging = Hanging::begin(worker);
+                if hanging.is_stuck() {
+                    self.world.hangs(name, hangs);
+                    self.hang(hangs).await;
+                }
+                worker = hanging.end();
+            }
+        }
         self.world.catch_up();
         self.count_what_is_open();
         self.world.count_restarts(self.shared.stats().restarts);
+        worker
+    }
+
+    /// A sync hangs; the life may end meanwhile.
+    async fn hang(&self, hangs: Duration) {
+        let before = self.world.ends_in_a_sync().then(|| hangs.mul_f64(0.9));
+        actix::clock::sleep(before.unwrap_or_default()).await;
+        if before.is_some() {
+            self.world.end_in_a_sync();
+        }
+        actix::clock::sleep(hangs.saturating_sub(before.unwrap_or_default())).await;
+        self.world.event("the sync goes on");
     }
 
     /// P16: by what has an LSN and no outcome, whatever the log itself counts.
@@ -110,10 +132,10 @@ impl Turns {
     }
 
     /// Looks now and then whether somebody has called, as seldom as the quiet lasts long.
-    async fn wait(&mut self, at_most: Option<Duration>) {
+    async fn wait(&self, worker: &dyn Worker, at_most: Option<Duration>) {
         let until = at_most.map(|at_most| now().saturating_add(at_most));
         let mut pause = Duration::from_millis(1);
-        while !self.worker.is_called() {
+        while !worker.is_called() {
             let left = until.map_or(pause, |until| until.saturating_sub(now()));
             if left.is_zero() {
                 return;

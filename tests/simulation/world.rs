@@ -601,18 +601,39 @@ impl World {
 
     /// How long the next piece of work takes.
     pub(crate) fn work_time(&self) -> Duration {
+        Duration::from_millis(5 + self.below(LONGEST_WORK - 4))
+    }
+
+    /// How long the next sync hangs, if it does, and how that is counted.
+    pub(crate) fn draw_hang(&self) -> Option<(&'static str, Duration)> {
         let weather = self.weather();
-        let usual = Duration::from_millis(5 + self.below(LONGEST_WORK - 4));
+        let between = |least, most| Duration::from_millis(least + self.below(most - least));
         if self.once_in(weather.stuck) {
-            self.count("stuck");
-            self.state().was_stuck = true;
-            return Duration::from_millis(30_000 + self.below(LONGEST_STUCK - 30_000));
+            return Some(("stuck", between(30_000, LONGEST_STUCK)));
         }
-        if self.once_in(weather.slow) {
-            self.count("slow");
-            return Duration::from_millis(100 + self.below(LONGEST_SLOW - 100));
+        self.once_in(weather.slow).then(|| ("slow", between(100, LONGEST_SLOW)))
+    }
+
+    /// A sync hangs, for so long.
+    pub(crate) fn hangs(&self, name: &'static str, long: Duration) {
+        self.catch_up();
+        self.event(format_args!("the sync is {name}, {long:?}"));
+        self.count(name);
+        self.state().was_stuck |= name == "stuck";
+    }
+
+    /// Whether this life ends in the sync that hangs now.
+    pub(crate) fn ends_in_a_sync(&self) -> bool {
+        let when = self.state().when;
+        !matches!(when, When::Done) && self.once_in(3)
+    }
+
+    pub(crate) fn end_in_a_sync(&self) {
+        if !self.has_crashed() {
+            self.count("ends: in a sync");
+            self.state().crashes += 1;
+            self.crash();
         }
-        usual
     }
 }
 
@@ -637,6 +658,15 @@ thread_local! {
 /// Time begins.
 pub(crate) fn start_time() {
     ORIGIN.set(Some(tokio::time::Instant::now()));
+}
+
+/// When time began, for a thread that joins this life.
+pub(crate) fn origin() -> Option<tokio::time::Instant> {
+    ORIGIN.get()
+}
+
+pub(crate) fn time_began(at: Option<tokio::time::Instant>) {
+    ORIGIN.set(at);
 }
 
 /// The time of this life. Timers of the runtime are good to a millisecond, so everything in here takes a
