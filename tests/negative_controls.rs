@@ -11,6 +11,8 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
+#[path = "common/environment.rs"]
+mod environment;
 #[path = "negative_controls/patches.rs"]
 mod patches;
 #[path = "negative_controls/seams.rs"]
@@ -27,6 +29,7 @@ use std::time::Instant;
 
 use patches::Patch;
 use seams::Control;
+use simulation::watch::run_watched;
 use workshop::{Verdict, Workshop};
 
 /// The seeds that a control in a seam has to be caught by.
@@ -46,6 +49,7 @@ fn main() {
     if std::env::args().any(|word| word == "--list") {
         return;
     }
+    let is_all = environment::asks_for_all("WAL_CONTROLS");
     std::panic::set_hook(Box::new(|_| {}));
     let mut tally = Tally::default();
     println!("\n| control | promise | caught by | seed | seconds |\n|---|---|---|---|---|");
@@ -54,7 +58,7 @@ fn main() {
     let all: Vec<_> = patches::all().filter(|patch| is_wanted(patch.name)).collect();
     let misfits: Vec<_> = all.iter().filter_map(|patch| misfit(patch)).collect();
     let mut broken = misfits.clone();
-    if misfits.is_empty() && std::env::var("WAL_CONTROLS").is_ok_and(|which| which == "all") {
+    if misfits.is_empty() && is_all {
         broken.extend(tally.try_patches(&all, wanted.is_empty()));
     }
     tally.survived.iter().for_each(|name| println!("survived: {name}"));
@@ -79,7 +83,8 @@ impl Tally {
         let began = Instant::now();
         let mut seeds = SEEDS;
         let failed = seeds.find_map(|seed| {
-            simulation::run(seed, *seams, false).failure.map(|failure| (seed, failure))
+            let outcome = run_watched(seed, *seams, false, &format!("the control \"{name}\""));
+            outcome.failure.map(|failure| (seed, failure))
         });
         match failed {
             Some((seed, failure)) => self.caught(name, promise, &failure, &seed.to_string(), began),
@@ -111,7 +116,7 @@ impl Tally {
             Ok(Verdict::Caught { seed, message }) => {
                 self.caught(name, promise, &message, &seed, began);
             }
-            Ok(Verdict::Hung) => self.caught(name, promise, "it hangs", "?", began),
+            Ok(Verdict::Hung { seed }) => self.caught(name, promise, "it hangs", &seed, began),
             Ok(Verdict::Survived) => {
                 println!(
                     "| **{name}** | {promise} | SURVIVED | | {:.1} |",

@@ -29,8 +29,8 @@ pub(crate) enum Verdict {
     Survived,
     /// It failed with this seed, and said this.
     Caught { seed: String, message: String },
-    /// It did not end.
-    Hung,
+    /// It did not end, and said with which seed.
+    Hung { seed: String },
 }
 
 /// The copy.
@@ -120,19 +120,29 @@ fn run(simulation: &Path) -> io::Result<Verdict> {
     if !ends(&mut running)? {
         running.kill()?;
         running.wait()?;
-        return Ok(Verdict::Hung);
+        return Err(io::Error::other("it hangs, and does not say with which seed"));
     }
     let succeeded = running.wait()?.success();
     let said = out.join().unwrap_or_default() + &errors.join().unwrap_or_default();
     if succeeded {
         return Ok(Verdict::Survived);
     }
-    let failure = said.lines().find_map(|line| {
-        let (seed, message) = line.strip_prefix("seed ")?.split_once(": ")?;
-        let is_seed = seed.bytes().all(|byte| byte.is_ascii_digit());
-        is_seed.then(|| Verdict::Caught { seed: seed.to_owned(), message: message.to_owned() })
-    });
-    failure.ok_or_else(|| io::Error::other(format!("it ended without a verdict: {said}")))
+    said.lines()
+        .find_map(verdict)
+        .ok_or_else(|| io::Error::other(format!("it ended without a verdict: {said}")))
+}
+
+/// What a line of the simulation says of the seed that it begins with.
+fn verdict(line: &str) -> Option<Verdict> {
+    let line = line.strip_prefix("seed ")?;
+    let seed: String = line.chars().take_while(char::is_ascii_digit).collect();
+    match line.strip_prefix(&seed)? {
+        said if said.starts_with(" has run for ") => Some(Verdict::Hung { seed }),
+        said => {
+            let message = said.strip_prefix(": ")?.to_owned();
+            Some(Verdict::Caught { seed, message })
+        }
+    }
 }
 
 fn reader(from: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {

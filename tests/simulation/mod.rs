@@ -14,6 +14,7 @@ mod hang;
 #[path = "../common/oracle.rs"]
 mod oracle;
 mod turns;
+pub(crate) mod watch;
 pub(crate) mod world;
 
 use std::any::Any;
