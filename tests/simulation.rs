@@ -13,22 +13,31 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
+#[path = "common/environment.rs"]
+mod environment;
 #[path = "simulation/mod.rs"]
 mod simulation;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::Write;
+use std::ops::RangeInclusive;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
+use environment::from_environment;
+use simulation::watch::run_watched;
 use simulation::world::Outcome;
-use simulation::{INJECTED, SOUND, chaos, damage, run};
+use simulation::{INJECTED, SOUND, chaos, damage};
 
 /// The seeds of every run of the tests.
-const SEEDS: Range<u64> = 0..10_000;
+const SEEDS: RangeInclusive<u64> = 0..=9_999;
 
 /// Every kind of fault comes up at least as often in them.
 const AT_LEAST: u64 = 100;
+
+/// How often a long run says how far it is.
+const PROGRESS: Duration = Duration::from_secs(30);
 
 /// What else is done to the log.
 const WEATHER: [&str; 24] = [
@@ -76,13 +85,29 @@ const SEEN: [&str; 14] = [
     "heard: segment complete",
 ];
 
-fn asked_for() -> Option<Range<u64>> {
-    let text = std::env::var("WAL_SIM_SEEDS").ok()?;
-    let number = |text: &str| text.parse().expect("WAL_SIM_SEEDS is a seed, or <from>..<to>");
-    Some(match text.split_once("..") {
-        Some((from, to)) => number(from)..number(to),
-        None => number(&text)..number(&text) + 1,
-    })
+const ASKED: &str = "WAL_SIM_SEEDS";
+
+fn asked_for() -> Option<RangeInclusive<u64>> {
+    from_environment(ASKED, "a seed, or <from>..<to> with <from> less than <to>", seeds)
+}
+
+fn seeds(text: &str) -> Option<RangeInclusive<u64>> {
+    let Some((from, to)) = text.split_once("..") else {
+        let seed = text.parse().ok()?;
+        return Some(seed..=seed);
+    };
+    let (from, to): (u64, u64) = (from.parse().ok()?, to.parse().ok()?);
+    (from < to).then(|| from..=to - 1)
+}
+
+#[test]
+fn a_seed_or_a_range_that_holds_one_is_what_can_be_asked_for() {
+    assert_eq!(seeds("5"), Some(5..=5));
+    assert_eq!(seeds("18446744073709551615"), Some(u64::MAX..=u64::MAX));
+    assert_eq!(seeds("5..7"), Some(5..=6));
+    for nothing in ["5..5", "9..3", "", "..", "5..", "5..=7", "18446744073709551616", "-1"] {
+        assert_eq!(seeds(nothing), None, "{nothing}");
+    }
 }
 
 #[test]
@@ -90,11 +115,20 @@ fn whatever_happens_to_a_log_it_keeps_what_it_promised() {
     silence_injected_panics();
     let asked = asked_for();
     let seeds = asked.clone().unwrap_or(SEEDS);
+    if seeds.start() == seeds.end() {
+        return show(*seeds.start());
+    }
     let sum = run_all(seeds.clone());
-    println!("seeds {seeds:?}: {} events at the least, {} in all", sum.fewest, sum.events);
+    let Sum { events, fewest_events, crashes, fewest_crashes, power_cuts, .. } = sum;
+    println!("seeds {seeds:?}: {fewest_events} events at the least, {events} in all");
+    println!(
+        "{crashes} crashes, {fewest_crashes} at the least; the power was cut {power_cuts} times"
+    );
     sum.counts.iter().for_each(|(what, times)| println!("{times:>9} {what}"));
-    assert!(sum.fewest >= 500, "a run had {} events", sum.fewest);
+    assert!(fewest_events >= 500, "a run had {fewest_events} events");
+    assert!(fewest_crashes >= 1, "a run had no crash");
     if asked.is_none() {
+        assert!(power_cuts >= AT_LEAST, "the power was cut {power_cuts} times");
         for what in chaos::kinds().chain(damage::kinds()).chain(WEATHER).chain(SEEN) {
             let times = sum.counts.get(what).copied().unwrap_or_default();
             assert!(times >= AT_LEAST, "only {times} times: {what}");
@@ -106,67 +140,126 @@ fn whatever_happens_to_a_log_it_keeps_what_it_promised() {
 fn one_seed_replays_one_run() {
     silence_injected_panics();
     for seed in 0..40 {
-        let (once, again) = (run(seed, SOUND, true), run(seed, SOUND, true));
+        let (once, again) = (watched(seed, true), watched(seed, true));
         let differs = once.trace.iter().zip(&again.trace).position(|(one, other)| one != other);
         if let Some(at) = differs {
             panic!("seed {seed}: first {}\nthen {}", once.trace[at], again.trace[at]);
         }
         assert_eq!((once.digest, once.events), (again.digest, again.events), "seed {seed}");
-        assert_eq!(run(seed, SOUND, false).digest, once.digest, "untraced, seed {seed}");
+        assert_eq!(watched(seed, false).digest, once.digest, "untraced, seed {seed}");
     }
 }
 
+fn watched(seed: u64, traced: bool) -> Outcome {
+    run_watched(seed, SOUND, traced, &replay(seed))
+}
+
+fn replay(seed: u64) -> String {
+    format!("{ASKED}={seed} cargo test --test simulation -- --nocapture")
+}
+
+/// What came of many runs.
 #[derive(Debug)]
 struct Sum {
     events: u64,
-    fewest: u64,
+    fewest_events: u64,
+    crashes: u64,
+    fewest_crashes: u64,
+    power_cuts: u64,
     counts: BTreeMap<&'static str, u64>,
+    /// The first run that failed.
+    failed: Option<(u64, String)>,
 }
 
 /// Runs all seeds, on as many threads as there are cores. A run has nothing to do with another.
-fn run_all(seeds: Range<u64>) -> Sum {
-    let next = AtomicU64::new(seeds.start);
+fn run_all(seeds: RangeInclusive<u64>) -> Sum {
+    let (last, began) = (*seeds.end(), Instant::now());
+    let (left, said) = (Mutex::new(seeds), Mutex::new(began));
+    let left = || left.lock().unwrap_or_else(PoisonError::into_inner);
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let mut sum = Sum { events: 0, fewest: u64::MAX, counts: BTreeMap::new() };
-    let take = || {
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        let ran = seeds.contains(&seed).then(|| (seed, run(seed, SOUND, false)));
-        // The first failure is the one to look at.
-        if ran.as_ref().is_some_and(|(_, outcome)| outcome.failure.is_some()) {
-            next.fetch_max(seeds.end, Ordering::Relaxed);
+    let run_some = || {
+        let mut sum = Sum::default();
+        loop {
+            let Some(seed) = left().next() else { return sum };
+            sum.add(seed, watched(seed, false));
+            // The first failure is the one to look at.
+            if sum.failed.is_some() {
+                left().by_ref().for_each(drop);
+            }
+            let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+            if said.elapsed() > PROGRESS {
+                *said = Instant::now();
+                let line = format!("seed {seed} of {last} after {:.0?}\n", began.elapsed());
+                // Not by a macro, whose output the harness would keep to itself.
+                let _ = std::io::stderr().write_all(line.as_bytes());
+            }
         }
-        ran
     };
-    let ran: Vec<Vec<(u64, Outcome)>> = thread::scope(|scope| {
-        let runners: Vec<_> =
-            (0..cores).map(|_| scope.spawn(|| std::iter::from_fn(take).collect())).collect();
-        runners.into_iter().map(|runner| runner.join().expect("a runner")).collect()
+    let sum = thread::scope(|scope| {
+        let runners: Vec<_> = (0..cores).map(|_| scope.spawn(run_some)).collect();
+        let sums = runners.into_iter().map(|runner| runner.join().expect("a runner"));
+        sums.fold(Sum::default(), Sum::and)
     });
-    ran.into_iter().flatten().for_each(|(seed, outcome)| sum.add(seed, outcome));
+    if let Some((seed, failure)) = &sum.failed {
+        fail(*seed, failure);
+    }
     sum
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        Sum {
+            events: 0,
+            fewest_events: u64::MAX,
+            crashes: 0,
+            fewest_crashes: u64::MAX,
+            power_cuts: 0,
+            counts: BTreeMap::new(),
+            failed: None,
+        }
+    }
 }
 
 impl Sum {
     fn add(&mut self, seed: u64, outcome: Outcome) {
-        if let Some(failure) = outcome.failure {
-            report(seed, &failure);
-        }
-        self.events += outcome.events;
-        self.fewest = self.fewest.min(outcome.events);
-        for (what, times) in outcome.counts {
+        let Outcome { events, crashes, power_cuts, counts, failure, .. } = outcome;
+        let failed = failure.map(|failure| (seed, failure));
+        let (fewest_events, fewest_crashes) = (events, crashes);
+        let one =
+            Sum { events, fewest_events, crashes, fewest_crashes, power_cuts, counts, failed };
+        *self = std::mem::take(self).and(one);
+    }
+
+    fn and(mut self, other: Sum) -> Sum {
+        self.events += other.events;
+        self.fewest_events = self.fewest_events.min(other.fewest_events);
+        self.crashes += other.crashes;
+        self.fewest_crashes = self.fewest_crashes.min(other.fewest_crashes);
+        self.power_cuts += other.power_cuts;
+        for (what, times) in other.counts {
             *self.counts.entry(what).or_default() += times;
         }
+        self.failed = self.failed.into_iter().chain(other.failed).min();
+        self
     }
 }
 
-/// Says what happened, from another run of the same seed.
-fn report(seed: u64, failure: &str) -> ! {
-    let again = run(seed, SOUND, true);
-    let asked_for_it = asked_for().is_some_and(|asked| asked == (seed..seed + 1));
-    let shown = if asked_for_it { usize::MAX } else { 120 };
-    let from = again.trace.len().saturating_sub(shown);
+/// The whole story of one run.
+fn show(seed: u64) {
+    let Outcome { trace, failure, crashes, power_cuts, .. } = watched(seed, true);
+    trace.iter().for_each(|line| println!("{line}"));
+    println!("{crashes} crashes; the power was cut {power_cuts} times");
+    if let Some(failure) = failure {
+        panic!("seed {seed}: {failure}");
+    }
+}
+
+/// Says what happened last, from another run of the same seed.
+fn fail(seed: u64, failure: &str) -> ! {
+    let again = watched(seed, true);
+    let from = again.trace.len().saturating_sub(120);
     again.trace[from..].iter().for_each(|line| println!("{line}"));
-    println!("replay it: WAL_SIM_SEEDS={seed} cargo test --test simulation -- --nocapture");
+    println!("replay it: {}", replay(seed));
     panic!("seed {seed}: {failure}");
 }
 

@@ -149,6 +149,8 @@ struct State {
     glimpses: Vec<Glimpse>,
     /// How many lives ended in the middle of something.
     crashes: u64,
+    /// How often the power failed.
+    power_cuts: u64,
     /// How many turns workers have taken since this life began.
     turns: u64,
     /// The last one that anybody heard of, in any life.
@@ -193,6 +195,7 @@ impl World {
             image: None,
             glimpses: Vec::new(),
             crashes: 0,
+            power_cuts: 0,
             turns: 0,
             epoch: Epoch::default(),
             faults: Vec::new(),
@@ -392,7 +395,12 @@ impl World {
             End::Power(persist) => disk.crash(persist),
             End::Kill => disk.fork(),
         };
-        self.state().image.get_or_insert(image);
+        let mut state = self.state();
+        if state.image.is_none() {
+            state.image = Some(image);
+            state.power_cuts += u64::from(matches!(end, End::Power(_)));
+        }
+        drop(state);
         self.crashed.notify_one();
     }
 
@@ -593,6 +601,8 @@ impl World {
         Outcome {
             events: state.events,
             digest: state.digest,
+            crashes: state.crashes,
+            power_cuts: state.power_cuts,
             counts: std::mem::take(&mut state.counts),
             trace: state.trace.take().unwrap_or_default(),
             failure,
@@ -643,6 +653,9 @@ pub(crate) struct Outcome {
     pub(crate) events: u64,
     /// Of all events in order: the same for the same run.
     pub(crate) digest: u64,
+    /// How many lives ended in the middle of something, and how many because the power failed.
+    pub(crate) crashes: u64,
+    pub(crate) power_cuts: u64,
     /// What was done to the log, by kind.
     pub(crate) counts: BTreeMap<&'static str, u64>,
     /// If it was asked for.
