@@ -14,28 +14,70 @@ use super::world::{Refuses, World};
 const FAULTS: &[(FaultOp, FaultEffect, &str, u64)] = &[
     (FaultOp::Write, FaultEffect::Fail(errno::EIO), "write: EIO", 6),
     (FaultOp::Write, FaultEffect::FailAfter(errno::EIO), "write: done, EIO", 4),
-    (FaultOp::Write, FaultEffect::Fail(errno::ENOSPC), "write: ENOSPC", 2),
-    (FaultOp::Write, FaultEffect::Fail(errno::EDQUOT), "write: EDQUOT", 2),
+    (
+        FaultOp::Write,
+        FaultEffect::FailPart { done: 700, errno: errno::EIO },
+        "write: in part, EIO",
+        6,
+    ),
+    (FaultOp::Write, FaultEffect::Fail(errno::ENOSPC), "write: ENOSPC", 3),
+    (FaultOp::Write, FaultEffect::Fail(errno::EDQUOT), "write: EDQUOT", 3),
     (FaultOp::Write, FaultEffect::Fail(errno::EINTR), "write: EINTR", 6),
     (FaultOp::Write, FaultEffect::Short(300), "write: short", 6),
-    (FaultOp::Write, FaultEffect::Panic, "write: panic", 2),
+    (FaultOp::Write, FaultEffect::Panic, "write: panic", 3),
     (FaultOp::Sync, FaultEffect::Fail(errno::EIO), "sync: EIO", 8),
     (FaultOp::Sync, FaultEffect::FailAfter(errno::EIO), "sync: done, EIO", 4),
-    (FaultOp::Sync, FaultEffect::Fail(errno::ENOSPC), "sync: ENOSPC", 2),
-    (FaultOp::Sync, FaultEffect::Panic, "sync: panic", 2),
+    (FaultOp::Sync, FaultEffect::Fail(errno::ENOSPC), "sync: ENOSPC", 3),
+    (FaultOp::Sync, FaultEffect::Fail(errno::EINTR), "sync: EINTR", 3),
+    (FaultOp::Sync, FaultEffect::Panic, "sync: panic", 3),
     (FaultOp::SyncDir, FaultEffect::Fail(errno::EIO), "directory sync: EIO", 8),
     (FaultOp::SyncDir, FaultEffect::FailAfter(errno::EIO), "directory sync: done, EIO", 4),
+    (FaultOp::SyncDir, FaultEffect::Fail(errno::ENOSPC), "directory sync: ENOSPC", 3),
+    (FaultOp::SyncDir, FaultEffect::Fail(errno::EINTR), "directory sync: EINTR", 3),
     (FaultOp::Create, FaultEffect::Fail(errno::EIO), "create: EIO", 4),
+    (FaultOp::Create, FaultEffect::FailAfter(errno::EIO), "create: done, EIO", 4),
     (FaultOp::Create, FaultEffect::Fail(errno::ENOSPC), "create: ENOSPC", 4),
+    (FaultOp::Create, FaultEffect::Fail(errno::EINTR), "create: EINTR", 4),
     (FaultOp::Open, FaultEffect::Fail(errno::EIO), "open: EIO", 6),
-    (FaultOp::Read, FaultEffect::Fail(errno::EIO), "read: EIO", 2),
+    (FaultOp::Open, FaultEffect::Fail(errno::EINTR), "open: EINTR", 4),
+    (FaultOp::Read, FaultEffect::Fail(errno::EIO), "read: EIO", 3),
+    (
+        FaultOp::Read,
+        FaultEffect::FailPart { done: 700, errno: errno::EIO },
+        "read: in part, EIO",
+        3,
+    ),
     (FaultOp::Read, FaultEffect::Fail(errno::EINTR), "read: EINTR", 6),
     (FaultOp::Read, FaultEffect::Short(100), "read: short", 6),
     (FaultOp::Rename, FaultEffect::Fail(errno::EIO), "rename: EIO", 6),
     (FaultOp::Rename, FaultEffect::FailAfter(errno::EIO), "rename: done, EIO", 6),
+    (FaultOp::Rename, FaultEffect::Fail(errno::ENOSPC), "rename: ENOSPC", 4),
     (FaultOp::Remove, FaultEffect::Fail(errno::EIO), "remove: EIO", 8),
+    (FaultOp::Remove, FaultEffect::FailAfter(errno::EIO), "remove: done, EIO", 6),
     (FaultOp::SetSize, FaultEffect::Fail(errno::EIO), "set size: EIO", 8),
+    (FaultOp::SetSize, FaultEffect::FailAfter(errno::EIO), "set size: done, EIO", 8),
+    (FaultOp::SetSize, FaultEffect::Fail(errno::ENOSPC), "set size: ENOSPC", 8),
+    (FaultOp::Size, FaultEffect::Fail(errno::EIO), "size: EIO", 8),
+    (FaultOp::List, FaultEffect::Fail(errno::EIO), "list: EIO", 8),
+    (FaultOp::FreeBytes, FaultEffect::Fail(errno::EIO), "free space: EIO", 8),
 ];
+
+/// Whether an operation that is interrupted is just done again, so that it is no fault.
+fn goes_on_after_a_signal(op: FaultOp) -> bool {
+    matches!(op, FaultOp::Read | FaultOp::Write)
+}
+
+/// Once in how many operations of this kind something is wrong, where it is once in `usually` of them all. Some
+/// are done seldom; and what only an open does fails less often, or few logs would open at the first attempt.
+fn once_in(usually: u64, op: FaultOp) -> u64 {
+    match op {
+        FaultOp::SyncDir | FaultOp::Rename => usually.div_ceil(3),
+        FaultOp::Create => usually.div_ceil(2),
+        FaultOp::SetSize => usually.div_ceil(12),
+        FaultOp::FreeBytes | FaultOp::List | FaultOp::Size => 3 * usually,
+        _ => usually,
+    }
+}
 
 /// The kinds of faults, as they are counted.
 pub(crate) fn kinds() -> impl Iterator<Item = &'static str> {
@@ -53,6 +95,8 @@ impl Dice {
     fn roll(&self, op: FaultOp, what: std::fmt::Arguments<'_>) {
         match op {
             FaultOp::Read | FaultOp::Open => self.world.event(what),
+            // They change nothing, and are done all the time.
+            FaultOp::Size | FaultOp::List | FaultOp::FreeBytes => {}
             _ => self.world.operation(op, what),
         }
         if op == FaultOp::Sync {
@@ -65,8 +109,7 @@ impl Dice {
         if !self.world.may_fail() {
             return;
         }
-        let often = if op == FaultOp::SyncDir { 3 } else { 1 };
-        if !self.world.once_in(self.world.weather().faults.div_ceil(often)) {
+        if !self.world.once_in(once_in(self.world.weather().faults, op)) {
             return;
         }
         let possible = || FAULTS.iter().filter(|fault| fault.0 == op);
@@ -80,7 +123,8 @@ impl Dice {
                 }
                 match effect {
                     // Neither is a fault.
-                    FaultEffect::Fail(errno::EINTR) | FaultEffect::Short(_) => {}
+                    FaultEffect::Short(_) => {}
+                    FaultEffect::Fail(errno::EINTR) if goes_on_after_a_signal(op) => {}
                     FaultEffect::Fail(errno::ENOSPC | errno::EDQUOT) => self.world.refused(),
                     _ => self.world.fault(),
                 }
@@ -114,6 +158,7 @@ pub(crate) type Wrap = fn(Arc<dyn Storage>) -> Arc<dyn Storage>;
 
 impl Storage for Chaos {
     fn list(&self) -> io::Result<Vec<FileEntry>> {
+        self.dice.roll(FaultOp::List, format_args!("list"));
         self.inner.list()
     }
 
@@ -144,6 +189,7 @@ impl Storage for Chaos {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
+        self.dice.roll(FaultOp::FreeBytes, format_args!("free space"));
         self.inner.free_bytes()
     }
 
@@ -173,6 +219,7 @@ struct ChaosFile {
 
 impl StorageFile for ChaosFile {
     fn size(&self) -> io::Result<u64> {
+        self.dice.roll(FaultOp::Size, format_args!("size of {}", self.name));
         self.inner.size()
     }
 

@@ -320,6 +320,7 @@ impl Run {
     /// Recovers, holds what came out against what clients know, and starts the actors. `None` if the life
     /// ends in it.
     fn open(&mut self, config: &WalConfig) -> Result<Option<Log>, String> {
+        let weather = self.world.weather();
         for attempt in 0.. {
             let troubles = self.world.troubles();
             let link = self.link(config);
@@ -334,6 +335,7 @@ impl Run {
             }
             match recovered {
                 Ok((log, records)) => {
+                    self.world.turns(weather);
                     self.check(&log, records)?;
                     no_gap_is_durable(&log, &link.shared)?;
                     return Ok(Some(Log::start(&self.world, config, link, log)));
@@ -346,7 +348,7 @@ impl Run {
                     self.world.event(format_args!("recovery fails: {}", refused.reason));
                     // What was closed is not, once an open has begun to write.
                     self.world.fact(Fact::Opening);
-                    self.world.calm();
+                    self.world.turns(Weather::default());
                 }
                 Err(refused) => return Err(format!("it does not open: {}", refused.reason)),
             }

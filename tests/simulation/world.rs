@@ -233,13 +233,14 @@ impl World {
         self.state().weather
     }
 
-    pub(crate) fn calm(&self) {
-        self.state().weather = Weather::default();
+    /// The weather changes.
+    pub(crate) fn turns(&self, weather: Weather) {
+        self.state().weather = weather;
     }
 
     /// Nothing goes wrong any more in this life, and there is space.
     pub(crate) fn all_is_well(&self) {
-        self.calm();
+        self.turns(Weather::default());
         self.state().is_over = true;
         self.refuse(Refuses::Nothing);
     }
