@@ -499,7 +499,8 @@ impl Actor for Coordinator {
             if let Ok(from) = from {
                 // What an event says later is said from here on.
                 this.through = this.through.max(from);
-                context.run_interval(Duration::from_millis(700), Self::append);
+                let pace = this.world.weather().pace();
+                context.run_interval(pace * Duration::from_millis(700), Self::append);
             }
         }));
     }

@@ -141,7 +141,8 @@ impl Turns {
                 return;
             }
             actix::clock::sleep(pause.min(left)).await;
-            pause = (2 * pause).min(Duration::from_millis(LONGEST_PAUSE));
+            let longest = self.world.weather().pace() * Duration::from_millis(LONGEST_PAUSE);
+            pause = (2 * pause).min(longest);
         }
     }
 }

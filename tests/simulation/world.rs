@@ -89,6 +89,11 @@ pub(crate) enum Refuses {
 }
 
 impl Weather {
+    /// How many times slower everybody is: a life that waits between its faults is a long one.
+    pub(crate) fn pace(self) -> u32 {
+        if self.rest.is_zero() { 1 } else { 10 }
+    }
+
     /// Nothing goes wrong.
     pub(crate) fn is_calm(self) -> bool {
         self.faults == 0 && self.slow == 0 && self.stuck == 0
