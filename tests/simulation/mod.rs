@@ -149,16 +149,17 @@ impl Run {
 
     /// What would have come of this life, had the power failed elsewhere in it.
     fn look_at_other_ends(&self) -> Result<(), String> {
+        let facts = self.world.facts();
         for glimpse in self.world.take_glimpses() {
             self.world.count("power: looked at");
-            let looked_at = self.look_at(&glimpse);
+            let looked_at = self.look_at(&glimpse, &facts[..glimpse.known]);
             looked_at
                 .map_err(|broken| format!("had it ended before {}: {broken}", glimpse.before))?;
         }
         Ok(())
     }
 
-    fn look_at(&self, glimpse: &Glimpse) -> Result<(), String> {
+    fn look_at(&self, glimpse: &Glimpse, facts: &[Fact]) -> Result<(), String> {
         let config = self.draw_config();
         glimpse.disk.set_capacity(u64::MAX);
         let mounted = glimpse.disk.mount().map_err(|error| format!("P20: {error}"))?;
@@ -167,7 +168,7 @@ impl Run {
             recovered.map_err(|refused| format!("it does not open: {}", refused.reason))?;
         let report = log.report().clone();
         torn_only_where(&report, |file| glimpse.may_be_torn(file))?;
-        Oracle::after(&glimpse.facts, Oracle::default()).check(&Recovered { records, report })
+        Oracle::after(facts, Oracle::default()).check(&Recovered { records, report })
     }
 
     fn draw_end(&self) -> End {

@@ -106,8 +106,8 @@ pub(crate) struct Glimpse {
     /// The operation before which it would have failed.
     pub(crate) before: String,
     pub(crate) disk: SimDisk,
-    /// What clients knew by then.
-    pub(crate) facts: Vec<Fact>,
+    /// How much clients knew by then of what they know now.
+    pub(crate) known: usize,
     unfinished: BTreeMap<String, bool>,
 }
 
@@ -152,6 +152,8 @@ struct State {
     image: Option<SimDisk>,
     /// What other crashes would have left in this life.
     glimpses: Vec<Glimpse>,
+    /// How many operations of this life could have been looked at.
+    could_be_seen: usize,
     /// How many lives ended in the middle of something.
     crashes: u64,
     /// How often the power failed.
@@ -199,6 +201,7 @@ impl World {
             operations_left: None,
             image: None,
             glimpses: Vec::new(),
+            could_be_seen: 0,
             crashes: 0,
             power_cuts: 0,
             turns: 0,
@@ -266,7 +269,7 @@ impl World {
         };
         let longest = if weather.stuck > 0 { LONGEST_STUCK } else { LONGEST_SLOW };
         state.lasting = Duration::from_millis(longest) + Duration::from_secs(2);
-        state.turns = 0;
+        (state.turns, state.could_be_seen) = (0, 0);
         state.faults.clear();
         (state.refused, state.was_full, state.was_stuck) = (0, false, false);
         (state.refuses, state.is_over) = (Refuses::Nothing, false);
@@ -378,12 +381,26 @@ impl World {
             1 => Persist::Torn { seed },
             _ => Persist::Garbled { seed },
         };
+        let place = self.place_for_a_glimpse();
         let mut state = self.state();
-        if state.image.is_none() && state.glimpses.len() < GLIMPSES {
-            let (before, disk) = (what.to_string(), state.disk.crash(persist));
-            let (facts, unfinished) = (state.facts.clone(), state.unfinished.clone());
-            state.glimpses.push(Glimpse { before, disk, facts, unfinished });
+        let Some(place) = place.filter(|_| state.image.is_none()) else { return };
+        let (before, disk) = (what.to_string(), state.disk.crash(persist));
+        let (known, unfinished) = (state.facts.len(), state.unfinished.clone());
+        let glimpse = Glimpse { before, disk, known, unfinished };
+        match state.glimpses.get_mut(place) {
+            Some(earlier) => *earlier = glimpse,
+            None => state.glimpses.push(glimpse),
         }
+    }
+
+    /// Of all the operations of a life that could be looked at, each is as likely to be, however long it is.
+    fn place_for_a_glimpse(&self) -> Option<usize> {
+        let mut state = self.state();
+        state.could_be_seen += 1;
+        let seen = state.could_be_seen;
+        let place =
+            if seen <= GLIMPSES { seen - 1 } else { state.random.below(seen as u64) as usize };
+        (place < GLIMPSES).then_some(place)
     }
 
     /// What other crashes would have left.
