@@ -68,7 +68,8 @@ const WEATHER: [&str; 24] = [
 ];
 
 /// What comes of it: a simulation that sees none of this proves little.
-const SEEN: [&str; 14] = [
+const SEEN: [&str; 15] = [
+    "a copy that opens",
     "recovered: carried",
     "recovered: torn tail",
     "recovered: gaps",

@@ -105,6 +105,18 @@ impl Oracle {
         self.check_ends(recovered)
     }
 
+    /// Holds what was found in a copy that was made while the log went on against what was ever known: every
+    /// record is the right one, and none is left out before another.
+    pub(crate) fn check_is_prefix(mut self, recovered: &Recovered) -> Result<(), String> {
+        let low_water = recovered.report.low_water.get();
+        if low_water > self.checkpoint {
+            return Err(format!("P19: low-water mark {low_water}, asked for {}", self.checkpoint));
+        }
+        check_order(recovered)?;
+        let found = self.check_contents(recovered)?;
+        self.check_groups(&found, low_water)
+    }
+
     fn check_contents(
         &mut self,
         recovered: &Recovered,

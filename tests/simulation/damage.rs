@@ -73,7 +73,7 @@ const KINDS: &[Kind] = &[
 
 /// The kinds, as they are counted.
 pub(crate) fn kinds() -> impl Iterator<Item = &'static str> {
-    KINDS.iter().map(|(name, ..)| *name).chain([SPOILED])
+    KINDS.iter().map(|(name, ..)| *name).chain([SPOILED, HALF_A_COPY])
 }
 
 /// Draws what happens to a copy of this disk, if it can.
@@ -96,6 +96,9 @@ pub(crate) fn spoil_what_is_released(disk: &SimDisk, world: &World) {
         }
     }
 }
+
+/// Done while the log runs, and not to it.
+pub(crate) const HALF_A_COPY: &str = "damage: half a copy";
 
 /// As it is counted.
 const SPOILED: &str = "damage: rot of what is released";

@@ -156,7 +156,27 @@ impl Run {
             looked_at
                 .map_err(|broken| format!("had it ended before {}: {broken}", glimpse.before))?;
         }
-        Ok(())
+        self.world.take_copy().map_or(Ok(()), |copy| self.look_at_copy(&copy, &facts))
+    }
+
+    /// P2, P14: a directory that was copied while the log went on, and perhaps not to the end, is a prefix of
+    /// the log, or is refused.
+    fn look_at_copy(&self, copy: &SimDisk, facts: &[Fact]) -> Result<(), String> {
+        self.world.count(damage::HALF_A_COPY);
+        let config = self.draw_config();
+        let mounted = copy.mount().map_err(|error| format!("P20: {error}"))?;
+        let (log, records) = match recover(mounted, &config, &self.link(&config), |_, _| {}) {
+            Ok(recovered) => recovered,
+            Err(refused) if refused.is_a_fault => {
+                return Err(format!("P11: {}: {}", damage::HALF_A_COPY, refused.reason));
+            }
+            Err(_) => return Ok(()),
+        };
+        let report = log.report().clone();
+        self.world.count("a copy that opens");
+        let is_prefix = Oracle::after(facts, Oracle::default());
+        let is_prefix = is_prefix.check_is_prefix(&Recovered { records, report });
+        is_prefix.map_err(|broken| format!("{}: {broken}", damage::HALF_A_COPY))
     }
 
     fn look_at(&self, glimpse: &Glimpse, facts: &[Fact]) -> Result<(), String> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_wal::Epoch;
-use actix_wal::testkit::{FailedSync, FaultOp, Persist, SimDisk};
+use actix_wal::testkit::{Copying, FailedSync, FaultOp, Persist, SimDisk};
 
 use super::facts::{Fact, Random};
 
@@ -152,6 +152,8 @@ struct State {
     image: Option<SimDisk>,
     /// What other crashes would have left in this life.
     glimpses: Vec<Glimpse>,
+    /// The copy that is being made, and how many bytes it takes at once.
+    copying: Option<(Copying, u64)>,
     /// How many operations of this life could have been looked at.
     could_be_seen: usize,
     /// How many lives ended in the middle of something.
@@ -201,6 +203,7 @@ impl World {
             operations_left: None,
             image: None,
             glimpses: Vec::new(),
+            copying: None,
             could_be_seen: 0,
             crashes: 0,
             power_cuts: 0,
@@ -349,6 +352,7 @@ impl World {
             self.glimpse(&what);
         }
         self.event(what);
+        self.go_on_copying();
         let mut state = self.state();
         // Who is killed loses nothing but what was never written: it matters which sync is not done.
         if state.end == End::Kill && !matches!(op, FaultOp::Sync | FaultOp::SyncDir) {
@@ -401,6 +405,24 @@ impl World {
         let place =
             if seen <= GLIMPSES { seen - 1 } else { state.random.below(seen as u64) as usize };
         (place < GLIMPSES).then_some(place)
+    }
+
+    /// Somebody copies the directory while the log runs, at a pace of his own.
+    fn go_on_copying(&self) {
+        let begins = self.once_in(100);
+        let mut state = self.state();
+        let (pace, seed) = (1 << (8 + state.random.below(8)), state.random.number());
+        match &mut state.copying {
+            None if begins => state.copying = Some((state.disk.begin_copy(seed), pace)),
+            Some((copying, pace)) => drop(copying.advance((seed % *pace) as usize)),
+            None => {}
+        }
+    }
+
+    /// As much as was copied of the directory, whole or not, if anybody began to.
+    pub(crate) fn take_copy(&self) -> Option<SimDisk> {
+        let copying = self.state().copying.take();
+        copying.map(|(copying, _)| copying.copied())
     }
 
     /// What other crashes would have left.
