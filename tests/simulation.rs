@@ -40,7 +40,8 @@ const AT_LEAST: u64 = 100;
 const PROGRESS: Duration = Duration::from_secs(30);
 
 /// What else is done to the log.
-const WEATHER: [&str; 24] = [
+const WEATHER: [&str; 25] = [
+    "rides along",
     "close",
     "kill",
     "power: looked at",

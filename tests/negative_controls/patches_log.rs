@@ -215,6 +215,31 @@ pub(super) const PATCHES: &[Patch] = &[
         ],
     },
     Patch {
+        name: "an actor hears of its LSNs with the event that covers them",
+        promise: "P5",
+        edits: &[
+            edit(
+                APPENDER,
+                "        self.tell_accepted();\n        if let Err(cause) = self.assigner.hand_over() {",
+                "        if let Err(cause) = self.assigner.hand_over() {",
+            ),
+            edit(
+                APPENDER,
+                "    fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {\n",
+                "    fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {\n        self.tell_accepted();\n",
+            ),
+        ],
+    },
+    Patch {
+        name: "what rides along in the intake is dropped",
+        promise: "P6",
+        edits: &[edit(
+            APPENDER,
+            "        arrived.drain(..).for_each(|submit| self.take(submit));",
+            "        arrived.drain(..).take(1).for_each(|submit| self.take(submit));",
+        )],
+    },
+    Patch {
         name: "a waiter is forgotten",
         promise: "P6",
         edits: &[edit(

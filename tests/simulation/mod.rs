@@ -7,6 +7,7 @@
 
 pub(crate) mod chaos;
 mod clients;
+mod coordinators;
 pub(crate) mod damage;
 #[path = "../common/facts.rs"]
 pub(crate) mod facts;
@@ -41,7 +42,8 @@ use actix_wal::{
 };
 
 use chaos::{Chaos, Wrap};
-use clients::{Client, Coordinator};
+use clients::Client;
+use coordinators::Coordinator;
 use damage::{Damaged, Must};
 use facts::{Fact, digest};
 use oracle::{Oracle, Recovered};
