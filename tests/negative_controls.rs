@@ -1,4 +1,4 @@
-//! Guards P1 to P22 at one remove: deliberate bugs, of which the simulation has to catch each one. A simulation that
+//! Guards P1 to P17, P19 to P22 at one remove: deliberate bugs, of which the simulation has to catch each one. A simulation that
 //! does not is blind there, and the test fails.
 //!
 //! Bugs that fit a seam (the disk, the clock, the queue) are tried at every run. The others are small patches to

@@ -6,6 +6,8 @@ mod disk;
 mod log;
 #[path = "patches_recovery.rs"]
 mod recovery;
+#[path = "patches_time.rs"]
+mod time;
 
 /// One deliberate bug.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ pub(crate) struct Edit {
 
 /// All of them.
 pub(crate) fn all() -> impl Iterator<Item = &'static Patch> {
-    [disk::PATCHES, log::PATCHES, recovery::PATCHES].into_iter().flatten()
+    [disk::PATCHES, log::PATCHES, recovery::PATCHES, time::PATCHES].into_iter().flatten()
 }
 
 const fn edit(file: &'static str, find: &'static str, replace: &'static str) -> Edit {

@@ -20,6 +20,8 @@ pub(crate) struct Client {
     pub(crate) next: u32,
     pub(crate) wal: Wal,
     pub(crate) world: Arc<World>,
+    /// How long an answer may take while nothing goes wrong.
+    pub(crate) in_time: Option<Duration>,
     /// Records that nobody waits for.
     pub(crate) unwatched: Vec<(Key, Lsn)>,
 }
@@ -120,9 +122,22 @@ impl Client {
         if let (Ok(first), Durability::Async) = (&committed, durability) {
             self.world.fact(Fact::Assigned { key, first: *first });
             self.unwatched.push((key, *first));
+            self.watch(*first);
             return Ok(());
         }
         self.committed(key, committed)
+    }
+
+    /// P4: what nobody waits for is durable as soon as everything else.
+    fn watch(&self, lsn: Lsn) {
+        let Some(soon) = self.in_time else { return };
+        let (wal, world) = (self.wal.clone(), Arc::clone(&self.world));
+        actix::spawn(async move {
+            actix::clock::sleep(soon).await;
+            if wal.outcome(lsn).is_none() && !world.has_crashed() {
+                world.fail(format!("P4: LSN {lsn} is not durable after {soon:?}"));
+            }
+        });
     }
 
     fn committed(&self, key: Key, committed: Result<Lsn, CommitError>) -> Result<(), String> {

@@ -48,7 +48,10 @@ use damage::{Damaged, Must};
 use facts::{Fact, digest};
 use oracle::{Oracle, Recovered};
 use turns::{SimClock, SimThreads};
-use world::{End, Glimpse, LONGEST_PAUSE, LONGEST_WORK, Outcome, Weather, When, World, start_time};
+use world::{
+    End, Glimpse, LONGEST_PAUSE, LONGEST_STUCK, LONGEST_WORK, Outcome, Weather, When, World,
+    start_time,
+};
 
 /// A run goes on until it has seen as much as this, and a crash.
 const EVENTS: u64 = 500;
@@ -276,7 +279,7 @@ impl Run {
         }
         world.all_is_well();
         let (wal, next) = (log.wal.clone(), self.lives * 1_000_000);
-        let last = Client { number: 200, next, wal, world, unwatched: Vec::new() };
+        let last = Client { number: 200, next, wal, world, in_time: None, unwatched: Vec::new() };
         last.commits_in_the_end().await?;
         let world = &self.world;
         if world.has_crashed() {
@@ -290,10 +293,22 @@ impl Run {
         match closed {
             Ok(()) => {
                 world.fact(Fact::Closed);
-                drained(&shared)
+                drained(&shared)?;
+                self.is_free_soon().await
             }
             Err(error) => world.not_for_nothing("P22: a close", &error),
         }
+    }
+
+    /// P20: after a close the directory is free, once the last worker has ended, even one that hangs.
+    async fn is_free_soon(&self) -> Result<(), String> {
+        for _ in 0..2 * LONGEST_STUCK / 1000 {
+            if self.world.has_crashed() || self.world.disk().mount().is_ok() {
+                return Ok(());
+            }
+            actix::clock::sleep(Duration::from_secs(1)).await;
+        }
+        Err("P20: the log is closed, and its directory is not free".to_owned())
     }
 
     fn draw_config(&self) -> WalConfig {
@@ -428,7 +443,7 @@ impl Run {
         let clients: Vec<_> = (0..2 + world.below(4) as u32)
             .map(|number| {
                 let (wal, world) = (wal.clone(), Arc::clone(world));
-                let client = Client { number, next, wal, world, unwatched: Vec::new() };
+                let client = Client { number, next, wal, world, in_time, unwatched: Vec::new() };
                 actix::spawn(client.run(4 + self.world.below(16) as u32))
             })
             .collect();

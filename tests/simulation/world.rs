@@ -35,7 +35,7 @@ pub(crate) const LONGEST_WORK: u64 = 35;
 
 /// The same if it is slow, and if it is stuck.
 const LONGEST_SLOW: u64 = 3_100;
-const LONGEST_STUCK: u64 = 180_000;
+pub(crate) const LONGEST_STUCK: u64 = 180_000;
 
 /// The longest that a worker does not look whether somebody has called, in milliseconds.
 pub(crate) const LONGEST_PAUSE: u64 = 64;
