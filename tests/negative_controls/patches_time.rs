@@ -44,10 +44,16 @@ pub(super) const PATCHES: &[Patch] = &[
                 "        let worked = self.guarded(|Held { flush_loop, .. }, wiring, announced| {\n",
                 "        let worked = self.guarded(|Held { flush_loop, queue }, wiring, announced| {\n            *wiring.board.twin.lock().unwrap_or_else(PoisonError::into_inner) = Some((flush_loop.twin(), queue.clone()));\n",
             ),
+            // Else the copy alone would keep the directory.
+            edit(
+                FLUSH_THREAD,
+                "        self.wiring.board.leave(flush_loop.take_events());\n",
+                "        *self.wiring.board.twin.lock().unwrap_or_else(PoisonError::into_inner) = None;\n        self.wiring.board.leave(flush_loop.take_events());\n",
+            ),
             edit(
                 FLUSHER,
                 "            self.raise(alarm, running.unwrap_or_default().as_secs());\n",
-                "            self.raise(alarm, running.unwrap_or_default().as_secs());\n            let twin = self.board.twin.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();\n            if let (Alarm::Stalled, Some((mut flush_loop, queue))) = (alarm, twin) {\n                flush_loop.fault(&Cause::Stalled { seconds: 0 });\n                self.spawn(Idle { flush_loop, queue }, context);\n            }\n",
+                "            self.raise(alarm, running.unwrap_or_default().as_secs());\n            let twin = || self.board.twin.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();\n            let twin = if alarm == Alarm::Stalled { twin() } else { None };\n            if let Some((mut flush_loop, queue)) = twin {\n                flush_loop.fault(&Cause::Stalled { seconds: 0 });\n                self.spawn(Idle { flush_loop, queue }, context);\n            }\n",
             ),
         ],
     },

@@ -16,6 +16,7 @@ mod hang;
 mod oracle;
 mod turns;
 pub(crate) mod watch;
+pub(crate) mod weather;
 pub(crate) mod world;
 
 use std::any::Any;
