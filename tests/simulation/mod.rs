@@ -279,9 +279,13 @@ impl Run {
             return Ok(());
         }
         world.all_is_well();
-        let (wal, next) = (log.wal.clone(), self.lives * 1_000_000);
-        let last = Client { number: 200, next, wal, world, in_time: None, unwatched: Vec::new() };
-        last.commits_in_the_end().await?;
+        // Not always: a commit hides what a close makes of LSNs that were refused last.
+        if !world.once_in(4) {
+            let (wal, next) = (log.wal.clone(), self.lives * 1_000_000);
+            let (world, unwatched) = (Arc::clone(&world), Vec::new());
+            let last = Client { number: 200, next, wal, world, in_time: None, unwatched };
+            last.commits_in_the_end().await?;
+        }
         let world = &self.world;
         if world.has_crashed() {
             return Ok(());
