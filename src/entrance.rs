@@ -64,6 +64,12 @@ impl Entrance {
         Ok(())
     }
 
+    /// Has the Appender come for what is there, before whatever the caller sends next. Whoever put the first in
+    /// may be another thread that has not called yet, while the caller's own append rides along.
+    pub(crate) fn call(&self) {
+        self.appender.do_send(Collect::new(&self.intake));
+    }
+
     /// Why an actor does not answer.
     pub(crate) fn gone(&self, actor: &'static str) -> Cause {
         match self.shared.state() {
@@ -97,5 +103,54 @@ impl Entrance {
                 _ => AppendError::Closed { cause: Cause::Closed },
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::{Actor, Context, Handler};
+    use bytes::Bytes;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::Link;
+    use crate::config::{Durability, WalConfig};
+    use crate::messages::Reply;
+
+    /// Counts what it comes for.
+    struct Collector(oneshot::Sender<usize>);
+
+    impl Actor for Collector {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Collect> for Collector {
+        type Result = ();
+
+        fn handle(&mut self, collect: Collect, _: &mut Self::Context) {
+            let came = collect.take(Vec::new()).len();
+            let first = std::mem::replace(&mut self.0, oneshot::channel().0);
+            let _ = first.send(came);
+        }
+    }
+
+    #[actix::test]
+    async fn whoever_rides_along_with_one_that_has_not_called_yet_can_call() {
+        let Link { shared, .. } = Link::new(&WalConfig::new("unused"));
+        let (came, heard) = oneshot::channel();
+        let collector = Collector(came).start().recipient();
+        let entrance = Entrance::new(Arc::clone(&shared), OverloadPolicy::Wait, collector);
+        let submit = || {
+            let payload = Payload::One(Bytes::from_static(b"x"));
+            let permit = entrance.permit_now(&payload).expect("room");
+            let (durability, reply) =
+                (Durability::GroupCommit, Reply::Accepted(oneshot::channel().0));
+            Submit { payload, durability, permit, reply }
+        };
+        // A thread that is interrupted between putting in and calling.
+        assert!(entrance.intake.push(submit()));
+        entrance.submit(submit()).expect("alive");
+        entrance.call();
+        assert_eq!(heard.await.expect("it was called"), 2);
     }
 }

@@ -331,6 +331,7 @@ impl Wal {
     pub async fn flush(&self) -> Result<Lsn, CommitError> {
         let lsn = self.shared().accepted();
         let gone = |_| CommitError::Unknown { lsn, cause: self.gone("Appender") };
+        self.inner.entrance.call();
         self.inner.to.flush.send(Flush).await.map_err(gone)?
     }
 
@@ -432,6 +433,7 @@ impl Wal {
     /// # Errors
     /// The log could not be closed cleanly. Acknowledged records are safe all the same.
     pub async fn close(&self) -> Result<(), CloseError> {
+        self.inner.entrance.call();
         match self.inner.to.close.send(Close).await {
             Ok(result) => result,
             Err(_) => Err(CloseError { cause: self.gone("Flusher"), unresolved: None }),
