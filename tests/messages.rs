@@ -75,6 +75,24 @@ impl Handler<Heard> for Client {
     }
 }
 
+struct Watermarks;
+
+impl Message for Watermarks {
+    type Result = Vec<Lsn>;
+}
+
+impl Handler<Watermarks> for Client {
+    type Result = Vec<Lsn>;
+
+    fn handle(&mut self, _: Watermarks, _: &mut Self::Context) -> Self::Result {
+        let through = |event: &LogEvent| match event {
+            LogEvent::Durable { through, .. } => Some(*through),
+            _ => None,
+        };
+        self.heard.iter().filter_map(through).collect()
+    }
+}
+
 /// Use the log, and give the LSNs of everything that was appended.
 struct UseTheLog(Recipient<LogEvent>);
 
@@ -391,4 +409,31 @@ async fn p6_a_stream_that_follows_ends_when_the_log_is_poisoned() {
     let range = LsnRange::new(lsn, lsn).expect("not empty");
     assert!(range.contains(wal.durable_lsn()), "only {lsn} is durable");
     drop(wal.close().await);
+}
+
+#[actix::test]
+async fn p16_of_a_crowd_of_subscribers_each_hears_the_last_watermark_and_none_that_goes_back() {
+    const CROWD: usize = 100;
+    let disk = SimDisk::new();
+    let wal = open(&disk, config()).await;
+    let crowd: Vec<_> = (0..CROWD).map(|_| Client::of(&wal).start()).collect();
+    for one in &crowd {
+        wal.subscribe(one.clone().recipient()).await.expect("runs");
+    }
+    let mut last = Lsn::NONE;
+    for _ in 0..50 {
+        last = wal.commit("c").await.expect("durable");
+    }
+    for one in &crowd {
+        let started = Instant::now();
+        while one.send(Watermarks).await.expect("alive").last() != Some(&last) {
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "it is not told of the last batch"
+            );
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(one.send(Watermarks).await.expect("alive").is_sorted());
+    }
+    wal.close().await.expect("closes");
 }

@@ -160,7 +160,7 @@ fn flush() {
             assert_eq!(flush_loop.next(shared.clock.now()), Next::Work);
             assert_eq!(flush_loop.work().expect("nothing fails"), Worked::Done);
             assert!(flush_loop.take_events().len() <= 1);
-            flush_loop.let_go();
+            flush_loop.tidy();
         };
         if batch < 2 {
             work()

@@ -199,7 +199,7 @@ impl Worker for FlushWorker {
                 wiring.board.leave(events);
                 wiring.announce();
             }
-            flush_loop.let_go();
+            flush_loop.tidy();
             Ok(worked)
         });
         if worked == Some(Worked::NeedsSegment) {

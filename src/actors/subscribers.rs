@@ -9,6 +9,10 @@ use crate::engine::shared::{LogState, Shared};
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::messages::LogEvent;
 
+/// So many hear of every batch. A message costs its sender a tenth of a microsecond and its receiver more, so a
+/// thousand per batch would take as long as the sync of a fast device, on the thread of the log's actors.
+const AT_ONCE: usize = 32;
+
 /// Those who want to hear of the log: for the Flusher, and for actors that stand in for it.
 #[derive(Debug, Default)]
 pub struct Subscribers {
@@ -102,15 +106,20 @@ impl Subscribers {
         self.all.len() < before
     }
 
-    /// Tells all of them, as far as their mailboxes take it.
+    /// Tells all of them, as far as their mailboxes take it. Of a watermark only the first hear at once: the
+    /// others are behind until the next [`retry`](Self::retry), and hear of the newest then.
     pub fn tell(&mut self, event: &LogEvent) {
+        let is_watermark = matches!(event, LogEvent::Durable { .. });
+        let mut at_once = if is_watermark { AT_ONCE } else { self.all.len() };
         self.all.retain_mut(|subscriber| {
             subscriber.add(event.clone());
-            subscriber.deliver()
+            let is_told = at_once > 0;
+            at_once = at_once.saturating_sub(1);
+            !is_told || subscriber.deliver()
         });
     }
 
-    /// Tries again with those whose mailboxes were full. Whether some still are.
+    /// Tells those who are behind, as far as their mailboxes take it. Whether some still are.
     pub fn retry(&mut self) -> bool {
         self.all.retain_mut(Subscriber::deliver);
         self.any_behind()

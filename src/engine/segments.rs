@@ -44,6 +44,9 @@ pub trait SegmentSource: Send + fmt::Debug {
     /// Waits until there may be one, or for this long.
     fn wait(&mut self, at_most: Duration);
 
+    /// A frame was written: the current segment takes `room` more bytes.
+    fn advance(&mut self, _room: u64) {}
+
     /// Takes back a segment that nobody needs any more, to be used again or removed.
     fn recycle(&mut self, name: String);
 
@@ -92,6 +95,16 @@ const POOL: usize = 2;
 /// log must not wait, just after it was opened, until two full segments have been filled with zeros.
 const GROWTH: u64 = 4;
 
+/// How many bytes of zeros are written and synced at once, and how far the log goes until the preparer hears of
+/// it. A commit that meets zeros on their way waits for them: for so few little longer than for another commit.
+const PIECE: u64 = 64 << 10;
+
+/// The same, when the log waits for the segment.
+const LARGE_PIECE: u64 = 1 << 20;
+
+/// A log that writes large frames needs its segments sooner, and feels larger pieces less: so many frames.
+const FRAMES_PER_PIECE: u64 = 16;
+
 /// The supply of a real log: the preparer thread, and what an earlier life had prepared.
 #[derive(Debug)]
 pub struct Pool {
@@ -99,6 +112,11 @@ pub struct Pool {
     preparer: Option<Preparer>,
     status: PrepareStatus,
     ready: VecDeque<PreparedSegment>,
+    /// How many segments were asked for and are not ready.
+    awaited: usize,
+    /// What the current segment still takes, and what the preparer knows of it.
+    room: u64,
+    known_room: u64,
     /// The failure that was reported last: none is reported twice.
     reported: u32,
     /// The size of the segment that is asked for next.
@@ -135,10 +153,14 @@ impl Pool {
             preparer,
             status,
             ready: ready.into(),
+            awaited: 0,
+            room: current_size,
+            known_room: current_size,
             reported: 0,
             next_size: grown(largest, style.segment_size),
             segment_size: style.segment_size,
         };
+        pool.set_pace(current_size, PIECE);
         (pool.ready.len()..POOL).for_each(|_| pool.request());
         Ok(pool)
     }
@@ -148,7 +170,13 @@ impl Pool {
         self.status.clone()
     }
 
+    fn set_pace(&mut self, room: u64, piece: u64) {
+        (self.room, self.known_room) = (room, room);
+        self.ask(PrepareRequest::Pace { room, piece });
+    }
+
     fn request(&mut self) {
+        self.awaited += 1;
         self.ask(PrepareRequest::Segment { size: self.next_size });
         self.next_size = grown(self.next_size, self.segment_size);
     }
@@ -161,9 +189,8 @@ impl Pool {
     }
 
     fn collect(&mut self) {
-        if let Some(preparer) = &self.preparer {
-            self.ready.extend(preparer.pool().try_iter());
-        }
+        let prepared = self.preparer.iter().flat_map(|preparer| preparer.pool().try_iter());
+        self.ready.extend(prepared.inspect(|_| self.awaited -= 1));
     }
 }
 
@@ -189,9 +216,11 @@ impl SegmentSource for Pool {
         if self.ready.len() > keep
             && let Some(segment) = self.ready.pop_front()
         {
+            self.set_pace(segment.size, PIECE);
             self.request();
             return Supply::Ready(segment);
         }
+        self.set_pace(0, LARGE_PIECE);
         match fault {
             None => Supply::NotYet,
             Some(fault) if fault.is_no_space() => Supply::NoSpace(io_fault(&fault)),
@@ -207,8 +236,19 @@ impl SegmentSource for Pool {
 
     fn wait(&mut self, at_most: Duration) {
         match &self.preparer {
-            Some(preparer) => self.ready.extend(preparer.pool().recv_timeout(at_most)),
+            Some(preparer) => {
+                let prepared = preparer.pool().recv_timeout(at_most);
+                self.ready.extend(prepared.inspect(|_| self.awaited -= 1));
+            }
             None => std::thread::sleep(at_most),
+        }
+    }
+
+    fn advance(&mut self, room: u64) {
+        let frame = self.room.saturating_sub(room);
+        self.room = room;
+        if self.awaited > 0 && room + PIECE <= self.known_room {
+            self.set_pace(room, (FRAMES_PER_PIECE * frame).clamp(PIECE, LARGE_PIECE));
         }
     }
 
@@ -257,17 +297,50 @@ mod tests {
         }
     }
 
+    /// A pool beside a current segment of full size, and its preparer.
+    fn pool_by_hand(storage: Arc<dyn Storage>, segment_size: u64) -> (Pool, Box<dyn Worker>) {
+        let (log_id, medium) = (LogId([7; 16]), Medium::InPlace);
+        let style = SegmentStyle { log_id, block_size: 512, segment_size, medium };
+        let threads = ByHand::default();
+        let pool = Pool::start(&threads, storage, style, 1, segment_size, Vec::new());
+        let preparer = threads.0.lock().expect("not poisoned").take().expect("a worker");
+        (pool.expect("a pool"), preparer)
+    }
+
+    #[test]
+    fn segments_are_prepared_as_the_current_one_fills_and_at_once_if_the_log_waits() {
+        const SIZE: u64 = 8 * PIECE;
+        let disk = SimDisk::new();
+        let storage = disk.mount().expect("free");
+        let (mut pool, mut preparer) = pool_by_hand(storage, SIZE);
+        let mut prepare = || {
+            let mut pieces = 0;
+            while preparer.look() == Turn::Work {
+                preparer.work();
+                pieces += 1;
+            }
+            pieces
+        };
+        assert_eq!(prepare(), 8 + 5, "there is time for less than half of what there is room for");
+        assert!(matches!(pool.take(Need::Rotation), Supply::NotYet), "one is held back");
+        assert_eq!(prepare(), 1, "the log waits");
+        assert!(matches!(pool.take(Need::Rotation), Supply::Ready(_)));
+        assert_eq!(prepare(), 5);
+        pool.advance(SIZE - PIECE / 2);
+        assert_eq!(prepare(), 0);
+        pool.advance(SIZE / 2);
+        assert_eq!(prepare(), 1, "a large piece, for the frame was large");
+        pool.collect();
+        assert_eq!((pool.ready.len(), pool.awaited), (2, 0));
+    }
+
     #[test]
     fn p6_a_lasting_failure_is_one_fault_each_time_it_happens_and_not_each_time_it_is_asked_for() {
         let plan = FaultPlan::new();
         plan.add(FaultRule::on(FaultOp::Sync, FaultEffect::Fail(errno::EIO)).times(5));
         let disk = SimDisk::new();
         let storage = Arc::new(FaultyStorage::mount(&disk, plan).expect("free"));
-        let (log_id, medium) = (LogId([7; 16]), Medium::InPlace);
-        let style = SegmentStyle { log_id, block_size: 512, segment_size: 8192, medium };
-        let threads = ByHand::default();
-        let mut pool = Pool::start(&threads, storage, style, 1, 8192, Vec::new()).expect("a pool");
-        let mut preparer = threads.0.lock().expect("not poisoned").take().expect("a worker");
+        let (mut pool, mut preparer) = pool_by_hand(storage, 8192);
         let mut answers = Vec::new();
         for _ in 0..6 {
             while preparer.look() != Turn::Work {}

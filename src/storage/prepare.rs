@@ -13,10 +13,6 @@ use super::{Storage, StorageFile, write_all_at};
 /// of a small frame in a large piece takes longer.
 const ZEROS: usize = 64 << 10;
 
-/// After so many zeros they are synced. Commits share the device: a sync of theirs waits for the zeros that are
-/// on their way, so these must never be many.
-const SYNC_EVERY: u64 = 1 << 20;
-
 /// What to prepare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrepareJob {
@@ -64,27 +60,106 @@ impl PrepareFault {
     }
 }
 
-/// Prepares one segment and gives it back open, durable under its final name.
+/// Prepares one segment at one go and gives it back open, durable under its final name.
 ///
 /// # Errors
-/// What failed, and on which file. Nothing of the attempt is kept: the unfinished file and the one that
-/// was to be recycled are removed, as far as the storage still lets us.
+/// As for [`Preparation::step`].
 pub fn prepare(
     storage: &dyn Storage,
     job: &PrepareJob,
 ) -> Result<Box<dyn StorageFile>, PrepareFault> {
-    let prepared = fill(storage, job).and_then(|file| {
-        publish(storage, job)?;
-        Ok(file)
-    });
-    if prepared.is_err() {
-        discard(storage, job);
+    let mut preparation = Preparation::new(job.clone());
+    loop {
+        if let Some(file) = preparation.step(storage, u64::MAX)? {
+            return Ok(file);
+        }
     }
-    prepared
 }
 
-/// Makes the content durable under the temporary name.
-fn fill(storage: &dyn Storage, job: &PrepareJob) -> Result<Box<dyn StorageFile>, PrepareFault> {
+/// A segment that is being prepared, one piece of zeros after the other. Commits share the device: a sync of
+/// theirs waits for the zeros that are on their way, so whoever is in no hurry makes the pieces small.
+#[derive(Debug)]
+pub(super) struct Preparation {
+    job: PrepareJob,
+    /// The temporary file; `None` before the first step.
+    file: Option<Box<dyn StorageFile>>,
+    /// How many zeros are still to be written, in bytes.
+    zeros_left: u64,
+}
+
+impl Preparation {
+    /// Nothing was done for this job yet.
+    pub(super) fn new(job: PrepareJob) -> Self {
+        let zeros_left = if job.zero_fill && job.recycle.is_none() { job.size } else { 0 };
+        Preparation { job, file: None, zeros_left }
+    }
+
+    /// The name that the segment gets.
+    pub(super) fn name(&self) -> &str {
+        &self.job.name
+    }
+
+    /// How many zeros are still to be written, in bytes.
+    pub(super) fn zeros_left(&self) -> u64 {
+        self.zeros_left
+    }
+
+    /// Writes and syncs at most `piece` bytes of zeros. With the last of them the segment is complete: it is
+    /// given back open, durable under its final name.
+    ///
+    /// # Errors
+    /// What failed, and on which file. Nothing of the attempt is kept: the unfinished file and the one that
+    /// was to be recycled are removed, as far as the storage still lets us.
+    pub(super) fn step(
+        &mut self,
+        storage: &dyn Storage,
+        piece: u64,
+    ) -> Result<Option<Box<dyn StorageFile>>, PrepareFault> {
+        let stepped = self.try_step(storage, piece);
+        if stepped.is_err() {
+            self.file = None;
+            discard(storage, &self.job);
+        }
+        stepped
+    }
+
+    /// Removes what there is of it, as far as the storage lets us.
+    pub(super) fn give_up(self, storage: &dyn Storage) {
+        drop(self.file);
+        discard(storage, &self.job);
+    }
+
+    fn try_step(
+        &mut self,
+        storage: &dyn Storage,
+        piece: u64,
+    ) -> Result<Option<Box<dyn StorageFile>>, PrepareFault> {
+        let job = &self.job;
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => begin(storage, job)?,
+        };
+        let zeros = self.zeros_left.min(piece);
+        fill_with_zeros(&*file, job.size - self.zeros_left, zeros)
+            .map_err(PrepareFault::at("zero-fill", &job.temp_name))?;
+        self.zeros_left -= zeros;
+        let is_last = self.zeros_left == 0;
+        if is_last && job.recycle.is_none() {
+            write_all_at(&*file, &job.header, 0)
+                .map_err(PrepareFault::at("write", &job.temp_name))?;
+        }
+        file.sync().map_err(PrepareFault::at("sync", &job.temp_name))?;
+        if is_last {
+            publish(storage, job)?;
+            return Ok(Some(file));
+        }
+        self.file = Some(file);
+        Ok(None)
+    }
+}
+
+/// Opens the temporary file: a new one, or an old segment.
+fn begin(storage: &dyn Storage, job: &PrepareJob) -> Result<Box<dyn StorageFile>, PrepareFault> {
     let temp = &job.temp_name;
     match storage.remove(temp) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -92,25 +167,13 @@ fn fill(storage: &dyn Storage, job: &PrepareJob) -> Result<Box<dyn StorageFile>,
         }
         _ => {}
     }
-    let file = match &job.recycle {
-        Some(old_name) => take_over(storage, job, old_name)?,
-        None => create(storage, job)?,
-    };
-    file.sync().map_err(PrepareFault::at("sync", temp))?;
-    Ok(file)
-}
-
-fn create(storage: &dyn Storage, job: &PrepareJob) -> Result<Box<dyn StorageFile>, PrepareFault> {
-    let temp = &job.temp_name;
+    if let Some(old_name) = &job.recycle {
+        return take_over(storage, job, old_name);
+    }
     if job.zero_fill {
         check_space(storage, job.size).map_err(PrepareFault::at("find space for", temp))?;
     }
-    let file = storage.create(temp).map_err(PrepareFault::at("create", temp))?;
-    if job.zero_fill {
-        fill_with_zeros(&*file, job.size).map_err(PrepareFault::at("zero-fill", temp))?;
-    }
-    write_all_at(&*file, &job.header, 0).map_err(PrepareFault::at("write", temp))?;
-    Ok(file)
+    storage.create(temp).map_err(PrepareFault::at("create", temp))
 }
 
 /// A full disk is better found out before it is filled to the last byte, again at every attempt: others
@@ -124,17 +187,14 @@ fn check_space(storage: &dyn Storage, size: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn fill_with_zeros(file: &dyn StorageFile, size: u64) -> io::Result<()> {
-    let zeros = vec![0; ZEROS.min(usize::try_from(size).unwrap_or(ZEROS))];
-    let mut offset = 0;
-    while offset < size {
-        let rest = usize::try_from(size - offset).unwrap_or(ZEROS);
+fn fill_with_zeros(file: &dyn StorageFile, mut offset: u64, count: u64) -> io::Result<()> {
+    let zeros = vec![0; ZEROS.min(usize::try_from(count).unwrap_or(ZEROS))];
+    let end = offset + count;
+    while offset < end {
+        let rest = usize::try_from(end - offset).unwrap_or(ZEROS);
         let chunk = &zeros[..rest.min(ZEROS)];
         write_all_at(file, chunk, offset)?;
         offset += chunk.len() as u64;
-        if offset.is_multiple_of(SYNC_EVERY) && offset < size {
-            file.sync()?;
-        }
     }
     Ok(())
 }

@@ -84,10 +84,16 @@ fn a_recycled_segment_has_a_new_header_and_an_empty_first_block() {
 }
 
 #[test]
-fn zeros_are_written_up_to_the_exact_size_and_few_of_them_wait_for_a_sync() {
+fn zeros_are_written_up_to_the_exact_size_and_no_more_than_a_piece_of_them_waits_for_a_sync() {
+    const PIECE: u64 = 128 << 10;
     let recorder = Recorder::new(SimDisk::new().mount().unwrap()).unwrap();
-    let size = (2 << 20) + 100;
-    let file = prepare(&recorder, &PrepareJob { size, ..job() }).unwrap();
+    let size = (1 << 20) + 100;
+    let mut preparation = Preparation::new(PrepareJob { size, ..job() });
+    for done in 1..=8 {
+        let file = preparation.step(&recorder, PIECE).unwrap();
+        assert!(file.is_none() && preparation.zeros_left() == size - done * PIECE);
+    }
+    let file = preparation.step(&recorder, PIECE).unwrap().expect("complete");
     assert_eq!(file.size().unwrap(), size);
     let mut unsynced = 0;
     let mut zeros = 0;
@@ -103,7 +109,7 @@ fn zeros_are_written_up_to_the_exact_size_and_few_of_them_wait_for_a_sync() {
                 continue;
             }
         }
-        assert!(unsynced <= SYNC_EVERY, "{line}");
+        assert!(unsynced <= PIECE, "{line}");
         zeros += line.rsplit(' ').nth(1).unwrap().parse::<u64>().unwrap();
     }
     assert_eq!(zeros, size);

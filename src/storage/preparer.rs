@@ -17,7 +17,8 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 use tracing::{info, warn};
 
-use super::{Medium, PrepareFault, PrepareJob, Storage, StorageFile, prepare};
+use super::prepare::Preparation;
+use super::{Medium, PrepareFault, PrepareJob, Storage, StorageFile};
 use crate::threads::{Running, Threads, Turn, Worker};
 
 /// How long to wait after the first failure; each further one in a row doubles it.
@@ -61,6 +62,13 @@ pub enum PrepareRequest {
     Segment {
         /// Its size in bytes.
         size: u64,
+    },
+    /// How things stand with whoever writes the log. It is told whenever that may make a difference.
+    Pace {
+        /// How many bytes the log still takes before it needs what it has asked for.
+        room: u64,
+        /// How many bytes of zeros to write and sync at a time.
+        piece: u64,
     },
     /// Do what is best with an old segment that nobody needs any more: reuse or remove it.
     Recycle {
@@ -136,8 +144,10 @@ impl PrepareStatus {
 /// What came of [`PreparerCore::try_prepare`].
 #[derive(Debug)]
 pub enum Attempt {
-    /// There was nothing to prepare.
+    /// There was nothing to prepare, or there is time.
     Idle,
+    /// A piece of the oldest request is done.
+    Begun,
     /// The oldest request is done.
     Ready(PreparedSegment),
     /// The oldest request failed and stands. [`PrepareStatus`] says why.
@@ -156,6 +166,10 @@ pub struct PreparerCore {
     next_sequence: u64,
     /// The sizes asked for, oldest first.
     pending: VecDeque<u64>,
+    /// The oldest of them, if it was begun.
+    current: Option<Preparation>,
+    room: u64,
+    piece: u64,
     /// The names of full-size segments that nobody needs.
     spares: VecDeque<String>,
     /// Whether a number was left behind with a name that may not be durable.
@@ -182,6 +196,9 @@ impl PreparerCore {
             status: PrepareStatus::default(),
             next_sequence: config.first_sequence,
             pending: VecDeque::new(),
+            current: None,
+            room: 0,
+            piece: u64::MAX,
             spares: VecDeque::new(),
             unsettled: false,
             retry_after: FIRST_RETRY,
@@ -198,6 +215,7 @@ impl PreparerCore {
     pub fn handle(&mut self, request: PrepareRequest) -> ControlFlow<()> {
         match request {
             PrepareRequest::Segment { size } => self.pending.push_back(size),
+            PrepareRequest::Pace { room, piece } => (self.room, self.piece) = (room, piece),
             PrepareRequest::Recycle { name } => self.recycle(name),
             PrepareRequest::Remove { name } => self.remove(&name),
             PrepareRequest::Stop => return ControlFlow::Break(()),
@@ -205,27 +223,45 @@ impl PreparerCore {
         ControlFlow::Continue(())
     }
 
-    /// Whether there is nothing to prepare.
+    /// Whether there is nothing to prepare, or nothing that is needed soon.
     pub fn is_idle(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_empty() || self.has_time()
     }
 
-    /// Tries the oldest request.
+    /// Zeros are written as the log advances, at half its rate, so that they are there when it has used up half
+    /// of its room. What is done earlier, its commits have to wait for.
+    fn has_time(&self) -> bool {
+        let Some(current) = &self.current else {
+            return false;
+        };
+        let others: u64 = self.pending.iter().skip(1).sum();
+        2 * (current.zeros_left() + others) < self.room
+    }
+
+    /// Does a piece of the oldest request.
     pub fn try_prepare(&mut self) -> Attempt {
-        let Some(&size) = self.pending.front() else {
+        let Some(&size) = self.pending.front().filter(|_| !self.is_idle()) else {
             return Attempt::Idle;
         };
         if let Err(fault) = self.settle() {
             return self.failed(fault);
         }
-        let job = self.next_job(size);
-        match prepare_or_fail(&*self.storage, &job) {
-            Ok(file) => {
+        let mut current = match self.current.take() {
+            Some(current) => current,
+            None => Preparation::new(self.next_job(size)),
+        };
+        match step_or_fail(&*self.storage, &mut current, self.piece) {
+            Ok(None) => {
+                self.current = Some(current);
+                Attempt::Begun
+            }
+            Ok(Some(file)) => {
                 self.pending.pop_front();
                 self.succeeded();
                 let sequence = self.next_sequence;
                 self.next_sequence += 1;
-                Attempt::Ready(PreparedSegment { sequence, name: job.name, size, file })
+                let name = current.name().to_owned();
+                Attempt::Ready(PreparedSegment { sequence, name, size, file })
             }
             Err(fault) => {
                 // Two files must never have borne one sequence number.
@@ -233,6 +269,13 @@ impl PreparerCore {
                 self.unsettled |= fault.name_taken;
                 self.failed(fault)
             }
+        }
+    }
+
+    /// Removes what was begun: nobody will need it.
+    pub fn give_up(&mut self) {
+        if let Some(current) = self.current.take() {
+            current.give_up(&*self.storage);
         }
     }
 
@@ -322,15 +365,17 @@ impl PreparerCore {
 
 /// A panic in the storage costs the file that was being prepared, like any other failure: if it ended
 /// the thread, the log would wait for a segment for ever.
-fn prepare_or_fail(
+fn step_or_fail(
     storage: &dyn Storage,
-    job: &PrepareJob,
-) -> Result<Box<dyn StorageFile>, PrepareFault> {
-    catch_unwind(AssertUnwindSafe(|| prepare(storage, job))).unwrap_or_else(|_| {
+    current: &mut Preparation,
+    piece: u64,
+) -> Result<Option<Box<dyn StorageFile>>, PrepareFault> {
+    let file = current.name().to_owned();
+    catch_unwind(AssertUnwindSafe(|| current.step(storage, piece))).unwrap_or_else(|_| {
         let source = Arc::new(io::Error::other("the storage panicked"));
         // If it came as far as the name, the next attempt finds it taken: a rename never replaces. Until
         // then the number stays in use, for recovery takes one that is left out for a lost segment.
-        Err(PrepareFault { op: "prepare", file: job.name.clone(), name_taken: false, source })
+        Err(PrepareFault { op: "prepare", file, name_taken: false, source })
     })
 }
 
@@ -422,7 +467,7 @@ impl PrepareWorker {
 }
 
 impl Worker for PrepareWorker {
-    /// Takes in all requests before the next attempt: a Stop must not wait behind segments to fill.
+    /// Takes in all requests before the next piece: a Stop must not wait behind segments to fill.
     fn look(&mut self) -> Turn {
         while !self.ended {
             match self.requests.try_recv() {
@@ -432,7 +477,10 @@ impl Worker for PrepareWorker {
             }
         }
         match self.retry.take() {
-            _ if self.ended => Turn::End,
+            _ if self.ended => {
+                self.core.give_up();
+                Turn::End
+            }
             Some(retry_after) => Turn::Wait(Some(retry_after)),
             None if self.core.is_idle() => Turn::Wait(None),
             None => Turn::Work,
@@ -441,7 +489,7 @@ impl Worker for PrepareWorker {
 
     fn work(&mut self) {
         match self.core.try_prepare() {
-            Attempt::Idle => {}
+            Attempt::Idle | Attempt::Begun => {}
             Attempt::Failed { retry_after } => self.retry = Some(retry_after),
             Attempt::Ready(segment) => self.ended |= self.pool.send(segment).is_err(),
         }

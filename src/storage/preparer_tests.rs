@@ -74,6 +74,45 @@ fn segments_are_prepared_in_the_order_of_their_sequence_numbers() {
 }
 
 #[test]
+fn zeros_are_written_as_the_log_comes_near_them_and_at_once_if_it_waits() {
+    let disk = SimDisk::new();
+    let mut core = core_in(disk.mount().unwrap());
+    let pace = |room, piece| PrepareRequest::Pace { room, piece };
+    ask(&mut core, pace(8 * SIZE, SIZE / 8));
+    ask(&mut core, segment());
+    assert!(matches!(core.try_prepare(), Attempt::Begun));
+    assert!(core.is_idle(), "seven eighths are left, and there is room for eight segments");
+    assert!(matches!(core.try_prepare(), Attempt::Idle));
+
+    ask(&mut core, pace(2 * SIZE * 7 / 8, SIZE / 8));
+    assert!(matches!(core.try_prepare(), Attempt::Begun));
+    assert!(core.is_idle());
+
+    ask(&mut core, segment());
+    assert!(!core.is_idle(), "what was asked for since is counted too");
+    ask(&mut core, pace(0, SIZE));
+    assert_eq!((ready(&mut core).sequence, ready(&mut core).sequence), (5, 6));
+    assert_eq!(disk.read_file("6.wal").unwrap().len() as u64, SIZE);
+}
+
+#[test]
+fn what_was_begun_is_removed_when_nobody_needs_it_any_more() {
+    let disk = SimDisk::new();
+    let (requests, requested) = unbounded();
+    let mut core = core_in(disk.mount().unwrap());
+    ask(&mut core, PrepareRequest::Pace { room: u64::MAX, piece: 512 });
+    ask(&mut core, segment());
+    assert!(matches!(core.try_prepare(), Attempt::Begun));
+    assert_eq!(disk.names(), ["5.tmp"]);
+    let (pool, _prepared) = unbounded();
+    let mut worker = PrepareWorker { core, requests: requested, pool, ended: false, retry: None };
+    assert_eq!(worker.look(), Turn::Wait(None));
+    requests.send(PrepareRequest::Stop).unwrap();
+    assert_eq!(worker.look(), Turn::End);
+    assert_eq!(disk.names(), Vec::<String>::new());
+}
+
+#[test]
 fn an_old_segment_becomes_the_next_one() {
     let disk = SimDisk::new();
     put_segment(&disk, "1.wal");

@@ -30,7 +30,7 @@ use crate::messages::{
 };
 use crate::wal::Link;
 
-/// How soon a subscriber whose mailbox was full is tried again.
+/// How soon subscribers that are behind are told.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// An actor that keeps the contract of a Flusher without a disk, and answers as its script says.

@@ -31,7 +31,7 @@ use crate::messages::LogEvent;
 use crate::storage::Storage;
 use crate::threads::{Once, Running, SystemThreads, Threads};
 
-/// How soon a subscriber whose mailbox was full is tried again.
+/// How soon subscribers that are behind are told.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The actor that owns the log.

@@ -332,7 +332,7 @@ impl FlushLoop {
         self.shared.publish_written(last);
         self.shared.publish_durable(last);
         let batch = Tally::of(&self.in_hand);
-        self.let_go();
+        self.done.clear();
         mem::swap(&mut self.in_hand, &mut self.done);
         self.shared.admission.release(batch.entries, batch.bytes);
         self.batcher.flushed(started, now, batch.commits);
@@ -343,10 +343,13 @@ impl FlushLoop {
         counters.flush_nanos.add(now.saturating_sub(started).as_nanos() as u64);
     }
 
-    /// Drops the records of the last batch, which takes time if they are many. The driver does it after it has
-    /// said that they are durable.
-    pub fn let_go(&mut self) {
+    /// What can wait until the driver has said what is durable: drops the records of the last batch, which takes
+    /// time if they are many, and lets the supply of segments know how far the log has come.
+    pub fn tidy(&mut self) {
         self.done.clear();
+        if let Some(writer) = &self.writer {
+            self.source.advance(writer.room());
+        }
     }
 
     fn seal(&mut self) -> Result<Worked, Cause> {
