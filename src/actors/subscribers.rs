@@ -1,6 +1,7 @@
 //! Fans events out. A slow subscriber skips, but never misses what is newest, and nobody waits for it.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use actix::Recipient;
 use actix::dev::SendError;
@@ -9,9 +10,15 @@ use crate::engine::shared::{LogState, Shared};
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::messages::LogEvent;
 
-/// So many hear of every batch. A message costs its sender a tenth of a microsecond and its receiver more, so a
-/// thousand per batch would take as long as the sync of a fast device, on the thread of the log's actors.
-const AT_ONCE: usize = 32;
+/// So many hear of every batch. A message into another Arbiter costs one or two microseconds of processor time, so a
+/// thousand of them per batch would take longer than the sync of a fast device.
+const AT_ONCE: usize = 16;
+
+/// The others hear after so much time for each of them: that is a sixth of it, or less.
+const TIME_EACH: Duration = Duration::from_micros(10);
+
+/// No sooner, whoever is behind: the timers of the Arbiter know nothing shorter.
+const SOON: Duration = Duration::from_millis(1);
 
 /// Those who want to hear of the log: for the Flusher, and for actors that stand in for it.
 #[derive(Debug, Default)]
@@ -123,6 +130,11 @@ impl Subscribers {
     pub fn retry(&mut self) -> bool {
         self.all.retain_mut(Subscriber::deliver);
         self.any_behind()
+    }
+
+    /// When those who are behind should be told.
+    pub fn retry_after(&self) -> Duration {
+        SOON.max(TIME_EACH * u32::try_from(self.all.len()).unwrap_or(u32::MAX))
     }
 
     /// Whether someone has not been sent everything.

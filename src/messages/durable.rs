@@ -10,8 +10,9 @@ use crate::lsn::{Epoch, Lsn, LsnRange};
 ///
 /// A subscriber that is slow is sent less, never something wrong: it gets the newest watermark and the
 /// newest state as soon as its mailbox has room, also when no batch follows. Nothing waits for it. Where there are
-/// more than 32 subscribers, only the first 32 hear of every batch, and the others of the newest watermark every
-/// five milliseconds, so that a crowd does not slow the commits down.
+/// more than 16 subscribers, the first 16 hear of every batch, and the others of the newest watermark every ten
+/// microseconds for each subscriber, at least a millisecond: a crowd does not slow the commits down. Those that
+/// commit should subscribe first.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum LogEvent {

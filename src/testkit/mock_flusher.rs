@@ -30,9 +30,6 @@ use crate::messages::{
 };
 use crate::wal::Link;
 
-/// How soon subscribers that are behind are told.
-const RETRY_INTERVAL: Duration = Duration::from_millis(5);
-
 /// An actor that keeps the contract of a Flusher without a disk, and answers as its script says.
 /// [`MockLog`](super::MockLog) starts one.
 ///
@@ -346,7 +343,7 @@ impl MockFlusher {
     fn retry_subscribers(&mut self, context: &mut Context<Self>) {
         if !self.retrying && self.subscribers.any_behind() {
             self.retrying = true;
-            context.run_later(RETRY_INTERVAL, |this, context| {
+            context.run_later(self.subscribers.retry_after(), |this, context| {
                 this.retrying = false;
                 let behind = this.subscribers.retry();
                 if !behind && matches!(this.mood, Mood::Closed) {

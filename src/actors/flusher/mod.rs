@@ -31,9 +31,6 @@ use crate::messages::LogEvent;
 use crate::storage::Storage;
 use crate::threads::{Once, Running, SystemThreads, Threads};
 
-/// How soon subscribers that are behind are told.
-const RETRY_INTERVAL: Duration = Duration::from_millis(5);
-
 /// The actor that owns the log.
 ///
 /// Start it under a `Supervisor`: after a fault it stops itself and counts on being restarted. It
@@ -361,7 +358,7 @@ impl Flusher {
     fn retry_subscribers(&mut self, context: &mut Context<Self>) {
         if !self.retrying && self.subscribers.any_behind() {
             self.retrying = true;
-            context.run_later(RETRY_INTERVAL, |this, context| {
+            context.run_later(self.subscribers.retry_after(), |this, context| {
                 this.retrying = false;
                 let behind = this.subscribers.retry();
                 if !behind && matches!(this.phase, Phase::Closed) {

@@ -55,15 +55,18 @@ impl Step {
     pub fn run(self, place: &Path, load: &Load) -> Result<Figures, EngineError> {
         with_log(place, load, &Settings::default(), async |wal| {
             let heard = Arc::new(AtomicU64::new(0));
-            let arbiter = Arbiter::new();
-            for _ in 0..self.subscribers {
-                subscribe(wal, &arbiter, Duration::ZERO, &heard).await?;
-            }
-            let own = Arbiter::new();
-            if self.and_a_slow_one {
-                subscribe(wal, &own, SLOW, &Arc::default()).await?;
-            }
-            let measured = actix_coordinator::run(wal, 1, load).await?;
+            let (arbiter, own) = (Arbiter::new(), Arbiter::new());
+            let crowd = async {
+                if self.and_a_slow_one {
+                    subscribe(wal, &own, SLOW, &Arc::default()).await?;
+                }
+                for _ in 0..self.subscribers {
+                    subscribe(wal, &arbiter, Duration::ZERO, &heard).await?;
+                }
+                Ok(())
+            };
+            // The actor that commits is the first to subscribe, as it would be in a server.
+            let (measured, ()) = tokio::try_join!(actix_coordinator::run(wal, 1, load), crowd)?;
             let seconds = (load.warmup + load.measured).as_secs_f64();
             let events = heard.load(Ordering::Relaxed) as f64;
             Ok(Figures::from(measured).and("events_per_second", events / seconds))
