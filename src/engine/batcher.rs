@@ -93,13 +93,14 @@ impl Batcher {
     /// Until when it pays to wait for the committers of the last batch.
     ///
     /// Closed-loop committers that are not waited for split into cohorts that take turns at the device,
-    /// each paying for the sync of the others. Half the time of a flush is the most that waiting may
-    /// cost. After a lone commit nobody else is expected: the next one is flushed at once (promise P18).
+    /// each paying for the sync of the others. The time of a flush is the most that waiting may cost, and
+    /// what it may save. After a lone commit nobody else is expected: the next one is flushed at once
+    /// (promise P18). Measured in docs/decisions/0017.
     fn linger_end(&self, pending: &Pending) -> Tick {
         if pending.commits >= self.last_commits {
             return Tick::ZERO;
         }
-        self.last_ended + self.flush_time / 2
+        self.last_ended + self.flush_time
     }
 
     /// Notes a flush that worked: when it ran, and how many waited for it.
@@ -182,12 +183,12 @@ mod tests {
     }
 
     #[test]
-    fn adaptive_lingers_for_the_committers_of_the_last_batch_at_most_half_a_flush() {
+    fn adaptive_lingers_for_the_committers_of_the_last_batch_at_most_as_long_as_a_flush() {
         let mut batcher = batcher(FlushPolicy::Adaptive);
         batcher.flushed(Tick::ZERO, 2 * MS, 8);
-        assert_eq!(batcher.decide(&pending(7, 2 * MS), 2 * MS), Decision::WaitUntil(3 * MS));
+        assert_eq!(batcher.decide(&pending(7, 2 * MS), 2 * MS), Decision::WaitUntil(4 * MS));
         assert_eq!(batcher.decide(&pending(8, 2 * MS), 2 * MS), Decision::Flush);
-        assert_eq!(batcher.decide(&pending(7, 2 * MS), 3 * MS), Decision::Flush);
+        assert_eq!(batcher.decide(&pending(7, 2 * MS), 4 * MS), Decision::Flush);
     }
 
     #[test]

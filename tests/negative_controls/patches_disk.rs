@@ -78,7 +78,7 @@ pub(super) const PATCHES: &[Patch] = &[
         promise: "P10",
         edits: &[edit(
             PREPARE,
-            "    file.sync().map_err(PrepareFault::at(\"sync\", temp))?;\n",
+            "        file.sync().map_err(PrepareFault::at(\"sync\", &job.temp_name))?;\n",
             "",
         )],
     },

@@ -62,7 +62,7 @@ pub(super) const PATCHES: &[Patch] = &[
         promise: "P17",
         edits: &[
             edit(BATCHER, "self.linger_end(pending).min(latest)", "self.linger_end(pending)"),
-            edit(BATCHER, "        self.last_ended + self.flush_time / 2", "        Tick::MAX"),
+            edit(BATCHER, "        self.last_ended + self.flush_time\n", "        Tick::MAX\n"),
         ],
     },
     Patch {

@@ -80,6 +80,10 @@ pub struct Common {
     /// Writes a page with plots to this file.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+
+    /// Writes each plot as an SVG file into this directory.
+    #[arg(long, value_name = "DIR")]
+    pub plots: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, ClapArgs)]

@@ -113,6 +113,9 @@ impl Run<'_> {
         if !self.common.output.json {
             say(&format!("\n{}", limit.text(&lines)))?;
         }
+        if let Some(folder) = &self.common.plots {
+            report::write_plots(folder, self.kind, &lines)?;
+        }
         if let Some(file) = &self.common.report {
             report::write(file, self.kind, &lines, &limit, &disk::describe(workplace.path()))?;
         }

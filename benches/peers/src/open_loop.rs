@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::args::Policy;
-use crate::engines::actix_wal::{Settings, with_log};
+use crate::engines::actix_wal::{Settings, with_used_log};
 use crate::error::EngineError;
 use crate::in_flight::InFlight;
 use crate::load::Load;
@@ -29,7 +29,7 @@ const FULL: Duration = Duration::from_micros(100);
 /// Ours, with this policy, at so many commits per second.
 pub fn run(place: &Path, load: &Load, policy: Policy, rate: u64) -> Result<Measured, EngineError> {
     let settings = Settings { policy, ..Settings::default() };
-    with_log(place, load, &settings, async |wal| {
+    with_used_log(place, load, &settings, async |wal| {
         let (done, ended) = oneshot::channel();
         let window = load.window();
         let meter = Meter::start(window)?;

@@ -21,6 +21,8 @@ pub enum Kind {
 
 /// A plot: what is drawn against what.
 struct Plot {
+    /// The name of a file for it.
+    name: String,
     title: String,
     x: (&'static str, fn(&Line) -> Option<f64>),
     y: (&'static str, fn(&Line) -> Option<f64>),
@@ -40,20 +42,25 @@ impl Kind {
         let offered = |line: &Line| line.offered_per_second.map(|rate| rate as f64);
         let throughput = |line: &Line| line.figures.commits_per_second;
         let title = |what: &str| format!("{what}, records of {size} bytes");
-        let plot = |what, x, y| Plot { title: title(what), x, y };
+        let plot = |name, what, x, y| {
+            Plot { name: format!("{name}-{size}.svg"), title: title(what), x, y }
+        };
         match self {
             Kind::Closed => vec![
                 plot(
+                    "throughput",
                     "Throughput",
                     ("committers", committers as fn(&Line) -> _),
                     ("commits per second", throughput as fn(&Line) -> _),
                 ),
                 plot(
+                    "p50",
                     "Median latency against throughput",
                     ("commits per second", throughput),
                     ("p50 in µs", |line| line.figures.p50_us),
                 ),
                 plot(
+                    "p99",
                     "99th percentile against throughput",
                     ("commits per second", throughput),
                     ("p99 in µs", |line| line.figures.p99_us),
@@ -61,11 +68,13 @@ impl Kind {
             ],
             Kind::Open => vec![
                 plot(
+                    "open-loop-p50",
                     "Median latency at an offered rate",
                     ("offered commits per second", offered),
                     ("p50 in µs", |line| line.figures.p50_us),
                 ),
                 plot(
+                    "open-loop-p99",
                     "99th percentile at an offered rate",
                     ("offered commits per second", offered),
                     ("p99 in µs", |line| line.figures.p99_us),
@@ -90,6 +99,27 @@ pub fn write(
     std::fs::write(file, page(kind, lines, limit, about)?).map_err(failed)
 }
 
+/// Writes each plot into a file of its own.
+pub fn write_plots(folder: &Path, kind: Kind, lines: &[Line]) -> Result<(), BenchError> {
+    let failed = |source| BenchError::Report { path: folder.to_owned(), source };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    for (plot, lines) in plots(kind, lines) {
+        std::fs::write(folder.join(&plot.name), draw(&plot, &lines)?).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Each plot, with the lines that belong on it.
+fn plots(kind: Kind, lines: &[Line]) -> impl Iterator<Item = (Plot, Vec<&Line>)> {
+    let mut sizes: Vec<_> = lines.iter().map(|line| line.size).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes.into_iter().flat_map(move |size| {
+        let of_size: Vec<_> = lines.iter().filter(|line| line.size == size).collect();
+        kind.plots(size).into_iter().map(move |plot| (plot, of_size.clone()))
+    })
+}
+
 const HEAD: &str =
     "<!doctype html><meta charset=\"utf-8\"><title>Group commit, side by side</title>
 <style>body{font:15px/1.4 sans-serif;max-width:62em;margin:2em auto;padding:0 1em}
@@ -102,14 +132,8 @@ fn page(kind: Kind, lines: &[Line], limit: &Limit, about: &str) -> Result<String
     let mut page = HEAD.to_owned();
     let _ =
         writeln!(page, "<p>{}. Medians over rounds; scales are logarithmic.</p>", escape(about));
-    let mut sizes: Vec<_> = lines.iter().map(|line| line.size).collect();
-    sizes.sort_unstable();
-    sizes.dedup();
-    for size in sizes {
-        let of_size: Vec<_> = lines.iter().filter(|line| line.size == size).collect();
-        for plot in kind.plots(size) {
-            page += &draw(&plot, &of_size)?;
-        }
+    for (plot, lines) in plots(kind, lines) {
+        page += &draw(&plot, &lines)?;
     }
     page += &table(lines, limit);
     let _ =

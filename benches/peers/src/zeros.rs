@@ -5,9 +5,10 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Small pieces: the page cache keeps a file in folios as large as the writes that made it, and a sync
-/// looks through all of each folio that was touched. For small writes that costs tens of microseconds.
-const PIECE: usize = 4096;
+/// The page cache keeps a file in folios as large as the writes that made it, and a sync looks through all of each folio
+/// that was touched. With folios of a MiB a small write is some microseconds slower, with those of a page a large write
+/// takes half as long again; in between nothing is lost either way, so this is the fastest that a disk can be had.
+const PIECE: usize = 64 << 10;
 
 /// A new file of zeros that is on the disk already, for small writes.
 pub fn zero_filled(path: &Path, size: u64) -> io::Result<File> {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::Engine;
-use super::actix_wal::{Settings, with_log};
+use super::actix_wal::{Settings, with_used_log};
 use crate::error::EngineError;
 use crate::in_flight::InFlight;
 use crate::load::Load;
@@ -30,7 +30,9 @@ impl Engine for Coordinators {
     }
 
     fn run(&self, place: &Path, load: &Load) -> Result<Measured, EngineError> {
-        with_log(place, load, &Settings::default(), async |wal| run(wal, self.actors, load).await)
+        with_used_log(place, load, &Settings::default(), async |wal| {
+            run(wal, self.actors, load).await
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Ours: futures that are awaited on one thread, and plain threads that block.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::System;
 use actix_wal::{Bounds, FlushPolicy, Wal, WalConfig};
@@ -15,6 +15,9 @@ use crate::error::EngineError;
 use crate::load::{self, Load};
 use crate::meter::Measured;
 
+/// The first segment of a life; each next one is four times as large.
+pub const FIRST_SEGMENT: u64 = 1 << 20;
+
 /// How often a host says that it needs nothing of what is durable: segments are used again then.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(100);
 
@@ -27,7 +30,7 @@ impl Engine for Futures {
     }
 
     fn run(&self, place: &Path, load: &Load) -> Result<Measured, EngineError> {
-        with_log(place, load, &Settings::default(), async |wal| {
+        with_used_log(place, load, &Settings::default(), async |wal| {
             let measured = load::on_tasks(load, |_| {
                 let (wal, record) = (wal.clone(), load.record());
                 move || {
@@ -49,7 +52,7 @@ impl Engine for Threads {
     }
 
     fn run(&self, place: &Path, load: &Load) -> Result<Measured, EngineError> {
-        with_log(place, load, &Settings::default(), async |wal| on_threads(wal, load).await)
+        with_used_log(place, load, &Settings::default(), async |wal| on_threads(wal, load).await)
     }
 }
 
@@ -83,6 +86,19 @@ pub struct Settings {
 }
 
 impl Settings {
+    fn config(&self, place: &Path, load: &Load) -> WalConfig {
+        let mut config = WalConfig::new(place.join("wal"));
+        config.flush_policy = self.flush_policy();
+        config.segment_size = self.segment_size.unwrap_or(config.segment_size);
+        // What everybody commits at once must fit into the limit, and that into a segment.
+        let wanted = load.committers * (load.size + 64);
+        if wanted > config.in_flight_bytes() {
+            config.max_in_flight_bytes = Some(wanted);
+            config.segment_size = config.segment_size.max((2 * wanted as u64).next_power_of_two());
+        }
+        config
+    }
+
     fn flush_policy(&self) -> FlushPolicy {
         let mut bounds = Bounds::default();
         if let Some((max_delay, max_entries)) = self.bounds {
@@ -94,6 +110,53 @@ impl Settings {
             Policy::Window => FlushPolicy::Window(bounds),
         }
     }
+}
+
+/// The same, in a log that has been in use for a while: its segments have their full size, and are recycled. The
+/// peers that can prepare their files have done so as well before they are measured.
+pub fn with_used_log<T>(
+    place: &Path,
+    load: &Load,
+    settings: &Settings,
+    work: impl AsyncFnOnce(&Wal) -> Result<T, EngineError>,
+) -> Result<T, EngineError> {
+    with_log(place, load, settings, async |wal| {
+        let segment_size = settings.config(place, load).segment_size;
+        fill(wal, segment_size, 2).await?;
+        settle(wal).await?;
+        work(wal).await
+    })
+}
+
+/// Writes until the segments have the size that is configured, and then so many of these full.
+pub async fn fill(wal: &Wal, segment_size: u64, full: u64) -> Result<(), EngineError> {
+    const PIECE: usize = 64 << 10;
+    const PIECES: u64 = 8;
+    let grows = std::iter::successors(Some(FIRST_SEGMENT), |size| Some(size * 4));
+    let bytes: u64 = grows.take_while(|size| *size < segment_size).sum();
+    for _ in 0..=(bytes + full * segment_size) / (PIECES * PIECE as u64) {
+        let group = (0..PIECES).map(|_| Bytes::from(vec![7; PIECE]));
+        let range = wal.append_all(group).await.map_err(EngineError::commit)?;
+        wal.wait_for_lsn(range.last).await.map_err(EngineError::commit)?;
+    }
+    Ok(())
+}
+
+/// Waits until nothing is written any more: the next segment is ready, or there is time for it.
+pub async fn settle(wal: &Wal) -> Result<(), EngineError> {
+    const QUIET: Duration = Duration::from_millis(250);
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let started = Instant::now();
+    let mut before = wal.stats().bytes_written;
+    while started.elapsed() < PATIENCE {
+        actix::clock::sleep(QUIET).await;
+        let now = wal.stats().bytes_written;
+        if now == before {
+            return Ok(());
+        }
+        before = now;
+    }
+    Err(EngineError::Open(format!("it is still preparing a segment after {PATIENCE:?}")))
 }
 
 /// Opens a log in a System of its own, has something done with it, and closes it.
@@ -113,16 +176,7 @@ pub fn with_log<T>(
 
 /// A log for so much in flight, of which a host keeps nothing.
 async fn open(place: &Path, load: &Load, settings: &Settings) -> Result<Wal, EngineError> {
-    let mut config = WalConfig::new(place.join("wal"));
-    config.flush_policy = settings.flush_policy();
-    config.segment_size = settings.segment_size.unwrap_or(config.segment_size);
-    // What everybody commits at once must fit into the limit, and that into a segment.
-    let wanted = load.committers * (load.size + 64);
-    if wanted > config.in_flight_bytes() {
-        config.max_in_flight_bytes = Some(wanted);
-        config.segment_size = config.segment_size.max((2 * wanted as u64).next_power_of_two());
-    }
-    let wal = Wal::open(config).await.map_err(EngineError::open)?;
+    let wal = Wal::open(settings.config(place, load)).await.map_err(EngineError::open)?;
     if settings.keeps_all {
         return Ok(wal);
     }

@@ -18,7 +18,7 @@ use super::figures::{COMMITS, Figures, P99};
 use super::runner::{Case, Runner};
 use crate::args::{committers, size};
 use crate::engines::actix_coordinator;
-use crate::engines::actix_wal::{Settings, with_log};
+use crate::engines::actix_wal::{Settings, with_used_log};
 use crate::error::{BenchError, EngineError};
 use crate::load::Load;
 
@@ -53,7 +53,7 @@ pub struct Step {
 
 impl Step {
     pub fn run(self, place: &Path, load: &Load) -> Result<Figures, EngineError> {
-        with_log(place, load, &Settings::default(), async |wal| {
+        with_used_log(place, load, &Settings::default(), async |wal| {
             let heard = Arc::new(AtomicU64::new(0));
             let (arbiter, own) = (Arbiter::new(), Arbiter::new());
             let crowd = async {

@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::Common;
 use super::check::{Check, Target};
 use super::figures::Figures;
-use super::rotation::settle;
 use super::runner::{Case, Runner};
-use crate::engines::actix_wal::{Settings, with_log};
+use crate::engines::actix_wal::{Settings, settle, with_log};
 use crate::error::{BenchError, EngineError};
 use crate::load::Load;
 

@@ -9,19 +9,16 @@ use serde::{Deserialize, Serialize};
 use super::Common;
 use super::check::Check;
 use super::figures::{COMMITS, Figures};
-use super::rotation::{fill, settle};
 use super::runner::{Case, Runner};
 use crate::args::{committers, size};
 use crate::engines::actix_coordinator;
-use crate::engines::actix_wal::{Settings, with_log};
+use crate::engines::actix_wal::{Settings, with_used_log};
 use crate::engines::bare::Ring;
 use crate::error::{BenchError, EngineError};
 use crate::load::Load;
 
 /// A bare file is filled in such pieces.
 const PIECE: usize = 1 << 20;
-/// As by default.
-const SEGMENT: u64 = 64 << 20;
 
 #[derive(Debug, ClapArgs)]
 pub struct LargeArgs {
@@ -43,10 +40,8 @@ pub struct Step;
 
 impl Step {
     pub fn run(self, place: &Path, load: &Load) -> Result<Figures, EngineError> {
-        let measured = with_log(place, load, &Settings::default(), async |wal| {
+        let measured = with_used_log(place, load, &Settings::default(), async |wal| {
             // Segments that are written for the first time are paid for with as many zeros.
-            fill(wal, SEGMENT).await?;
-            settle(wal).await?;
             actix_coordinator::run(wal, 1, load).await
         })?;
         let figures = Figures::from(measured);

@@ -2,10 +2,7 @@
 //! larger than a run.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use actix_wal::Wal;
-use bytes::Bytes;
 use clap::Args as ClapArgs;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -16,14 +13,11 @@ use super::figures::{COMMITS, Figures, P999};
 use super::runner::{Case, Runner};
 use crate::args::{committers, size};
 use crate::engines::actix_coordinator;
-use crate::engines::actix_wal::{Settings, with_log};
+use crate::engines::actix_wal::{FIRST_SEGMENT, Settings, fill, settle, with_log};
 use crate::error::{BenchError, EngineError};
 use crate::load::Load;
 
 const BLOCK: u64 = 4096;
-/// The first segment that an open has to make; the next ones are four times as large each, up to the size
-/// that is configured.
-const FIRST: u64 = 1 << 20;
 /// Room for a run, so that it is not full before the end; a row says how often it was.
 const LARGE: u64 = 256 << 20;
 
@@ -55,7 +49,8 @@ impl Step {
     pub fn run(self, place: &Path, load: &Load) -> Result<Figures, EngineError> {
         let settings = Settings { segment_size: Some(self.segment_size), ..Settings::default() };
         with_log(place, load, &settings, async |wal| {
-            fill(wal, self.segment_size).await?;
+            // A large one is not to be left any more; small ones are to be used again by now.
+            fill(wal, self.segment_size, if self.segment_size < LARGE { 2 } else { 0 }).await?;
             settle(wal).await?;
             let before = wal.stats();
             let measured = actix_coordinator::run(wal, 1, load).await?;
@@ -64,36 +59,6 @@ impl Step {
             Ok(Figures::from(measured).and("rotations_per_second", rotations / seconds))
         })
     }
-}
-
-/// Writes until the segments have the size that is configured.
-pub async fn fill(wal: &Wal, segment_size: u64) -> Result<(), EngineError> {
-    const PIECE: usize = 64 << 10;
-    let grows = std::iter::successors(Some(FIRST), |size| Some(size * 4));
-    let bytes: u64 = grows.take_while(|size| *size < segment_size).sum();
-    for _ in 0..=bytes / (4 * PIECE as u64) {
-        let group = (0..4).map(|_| Bytes::from(vec![7; PIECE]));
-        let range = wal.append_all(group).await.map_err(EngineError::commit)?;
-        wal.wait_for_lsn(range.last).await.map_err(EngineError::commit)?;
-    }
-    Ok(())
-}
-
-/// Waits until nothing is written any more: the next segment is ready.
-pub async fn settle(wal: &Wal) -> Result<(), EngineError> {
-    const QUIET: Duration = Duration::from_millis(500);
-    const PATIENCE: Duration = Duration::from_secs(30);
-    let started = Instant::now();
-    let mut before = wal.stats().bytes_written;
-    while started.elapsed() < PATIENCE {
-        actix::clock::sleep(QUIET).await;
-        let now = wal.stats().bytes_written;
-        if now == before {
-            return Ok(());
-        }
-        before = now;
-    }
-    Err(EngineError::Open(format!("it is still preparing a segment after {PATIENCE:?}")))
 }
 
 pub fn run(args: &RotationArgs) -> Result<(), BenchError> {
@@ -111,7 +76,9 @@ pub fn run(args: &RotationArgs) -> Result<(), BenchError> {
         None => {
             let tried = runner.once(&case("how fast it is", LARGE));
             let second = tried.as_ref().and_then(|figures| bytes_per_second(figures, args.size));
-            (second.unwrap_or_default() as u64).clamp(FIRST, LARGE / 4).next_multiple_of(BLOCK)
+            (second.unwrap_or_default() as u64)
+                .clamp(FIRST_SEGMENT, LARGE / 4)
+                .next_multiple_of(BLOCK)
         }
     };
     let rows = runner.group(vec![case("small", small), case("large", LARGE)])?;
