@@ -18,8 +18,8 @@ use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk, errno,
 };
 use actix_wal::{
-    AppendError, CommitError, Durability, Lsn, LsnRange, OverloadPolicy, ReadError, RestartBudget,
-    Wal, WalConfig,
+    AppendError, CommitError, Durability, FaultPolicy, Lsn, LsnRange, OverloadPolicy, ReadError,
+    RestartBudget, Wal, WalConfig,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -436,4 +436,41 @@ async fn p16_of_a_crowd_of_subscribers_each_hears_the_last_watermark_and_none_th
         assert!(one.send(Watermarks).await.expect("alive").is_sorted());
     }
     wal.close().await.expect("closes");
+}
+
+#[actix::test]
+async fn p6_of_a_crowd_everybody_hears_what_failed_and_the_last_watermark_before_the_end() {
+    const CROWD: usize = 40;
+    let (disk, plan) = (SimDisk::new(), FaultPlan::new());
+    let storage = Arc::new(FaultyStorage::mount(&disk, plan.clone()).expect("free"));
+    let mut config = config();
+    config.fault_policy = FaultPolicy::FailFast;
+    let wal = Wal::open(config).on_storage(storage).await.expect("opens");
+    let crowd: Vec<_> = (0..CROWD).map(|_| Client::of(&wal).start()).collect();
+    for one in &crowd {
+        wal.subscribe(one.clone().recipient()).await.expect("runs");
+    }
+    wal.commit("kept").await.expect("durable");
+    plan.add(FaultRule::on(FaultOp::Sync, FaultEffect::Fail(errno::EIO)).times(1));
+    let lost = match wal.commit("lost").await {
+        Err(CommitError::NotDurable { lsn, .. }) => lsn,
+        other => panic!("it is certainly not durable: {other:?}"),
+    };
+    let last = wal.commit("kept too").await.expect("durable");
+    // No time to be told later: the log ends right behind the last batch.
+    wal.close().await.expect("closes");
+    for one in &crowd {
+        let started = Instant::now();
+        while !one.send(Heard).await.expect("alive").iter().any(|event| event.starts_with("Closed"))
+        {
+            assert!(started.elapsed() < Duration::from_secs(20), "it is not told of the end");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let heard = one.send(Heard).await.expect("alive");
+        let failed = format!("failed: [{:?}]", LsnRange::new(lost, lost).expect("not empty"));
+        assert!(heard.iter().any(|event| event.contains(&failed)), "{failed} is in {heard:#?}");
+        let closed = heard.iter().position(|event| event.starts_with("Closed"));
+        assert_eq!(closed, Some(heard.len() - 1), "the end is the last event");
+        assert_eq!(one.send(Watermarks).await.expect("alive").last(), Some(&last));
+    }
 }

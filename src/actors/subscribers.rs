@@ -17,8 +17,11 @@ const AT_ONCE: usize = 16;
 /// The others hear after so much time for each of them: that is a sixth of it, or less.
 const TIME_EACH: Duration = Duration::from_micros(10);
 
-/// No sooner, whoever is behind: the timers of the Arbiter know nothing shorter.
-const SOON: Duration = Duration::from_millis(1);
+/// No sooner: the timers of the Arbiter know nothing shorter.
+const SOONEST: Duration = Duration::from_millis(1);
+
+/// Without a crowd, those who are behind are slow.
+const SLOW: Duration = Duration::from_millis(5);
 
 /// Those who want to hear of the log: for the Flusher, and for actors that stand in for it.
 #[derive(Debug, Default)]
@@ -97,27 +100,34 @@ impl Subscribers {
     /// What it came too late for and still has to know it is told first: which LSNs the watermark does
     /// not cover, and the state, if the log does anything but run.
     pub fn add(&mut self, recipient: Recipient<LogEvent>, shared: &Shared) {
+        let known = self.all.iter().position(|subscriber| subscriber.recipient == recipient);
         self.remove(&recipient);
         let (durable, failed, others) = (None, Vec::new(), VecDeque::new());
         let mut subscriber = Subscriber { recipient, durable, failed, others };
         current_state(shared).into_iter().for_each(|event| subscriber.add(event));
         if subscriber.deliver() {
-            self.all.push(subscriber);
+            self.all.insert(known.unwrap_or(self.all.len()), subscriber);
         }
     }
 
-    /// Removes one. Whether there was such a one.
+    /// Removes one, which is told before what it was to be told later. Whether there was such a one.
     pub fn remove(&mut self, recipient: &Recipient<LogEvent>) -> bool {
         let before = self.all.len();
-        self.all.retain(|subscriber| subscriber.recipient != *recipient);
+        self.all.retain_mut(|subscriber| {
+            let stays = subscriber.recipient != *recipient;
+            stays || {
+                subscriber.deliver();
+                false
+            }
+        });
         self.all.len() < before
     }
 
     /// Tells all of them, as far as their mailboxes take it. Of a watermark only the first hear at once: the
     /// others are behind until the next [`retry`](Self::retry), and hear of the newest then.
     pub fn tell(&mut self, event: &LogEvent) {
-        let is_watermark = matches!(event, LogEvent::Durable { .. });
-        let mut at_once = if is_watermark { AT_ONCE } else { self.all.len() };
+        let can_wait = matches!(event, LogEvent::Durable { failed, .. } if failed.is_empty());
+        let mut at_once = if can_wait { AT_ONCE } else { self.all.len() };
         self.all.retain_mut(|subscriber| {
             subscriber.add(event.clone());
             let is_told = at_once > 0;
@@ -134,7 +144,10 @@ impl Subscribers {
 
     /// When those who are behind should be told.
     pub fn retry_after(&self) -> Duration {
-        SOON.max(TIME_EACH * u32::try_from(self.all.len()).unwrap_or(u32::MAX))
+        match u32::try_from(self.all.len()) {
+            Ok(count) if self.all.len() > AT_ONCE => SOONEST.max(TIME_EACH * count),
+            _ => SLOW,
+        }
     }
 
     /// Whether someone has not been sent everything.

@@ -103,6 +103,11 @@ impl Batcher {
         self.last_ended + self.flush_time
     }
 
+    /// How long a flush takes, as a running mean; zero before the first.
+    pub fn flush_time(&self) -> Duration {
+        self.flush_time
+    }
+
     /// Notes a flush that worked: when it ran, and how many waited for it.
     pub fn flushed(&mut self, started: Tick, ended: Tick, commits: usize) {
         let took = ended.saturating_sub(started);

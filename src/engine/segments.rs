@@ -44,8 +44,8 @@ pub trait SegmentSource: Send + fmt::Debug {
     /// Waits until there may be one, or for this long.
     fn wait(&mut self, at_most: Duration);
 
-    /// A frame was written: the current segment takes `room` more bytes.
-    fn advance(&mut self, _room: u64) {}
+    /// A frame was written: the current segment takes `room` more bytes. A flush takes about so long.
+    fn advance(&mut self, _room: u64, _flush_time: Duration) {}
 
     /// Takes back a segment that nobody needs any more, to be used again or removed.
     fn recycle(&mut self, name: String);
@@ -105,6 +105,10 @@ const LARGE_PIECE: u64 = 1 << 20;
 /// A log that writes large frames needs its segments sooner, and feels larger pieces less: so many frames.
 const FRAMES_PER_PIECE: u64 = 16;
 
+/// Where a sync takes long for other reasons than its bytes, as on a disk that turns, it is the number of syncs that
+/// is felt: a piece is what a modest disk writes in the time of a flush. Bytes per microsecond.
+const WRITTEN_MEANWHILE: u64 = 256;
+
 /// The supply of a real log: the preparer thread, and what an earlier life had prepared.
 #[derive(Debug)]
 pub struct Pool {
@@ -114,9 +118,12 @@ pub struct Pool {
     ready: VecDeque<PreparedSegment>,
     /// How many segments were asked for and are not ready.
     awaited: usize,
-    /// What the current segment still takes, and what the preparer knows of it.
-    room: u64,
-    known_room: u64,
+    /// The least that is done at a time: [`PIECE`], or a part of a small segment.
+    piece: u64,
+    /// The size of the current segment, how much of it is used up, and how much of that the preparer knows.
+    size: u64,
+    used: u64,
+    known: u64,
     /// The failure that was reported last: none is reported twice.
     reported: u32,
     /// The size of the segment that is asked for next.
@@ -154,13 +161,15 @@ impl Pool {
             status,
             ready: ready.into(),
             awaited: 0,
-            room: current_size,
-            known_room: current_size,
+            piece: PIECE.min(style.segment_size / 4),
+            size: current_size,
+            used: 0,
+            known: 0,
             reported: 0,
             next_size: grown(largest, style.segment_size),
             segment_size: style.segment_size,
         };
-        pool.set_pace(current_size, PIECE);
+        pool.set_pace(pool.piece);
         (pool.ready.len()..POOL).for_each(|_| pool.request());
         Ok(pool)
     }
@@ -170,9 +179,9 @@ impl Pool {
         self.status.clone()
     }
 
-    fn set_pace(&mut self, room: u64, piece: u64) {
-        (self.room, self.known_room) = (room, room);
-        self.ask(PrepareRequest::Pace { room, piece });
+    fn set_pace(&mut self, piece: u64) {
+        self.known = self.used;
+        self.ask(PrepareRequest::Pace { used: self.used, size: self.size, piece });
     }
 
     fn request(&mut self) {
@@ -216,11 +225,16 @@ impl SegmentSource for Pool {
         if self.ready.len() > keep
             && let Some(segment) = self.ready.pop_front()
         {
-            self.set_pace(segment.size, PIECE);
+            (self.size, self.used) = (segment.size, 0);
+            self.set_pace(self.piece);
             self.request();
             return Supply::Ready(segment);
         }
-        self.set_pace(0, LARGE_PIECE);
+        // Once, and not while it rests after a fault.
+        if self.known < self.size && fault.is_none() {
+            self.used = self.size;
+            self.set_pace(LARGE_PIECE);
+        }
         match fault {
             None => Supply::NotYet,
             Some(fault) if fault.is_no_space() => Supply::NoSpace(io_fault(&fault)),
@@ -244,11 +258,19 @@ impl SegmentSource for Pool {
         }
     }
 
-    fn advance(&mut self, room: u64) {
-        let frame = self.room.saturating_sub(room);
-        self.room = room;
-        if self.awaited > 0 && room + PIECE <= self.known_room {
-            self.set_pace(room, (FRAMES_PER_PIECE * frame).clamp(PIECE, LARGE_PIECE));
+    fn advance(&mut self, room: u64, flush_time: Duration) {
+        let used = self.size.saturating_sub(room);
+        let frame = used.saturating_sub(self.used);
+        self.used = used;
+        if self.awaited == 0 || used < self.known + self.piece {
+            return;
+        }
+        self.collect();
+        // Nobody disturbs it while it rests after a fault.
+        if self.awaited > 0 && self.status.failures() == 0 {
+            let meanwhile = WRITTEN_MEANWHILE.saturating_mul(flush_time.as_micros() as u64);
+            let wanted = meanwhile.max(FRAMES_PER_PIECE * frame);
+            self.set_pace(wanted.clamp(self.piece, LARGE_PIECE));
         }
     }
 
@@ -310,6 +332,7 @@ mod tests {
     #[test]
     fn segments_are_prepared_as_the_current_one_fills_and_at_once_if_the_log_waits() {
         const SIZE: u64 = 8 * PIECE;
+        let quick = Duration::from_micros(100);
         let disk = SimDisk::new();
         let storage = disk.mount().expect("free");
         let (mut pool, mut preparer) = pool_by_hand(storage, SIZE);
@@ -321,16 +344,18 @@ mod tests {
             }
             pieces
         };
-        assert_eq!(prepare(), 8 + 5, "there is time for less than half of what there is room for");
+        assert_eq!(prepare(), 8 + 1, "one is always there, and the next one is begun");
+        (1..=32).for_each(|frames| pool.advance(SIZE - frames * 4096, quick));
+        assert_eq!(prepare(), 4, "a quarter is used up");
         assert!(matches!(pool.take(Need::Rotation), Supply::NotYet), "one is held back");
         assert_eq!(prepare(), 1, "the log waits");
         assert!(matches!(pool.take(Need::Rotation), Supply::Ready(_)));
-        assert_eq!(prepare(), 5);
-        pool.advance(SIZE - PIECE / 2);
+        assert_eq!(prepare(), 1);
+        pool.advance(SIZE - PIECE / 2, quick);
         assert_eq!(prepare(), 0);
-        pool.advance(SIZE / 2);
+        pool.advance(SIZE / 2, quick);
         assert_eq!(prepare(), 1, "a large piece, for the frame was large");
-        pool.collect();
+        pool.advance(0, quick);
         assert_eq!((pool.ready.len(), pool.awaited), (2, 0));
     }
 
@@ -344,7 +369,10 @@ mod tests {
         let mut answers = Vec::new();
         for _ in 0..6 {
             while preparer.look() != Turn::Work {}
-            preparer.work();
+            while {
+                preparer.work();
+                preparer.look() == Turn::Work
+            } {}
             answers.extend([0, 1].map(|_| match pool.take(Need::Restart) {
                 Supply::Ready(_) => "ready",
                 Supply::NotYet => "not yet",

@@ -63,10 +63,12 @@ pub enum PrepareRequest {
         /// Its size in bytes.
         size: u64,
     },
-    /// How things stand with whoever writes the log. It is told whenever that may make a difference.
+    /// How far the log has come in its current segment.
     Pace {
-        /// How many bytes the log still takes before it needs what it has asked for.
-        room: u64,
+        /// How many bytes of it are used up.
+        used: u64,
+        /// How many bytes it has.
+        size: u64,
         /// How many bytes of zeros to write and sync at a time.
         piece: u64,
     },
@@ -168,7 +170,8 @@ pub struct PreparerCore {
     pending: VecDeque<u64>,
     /// The oldest of them, if it was begun.
     current: Option<Preparation>,
-    room: u64,
+    /// The bytes of the log's current segment that are used up, and all of them.
+    used: (u64, u64),
     piece: u64,
     /// The names of full-size segments that nobody needs.
     spares: VecDeque<String>,
@@ -197,7 +200,7 @@ impl PreparerCore {
             next_sequence: config.first_sequence,
             pending: VecDeque::new(),
             current: None,
-            room: 0,
+            used: (0, 0),
             piece: u64::MAX,
             spares: VecDeque::new(),
             unsettled: false,
@@ -215,7 +218,9 @@ impl PreparerCore {
     pub fn handle(&mut self, request: PrepareRequest) -> ControlFlow<()> {
         match request {
             PrepareRequest::Segment { size } => self.pending.push_back(size),
-            PrepareRequest::Pace { room, piece } => (self.room, self.piece) = (room, piece),
+            PrepareRequest::Pace { used, size, piece } => {
+                (self.used, self.piece) = ((used, size), piece);
+            }
             PrepareRequest::Recycle { name } => self.recycle(name),
             PrepareRequest::Remove { name } => self.remove(&name),
             PrepareRequest::Stop => return ControlFlow::Break(()),
@@ -228,14 +233,20 @@ impl PreparerCore {
         self.pending.is_empty() || self.has_time()
     }
 
-    /// Zeros are written as the log advances, at half its rate, so that they are there when it has used up half
-    /// of its room. What is done earlier, its commits have to wait for.
+    /// Whether the zeros can wait, since the commits of the log do not have to wait for them then. The last segment
+    /// that is asked for is filled as the current one is used up, and done when half of that is. Another one
+    /// is needed at once: there is none to restart with. So is the end of a fault.
     fn has_time(&self) -> bool {
-        let Some(current) = &self.current else {
+        let (Some(current), Some(&all)) = (&self.current, self.pending.front()) else {
             return false;
         };
-        let others: u64 = self.pending.iter().skip(1).sum();
-        2 * (current.zeros_left() + others) < self.room
+        let (used, size) = (u128::from(self.used.0), u128::from(self.used.1));
+        let written = u128::from(all - current.zeros_left());
+        self.pending.len() == 1 && written * size > 2 * used * u128::from(all) && !self.in_trouble()
+    }
+
+    fn in_trouble(&self) -> bool {
+        self.status.failures() > 0
     }
 
     /// Does a piece of the oldest request.

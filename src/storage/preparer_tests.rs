@@ -77,22 +77,45 @@ fn segments_are_prepared_in_the_order_of_their_sequence_numbers() {
 fn zeros_are_written_as_the_log_comes_near_them_and_at_once_if_it_waits() {
     let disk = SimDisk::new();
     let mut core = core_in(disk.mount().unwrap());
-    let pace = |room, piece| PrepareRequest::Pace { room, piece };
-    ask(&mut core, pace(8 * SIZE, SIZE / 8));
+    let pace = |used| PrepareRequest::Pace { used, size: 100, piece: SIZE / 8 };
+    ask(&mut core, pace(0));
     ask(&mut core, segment());
     assert!(matches!(core.try_prepare(), Attempt::Begun));
-    assert!(core.is_idle(), "seven eighths are left, and there is room for eight segments");
+    assert!(core.is_idle(), "nothing of the current segment is used up");
     assert!(matches!(core.try_prepare(), Attempt::Idle));
 
-    ask(&mut core, pace(2 * SIZE * 7 / 8, SIZE / 8));
+    ask(&mut core, pace(10));
     assert!(matches!(core.try_prepare(), Attempt::Begun));
-    assert!(core.is_idle());
+    assert!(core.is_idle(), "a fifth is due, and a quarter is written");
 
     ask(&mut core, segment());
-    assert!(!core.is_idle(), "what was asked for since is counted too");
-    ask(&mut core, pace(0, SIZE));
-    assert_eq!((ready(&mut core).sequence, ready(&mut core).sequence), (5, 6));
+    assert!(!core.is_idle(), "there is none at hand");
+    (0..5).for_each(|_| assert!(matches!(core.try_prepare(), Attempt::Begun)));
+    assert_eq!(ready(&mut core).sequence, 5);
+    (0..2).for_each(|_| assert!(matches!(core.try_prepare(), Attempt::Begun)));
+    assert!(core.is_idle());
+    ask(&mut core, pace(50));
+    (0..5).for_each(|_| assert!(matches!(core.try_prepare(), Attempt::Begun)));
+    assert_eq!(ready(&mut core).sequence, 6);
     assert_eq!(disk.read_file("6.wal").unwrap().len() as u64, SIZE);
+}
+
+#[test]
+fn p21_after_a_fault_a_segment_is_done_at_once_and_the_fault_is_over() {
+    let disk = SimDisk::new();
+    let plan = FaultPlan::new();
+    let mut core = core_in(Arc::new(FaultyStorage::mount(&disk, plan.clone()).unwrap()));
+    ask(&mut core, PrepareRequest::Pace { used: 0, size: 100, piece: SIZE / 8 });
+    ask(&mut core, segment());
+    assert!(matches!(core.try_prepare(), Attempt::Begun));
+    ask(&mut core, PrepareRequest::Pace { used: 10, size: 100, piece: SIZE / 8 });
+    plan.add(FaultRule::on(FaultOp::Write, FaultEffect::Fail(errno::ENOSPC)).times(1));
+    failed(&mut core);
+    assert_eq!(disk.names(), Vec::<String>::new());
+    assert!(core.status().is_no_space());
+    (0..7).for_each(|_| assert!(matches!(core.try_prepare(), Attempt::Begun)));
+    ready(&mut core);
+    assert!(!core.status().is_no_space(), "a rotation would be refused for it");
 }
 
 #[test]
@@ -100,7 +123,7 @@ fn what_was_begun_is_removed_when_nobody_needs_it_any_more() {
     let disk = SimDisk::new();
     let (requests, requested) = unbounded();
     let mut core = core_in(disk.mount().unwrap());
-    ask(&mut core, PrepareRequest::Pace { room: u64::MAX, piece: 512 });
+    ask(&mut core, PrepareRequest::Pace { used: 0, size: 100, piece: 512 });
     ask(&mut core, segment());
     assert!(matches!(core.try_prepare(), Attempt::Begun));
     assert_eq!(disk.names(), ["5.tmp"]);

@@ -42,8 +42,11 @@ impl Kind {
         let offered = |line: &Line| line.offered_per_second.map(|rate| rate as f64);
         let throughput = |line: &Line| line.figures.commits_per_second;
         let title = |what: &str| format!("{what}, records of {size} bytes");
-        let plot = |name, what, x, y| {
-            Plot { name: format!("{name}-{size}.svg"), title: title(what), x, y }
+        let plot = |name, what, x, y| Plot {
+            name: format!("{name}-{size}.svg"),
+            title: title(what),
+            x,
+            y,
         };
         match self {
             Kind::Closed => vec![

@@ -348,7 +348,7 @@ impl FlushLoop {
     pub fn tidy(&mut self) {
         self.done.clear();
         if let Some(writer) = &self.writer {
-            self.source.advance(writer.room());
+            self.source.advance(writer.room(), self.batcher.flush_time());
         }
     }
 

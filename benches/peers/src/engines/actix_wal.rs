@@ -122,19 +122,19 @@ pub fn with_used_log<T>(
 ) -> Result<T, EngineError> {
     with_log(place, load, settings, async |wal| {
         let segment_size = settings.config(place, load).segment_size;
-        fill(wal, segment_size, 2).await?;
+        fill(wal, segment_size, 2 * segment_size).await?;
         settle(wal).await?;
         work(wal).await
     })
 }
 
-/// Writes until the segments have the size that is configured, and then so many of these full.
-pub async fn fill(wal: &Wal, segment_size: u64, full: u64) -> Result<(), EngineError> {
+/// Writes until the segments have the size that is configured, and then so many bytes more.
+pub async fn fill(wal: &Wal, segment_size: u64, more: u64) -> Result<(), EngineError> {
     const PIECE: usize = 64 << 10;
-    const PIECES: u64 = 8;
+    const PIECES: u64 = 32;
     let grows = std::iter::successors(Some(FIRST_SEGMENT), |size| Some(size * 4));
     let bytes: u64 = grows.take_while(|size| *size < segment_size).sum();
-    for _ in 0..=(bytes + full * segment_size) / (PIECES * PIECE as u64) {
+    for _ in 0..=(bytes + more) / (PIECES * PIECE as u64) {
         let group = (0..PIECES).map(|_| Bytes::from(vec![7; PIECE]));
         let range = wal.append_all(group).await.map_err(EngineError::commit)?;
         wal.wait_for_lsn(range.last).await.map_err(EngineError::commit)?;

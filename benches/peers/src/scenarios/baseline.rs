@@ -12,7 +12,7 @@ use super::figures::{COMMITS, Figures, P99};
 use super::parse_sync_ms;
 use super::runner::{Case, Disk, Runner};
 use crate::args::{Output, Times, committers, size};
-use crate::engines::actix_wal::{self, Settings, with_log};
+use crate::engines::actix_wal::{self, Settings, with_used_log};
 use crate::engines::{actix_coordinator, bare::Ring};
 use crate::error::{BenchError, EngineError};
 use crate::load::{self, Load};
@@ -55,10 +55,10 @@ impl Step {
         let settings = Settings::default();
         let measured = match self {
             Step::OneByOne => one_by_one(place, load)?,
-            Step::LogThreads => with_log(place, load, &settings, async |wal| {
+            Step::LogThreads => with_used_log(place, load, &settings, async |wal| {
                 actix_wal::on_threads(wal, load).await
             })?,
-            Step::LogActor => with_log(place, load, &settings, async |wal| {
+            Step::LogActor => with_used_log(place, load, &settings, async |wal| {
                 actix_coordinator::run(wal, 1, load).await
             })?,
         };

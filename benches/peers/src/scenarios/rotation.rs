@@ -19,7 +19,7 @@ use crate::load::Load;
 
 const BLOCK: u64 = 4096;
 /// Room for a run, so that it is not full before the end; a row says how often it was.
-const LARGE: u64 = 256 << 20;
+const LARGE: u64 = 512 << 20;
 
 #[derive(Debug, ClapArgs)]
 pub struct RotationArgs {
@@ -49,8 +49,10 @@ impl Step {
     pub fn run(self, place: &Path, load: &Load) -> Result<Figures, EngineError> {
         let settings = Settings { segment_size: Some(self.segment_size), ..Settings::default() };
         with_log(place, load, &settings, async |wal| {
-            // A large one is not to be left any more; small ones are to be used again by now.
-            fill(wal, self.segment_size, if self.segment_size < LARGE { 2 } else { 0 }).await?;
+            // Small ones are to be used again by now. A large one is not to be left any more; when half of it is used
+            // up, the next one is ready, and nothing is prepared beside the commits.
+            let size = self.segment_size;
+            fill(wal, size, if size < LARGE { 2 * size } else { size / 2 + (8 << 20) }).await?;
             settle(wal).await?;
             let before = wal.stats();
             let measured = actix_coordinator::run(wal, 1, load).await?;

@@ -11,7 +11,7 @@ use super::parse_sync_ms;
 use super::runner::{Case, Disk, Row, Runner};
 use crate::args::{Output, Policy, Times, committers, size};
 use crate::engines::actix_coordinator;
-use crate::engines::actix_wal::{Settings, with_log};
+use crate::engines::actix_wal::{Settings, with_used_log};
 use crate::error::{BenchError, EngineError};
 use crate::load::Load;
 
@@ -51,7 +51,7 @@ pub struct Step(pub Settings);
 
 impl Step {
     pub fn run(&self, place: &Path, load: &Load) -> Result<Figures, EngineError> {
-        with_log(place, load, &self.0, async |wal| {
+        with_used_log(place, load, &self.0, async |wal| {
             Ok(actix_coordinator::run(wal, 1, load).await?.into())
         })
     }
