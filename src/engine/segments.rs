@@ -118,8 +118,6 @@ pub struct Pool {
     ready: VecDeque<PreparedSegment>,
     /// How many segments were asked for and are not ready.
     awaited: usize,
-    /// The least that is done at a time: [`PIECE`], or a part of a small segment.
-    piece: u64,
     /// The size of the current segment, how much of it is used up, and how much of that the preparer knows.
     size: u64,
     used: u64,
@@ -161,7 +159,6 @@ impl Pool {
             status,
             ready: ready.into(),
             awaited: 0,
-            piece: PIECE.min(style.segment_size / 4),
             size: current_size,
             used: 0,
             known: 0,
@@ -169,7 +166,7 @@ impl Pool {
             next_size: grown(largest, style.segment_size),
             segment_size: style.segment_size,
         };
-        pool.set_pace(pool.piece);
+        pool.set_pace(PIECE);
         (pool.ready.len()..POOL).for_each(|_| pool.request());
         Ok(pool)
     }
@@ -226,7 +223,7 @@ impl SegmentSource for Pool {
             && let Some(segment) = self.ready.pop_front()
         {
             (self.size, self.used) = (segment.size, 0);
-            self.set_pace(self.piece);
+            self.set_pace(PIECE);
             self.request();
             return Supply::Ready(segment);
         }
@@ -262,7 +259,7 @@ impl SegmentSource for Pool {
         let used = self.size.saturating_sub(room);
         let frame = used.saturating_sub(self.used);
         self.used = used;
-        if self.awaited == 0 || used < self.known + self.piece {
+        if self.awaited == 0 || used < self.known + PIECE {
             return;
         }
         self.collect();
@@ -270,7 +267,7 @@ impl SegmentSource for Pool {
         if self.awaited > 0 && self.status.failures() == 0 {
             let meanwhile = WRITTEN_MEANWHILE.saturating_mul(flush_time.as_micros() as u64);
             let wanted = meanwhile.max(FRAMES_PER_PIECE * frame);
-            self.set_pace(wanted.clamp(self.piece, LARGE_PIECE));
+            self.set_pace(wanted.clamp(PIECE, LARGE_PIECE));
         }
     }
 
@@ -369,10 +366,7 @@ mod tests {
         let mut answers = Vec::new();
         for _ in 0..6 {
             while preparer.look() != Turn::Work {}
-            while {
-                preparer.work();
-                preparer.look() == Turn::Work
-            } {}
+            preparer.work();
             answers.extend([0, 1].map(|_| match pool.take(Need::Restart) {
                 Supply::Ready(_) => "ready",
                 Supply::NotYet => "not yet",
