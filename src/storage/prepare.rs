@@ -63,7 +63,8 @@ impl PrepareFault {
 /// Prepares one segment at one go and gives it back open, durable under its final name.
 ///
 /// # Errors
-/// As for [`Preparation::step`].
+/// What failed, and on which file. Nothing of the attempt is kept: the unfinished file and the one that
+/// was to be recycled are removed, as far as the storage still lets us.
 pub fn prepare(
     storage: &dyn Storage,
     job: &PrepareJob,
