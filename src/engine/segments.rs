@@ -45,7 +45,9 @@ pub trait SegmentSource: Send + fmt::Debug {
     fn wait(&mut self, at_most: Duration);
 
     /// A frame was written: the current segment takes `room` more bytes. A flush takes about so long.
-    fn advance(&mut self, _room: u64, _flush_time: Duration) {}
+    fn advance(&mut self, room: u64, flush_time: Duration) {
+        let _ = (room, flush_time);
+    }
 
     /// Takes back a segment that nobody needs any more, to be used again or removed.
     fn recycle(&mut self, name: String);
