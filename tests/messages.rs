@@ -476,3 +476,19 @@ async fn p6_of_a_crowd_everybody_hears_what_failed_and_the_last_watermark_before
         assert_eq!(one.send(Watermarks).await.expect("alive").last(), Some(&last));
     }
 }
+
+#[actix::test]
+async fn p6_whoever_leaves_a_crowd_is_told_of_what_was_durable_before() {
+    let disk = SimDisk::new();
+    let wal = open(&disk, config()).await;
+    let crowd: Vec<_> = (0..40).map(|_| Client::of(&wal).start()).collect();
+    for one in &crowd {
+        wal.subscribe(one.clone().recipient()).await.expect("runs");
+    }
+    let lsn = wal.commit("before").await.expect("durable");
+    for one in crowd.iter().rev() {
+        assert!(wal.unsubscribe(one.clone().recipient()).await.expect("runs"));
+        assert_eq!(one.send(Watermarks).await.expect("alive").last(), Some(&lsn));
+    }
+    wal.close().await.expect("closes");
+}
