@@ -504,7 +504,13 @@ fn p9_a_close_without_the_appender_leaves_every_lsn_that_it_may_give_out_meanwhi
 fn report_after_power_loss(bench: &Bench) -> RecoveryReport {
     let link = Link::new(&config());
     let disk = bench.disk.crash(Persist::Dropped);
-    let log = recover(disk.mount().unwrap(), &config(), &link.shared, None, &mut |_, _| Ok(()));
+    let log = recover(
+        disk.mount().unwrap(),
+        &config(),
+        &link.shared,
+        None,
+        &mut |_: actix_wal::RecordBatch, _: Progress| Ok(()),
+    );
     log.unwrap().report().clone()
 }
 

@@ -33,8 +33,11 @@ use small_logs::{
 enum Host {
     Takes,
     TakesSlowly,
-    Refuses,
+    /// The batch of this number.
+    Refuses(usize),
     Stops,
+    /// Answers the first batch only when the plan has something stuck, and lets it go.
+    WaitsForTheReader,
 }
 
 /// What a host has seen.
@@ -44,10 +47,13 @@ struct Seen {
     progress: Vec<Progress>,
     largest: usize,
     at_once: usize,
+    /// Whether something was read while the host was busy.
+    read_meanwhile: bool,
 }
 
 struct Replayer {
     host: Host,
+    plan: FaultPlan,
     seen: Arc<Mutex<Seen>>,
     outstanding: Arc<AtomicUsize>,
 }
@@ -73,13 +79,18 @@ impl Handler<Replay> for Replayer {
         if host == Host::Stops && batches == 2 {
             context.stop();
         }
+        if host == Host::WaitsForTheReader && batches == 1 {
+            seen.read_meanwhile = self.plan.wait_until_stuck(Duration::from_secs(10));
+            self.plan.decide(|_| None);
+            self.plan.release();
+        }
         Box::pin(async move {
             if host == Host::TakesSlowly {
                 actix::clock::sleep(Duration::from_millis(2)).await;
             }
             outstanding.fetch_sub(1, Ordering::SeqCst);
             match host {
-                Host::Refuses if batches == 2 => Err(ReplayRefused("enough".to_owned())),
+                Host::Refuses(batch) if batches == batch => Err(ReplayRefused("enough".to_owned())),
                 _ => Ok(()),
             }
         })
@@ -109,12 +120,22 @@ fn large_log() -> SimDisk {
 }
 
 async fn replay(disk: &SimDisk, host: Host, from: Option<Lsn>) -> (Result<Wal, OpenError>, Seen) {
-    let seen = Arc::default();
-    let outstanding = Arc::default();
-    let replayer = Replayer { host, seen: Arc::clone(&seen), outstanding }.start();
-    let storage = disk.mount().expect("free");
-    let opening = Wal::open(large_config()).on_storage(storage);
+    replay_with(FaultPlan::new(), disk, host, from).await
+}
+
+async fn replay_with(
+    plan: FaultPlan,
+    disk: &SimDisk,
+    host: Host,
+    from: Option<Lsn>,
+) -> (Result<Wal, OpenError>, Seen) {
+    let (seen, outstanding) = (Arc::default(), Arc::default());
+    let storage = FaultyStorage::mount(disk, plan.clone()).expect("free");
+    let (its_seen, its_own) = (Arc::clone(&seen), Arc::clone(&outstanding));
+    let replayer = Replayer { host, plan, seen: its_seen, outstanding: its_own }.start();
+    let opening = Wal::open(large_config()).on_storage(Arc::new(storage));
     let opened = opening.replay_to(replayer.recipient(), from).await;
+    assert!(host == Host::Stops || outstanding.load(Ordering::SeqCst) == 0, "it is not done yet");
     let seen = std::mem::take(&mut *seen.lock().expect("sound"));
     (opened, seen)
 }
@@ -136,6 +157,36 @@ fn records_are_replayed_in_order_one_batch_at_a_time_with_progress_up_to_the_end
         assert_eq!(seen.progress.last().map(|last| last.done), Some(total));
         assert_eq!(wal.recovery_report().replayed, LARGE);
         wal.close().await.expect("closes");
+    });
+}
+
+#[test]
+fn the_next_batch_is_read_while_the_host_is_busy_with_one() {
+    let disk = large_log();
+    let plan = FaultPlan::new();
+    let third = segment_name(segments(&disk)[2].sequence);
+    // The survey reads the segment once, for its first frame. The second time it is read for the replay.
+    let reads = AtomicUsize::new(0);
+    plan.decide(move |read| {
+        let is_large = read.op == FaultOp::Read && read.file == third && read.len > 500_000;
+        (is_large && reads.fetch_add(1, Ordering::SeqCst) == 1).then_some(FaultEffect::Stuck)
+    });
+    run(async {
+        let (opened, seen) = replay_with(plan, &disk, Host::WaitsForTheReader, None).await;
+        assert!(seen.read_meanwhile, "nothing was read");
+        assert_eq!((seen.lsns, seen.at_once), ((1..=LARGE).collect::<Vec<_>>(), 1));
+        opened.expect("it opens").close().await.expect("closes");
+    });
+}
+
+#[test]
+fn an_open_that_fails_is_answered_when_the_host_is_done_with_what_it_was_given() {
+    let disk = large_log();
+    change(&disk, segments(&disk)[2].sequence, |bytes| bytes[500_000] ^= 1);
+    run(async {
+        let (opened, seen) = replay(&disk, Host::TakesSlowly, None).await;
+        assert!(matches!(opened, Err(OpenError::Damaged(_))), "{opened:?}");
+        assert!(!seen.lsns.is_empty(), "nothing was replayed before the damage was met");
     });
 }
 
@@ -167,7 +218,7 @@ fn a_replay_begins_where_the_host_asks_and_never_below_a_checkpoint() {
 
 #[test]
 fn a_host_that_refuses_or_stops_ends_the_open_and_nothing_was_written() {
-    for host in [Host::Refuses, Host::Stops] {
+    for host in [Host::Refuses(2), Host::Stops] {
         let disk = large_log();
         let before = disk.names();
         run(async {
@@ -195,13 +246,29 @@ fn a_host_that_refuses_a_small_log_leaves_it_as_clean_as_it_was() {
         &config(),
         &link.shared,
         None,
-        &mut |_, _| Err("not today".to_owned()),
+        &mut |_: RecordBatch, _: Progress| Err("not today".to_owned()),
     );
     assert!(matches!(refused, Err(OpenError::Replay { .. })), "{refused:?}");
     drop(refused);
     assert_eq!(disk.names(), before);
     let report = recover(&disk.fork(), Refuse).expect("it opens").report;
     assert!(report.clean && report.next_lsn == Lsn::new(4), "{report:?}");
+}
+
+#[test]
+fn a_host_that_refuses_the_last_batch_ends_the_open_and_nothing_but_a_start_frame_was_written() {
+    // All records are in the first batch, and the second one ends the replay.
+    for (batch, begun) in [(1, false), (2, true)] {
+        let disk = closed_log(3);
+        let before = segments(&disk).len();
+        run(async {
+            let (opened, seen) = replay(&disk, Host::Refuses(batch), None).await;
+            assert!(matches!(opened, Err(OpenError::Replay { .. })), "{batch}: {opened:?}");
+            assert_eq!(seen.progress.len(), batch, "{batch}");
+            assert_eq!(segments(&disk).len() > before, begun, "{batch}");
+        });
+        assert_eq!(recover(&disk, Refuse).expect("it opens").records, expected(1..=3));
+    }
 }
 
 #[test]
@@ -299,7 +366,7 @@ fn an_io_error_at_any_operation_of_a_recovery_loses_nothing() {
                 &config(),
                 &link.shared,
                 None,
-                &mut |_, _| Ok(()),
+                &mut |_: RecordBatch, _: Progress| Ok(()),
             );
             assert!(plan.hits() > 0 || recovered.is_ok(), "{op:?} {at}: {recovered:?}");
             drop(recovered);

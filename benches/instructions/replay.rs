@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_wal::engine::cursor::Cursor;
-use actix_wal::engine::recovery::{RecoveredLog, recover};
+use actix_wal::engine::recovery::{Progress, RecoveredLog, recover};
 use actix_wal::engine::shared::Shared;
 use actix_wal::format::frame::{FrameBuffer, FrameHeader, Start};
 use actix_wal::format::scan::{Scanner, Seen, Until, Verdict};
@@ -75,10 +75,11 @@ fn recovered(folder: &TempDir, shared: &Shared) -> (RecoveredLog, u64) {
     let storage = Arc::new(Directory::open(folder.path()).expect("nobody else has it"));
     let mut seen = 0;
     let config = WalConfig::new(folder.path());
-    let recovered = recover(storage, &config, shared, None, &mut |batch, _| {
-        seen += look_at(&batch);
-        Ok(())
-    });
+    let recovered =
+        recover(storage, &config, shared, None, &mut |batch: RecordBatch, _: Progress| {
+            seen += look_at(&batch);
+            Ok(())
+        });
     (recovered.expect("the log is sound"), seen)
 }
 

@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
+use actix::dev::RecipientRequest;
 use actix::{Actor, Context, Handler, Recipient, ResponseFuture, Supervised};
 use tokio::sync::oneshot;
 
 use super::flush_thread::panic_message;
 use crate::config::WalConfig;
 use crate::engine::records::RecordBatch;
-use crate::engine::recovery::{Progress, RecoveredLog, recover};
+use crate::engine::recovery::{Progress, RecoveredLog, ReplaySink, recover};
 use crate::engine::shared::Shared;
 use crate::error::{Cause, IoFault, IoOp, OpenError};
 use crate::messages::{Recover, Replay};
@@ -77,11 +78,8 @@ fn run(request: Recover, config: &WalConfig, shared: &Shared) -> Result<Recovere
     };
     let metered = Metered::new(storage);
     shared.count_io(metered.counts());
-    let mut sink = |records: RecordBatch, progress: Progress| match &request.replay_to {
-        Some(host) => replay(host, records, progress),
-        None => Ok(()),
-    };
-    recover(Arc::new(metered), config, shared, request.from, &mut sink)
+    let mut host = Host { address: request.replay_to, asked: None };
+    recover(Arc::new(metered), config, shared, request.from, &mut host)
 }
 
 fn open_directory(config: &WalConfig) -> Result<Arc<dyn Storage>, OpenError> {
@@ -97,15 +95,35 @@ fn open_directory(config: &WalConfig) -> Result<Arc<dyn Storage>, OpenError> {
     }
 }
 
-/// Hands one batch to the host and waits for its answer.
-fn replay(
-    host: &Recipient<Replay>,
-    records: RecordBatch,
-    progress: Progress,
-) -> Result<(), String> {
-    match block_on(host.send(Replay { records, progress })) {
-        Ok(answer) => answer.map_err(|refused| refused.0),
-        Err(gone) => Err(format!("the actor that records are replayed to is gone: {gone}")),
+/// Whom records are replayed to, if anyone wants them. The next batch is read while the host is busy with one,
+/// and handed over when the host has answered.
+struct Host {
+    address: Option<Recipient<Replay>>,
+    asked: Option<RecipientRequest<Replay>>,
+}
+
+impl ReplaySink for Host {
+    fn replay(&mut self, records: RecordBatch, progress: Progress) -> Result<(), String> {
+        self.settle()?;
+        self.asked = self.address.as_ref().map(|host| host.send(Replay { records, progress }));
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), String> {
+        match self.asked.take().map(block_on) {
+            None => Ok(()),
+            Some(Ok(answer)) => answer.map_err(|refused| refused.0),
+            Some(Err(gone)) => {
+                Err(format!("the actor that records are replayed to is gone: {gone}"))
+            }
+        }
+    }
+}
+
+/// A recovery that fails is answered when the host is done too: what it was given is to be thrown away then.
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.settle();
     }
 }
 

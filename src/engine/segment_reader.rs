@@ -13,6 +13,10 @@ use crate::storage::StorageFile;
 const READ_AHEAD: usize = 1 << 20;
 /// How much is read at first: who only looks at the first frame, or at the newest ones, needs no more.
 const FIRST_READ: usize = 64 << 10;
+/// Memory that is read into begins at a page. Some processors copy six times as slowly, in the kernel too,
+/// where the target lies a few bytes further into its page than the source, as the memory that an allocator
+/// gives out for a large vector does (decision 0020).
+const PAGE: usize = 4096;
 
 /// What comes next in a segment.
 #[derive(Debug)]
@@ -44,8 +48,8 @@ impl SegmentReader {
         let name = name.into();
         let len = file.size().map_err(|error| IoFault::new(IoOp::Read, &name, None, error))?;
         let scanner = Scanner::new(header, len, until);
-        let (bytes, ahead) = (Vec::new(), FIRST_READ);
-        let window = Window { file, name, len, ahead, bytes, filled: 0, start: 0 };
+        let (room, ahead) = (Room::default(), FIRST_READ);
+        let window = Window { file, name, len, ahead, room, filled: 0, start: 0 };
         Ok(SegmentReader { scanner, window })
     }
 
@@ -102,8 +106,8 @@ struct Window {
     len: u64,
     /// How much is read next, if there is as much.
     ahead: usize,
-    /// Only as many as are `filled` mean anything: the rest is room that need not be made again.
-    bytes: Vec<u8>,
+    /// Only as many bytes of it as are `filled` mean anything.
+    room: Room,
     filled: usize,
     start: u64,
 }
@@ -125,15 +129,14 @@ impl Window {
         let rest = self.len.saturating_sub(range.start).min(self.ahead as u64);
         let wanted = (range.end - range.start).max(rest) as usize;
         self.ahead = READ_AHEAD;
-        if self.bytes.len() < wanted {
-            // Memory that comes with zeros in it, where a longer vector would be filled with them.
-            let shorter = mem::replace(&mut self.bytes, vec![0; wanted]);
-            self.bytes[..kept].copy_from_slice(&shorter[keep]);
+        if self.room.len() < wanted {
+            let shorter = mem::replace(&mut self.room, Room::new(wanted));
+            self.room.get_mut()[..kept].copy_from_slice(&shorter.get()[keep]);
         } else {
-            self.bytes.copy_within(keep, 0);
+            self.room.get_mut().copy_within(keep, 0);
         }
         self.filled = kept;
-        let room = &mut self.bytes[kept..wanted];
+        let room = &mut self.room.get_mut()[kept..wanted];
         let read = read_up_to(&*self.file, room, range.start + kept as u64)
             .map_err(|error| IoFault::new(IoOp::Read, &self.name, Some(range.start), error))?;
         self.filled += read;
@@ -143,7 +146,35 @@ impl Window {
     fn get(&self, range: &Range<u64>) -> &[u8] {
         let from = (range.start.saturating_sub(self.start) as usize).min(self.filled);
         let to = (range.end.saturating_sub(self.start) as usize).min(self.filled);
-        &self.bytes[from..to]
+        &self.room.get()[from..to]
+    }
+}
+
+/// Memory that begins at a page.
+#[derive(Debug, Default)]
+struct Room {
+    bytes: Vec<u8>,
+    from: usize,
+}
+
+impl Room {
+    /// It comes with zeros in it from the system, where a vector that is made longer would be filled with them.
+    fn new(len: usize) -> Self {
+        let bytes = vec![0; len + PAGE];
+        let from = bytes.as_ptr().addr().next_multiple_of(PAGE) - bytes.as_ptr().addr();
+        Room { bytes, from }
+    }
+
+    fn len(&self) -> usize {
+        self.get().len()
+    }
+
+    fn get(&self) -> &[u8] {
+        &self.bytes[self.from..]
+    }
+
+    fn get_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.from..]
     }
 }
 

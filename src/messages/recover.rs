@@ -30,9 +30,10 @@ impl Message for Recover {
 
 /// Records to replay, in LSN order.
 ///
-/// Sent by Recovery to the host, one at a time: the next one comes when this one is answered, so memory
-/// stays bounded. The last one may be empty. An error ends the recovery, and so does an actor that goes
-/// away. The actor must not block its own mailbox on the open that it is the target of.
+/// Sent by Recovery to the host, one at a time: the next one is read meanwhile, and comes when this one is
+/// answered, so memory stays bounded. The last one may be empty. An error ends the recovery, and so does an
+/// actor that goes away; a failed open is answered when the host is done with what it has been given. The
+/// actor must not block its own mailbox on the open that it is the target of.
 #[derive(Clone, Debug)]
 pub struct Replay {
     /// The records.

@@ -3,7 +3,7 @@
 #![allow(dead_code)] // Every test that includes this file uses a part of it.
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
-use actix_wal::engine::recovery;
+use actix_wal::engine::recovery::{self, Progress};
 use actix_wal::error::DamageKind;
 use actix_wal::format::scan::{Ending, Scanner, Seen, Until, Verdict};
 use actix_wal::format::segment::{HeaderFault, SegmentHeader};
@@ -44,7 +44,7 @@ fn recover(disk: &SimDisk, policy: DamagePolicy, like: &Answer) -> Answer {
     config.damage_policy = policy;
     let link = Link::new(&config);
     let mut records = Vec::new();
-    let mut sink = |batch: RecordBatch, _| {
+    let mut sink = |batch: RecordBatch, _: Progress| {
         records.extend(batch.iter().map(|(lsn, payload)| (lsn.get(), payload.to_vec())));
         Ok(())
     };

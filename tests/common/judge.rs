@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use actix_wal::engine::recovery;
+use actix_wal::engine::recovery::{self, Progress};
 use actix_wal::format::segment::segment_name;
 use actix_wal::storage::Storage;
 use actix_wal::testkit::{ManualClock, Persist, Recorder, SimDisk};
@@ -171,7 +171,7 @@ impl Judge {
         let clock = ManualClock::seeded(self.random.number());
         let link = Link::with_clock(config, Arc::new(clock));
         let mut records = Vec::new();
-        let mut sink = |batch: actix_wal::RecordBatch, _| {
+        let mut sink = |batch: actix_wal::RecordBatch, _: Progress| {
             records.extend(batch.iter().map(|(lsn, payload)| (lsn.get(), payload.to_vec())));
             Ok(())
         };

@@ -15,6 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use actix_wal::engine::recovery::{Progress, recover as recover_log};
 use actix_wal::storage::Directory;
 use actix_wal::{Link, Lsn, OpenError, RecordBatch, WalConfig};
 
@@ -283,12 +284,11 @@ pub(crate) fn recover(directory: &Path, config: &WalConfig) -> Result<Recovered,
     let storage = Arc::new(Directory::open(directory).expect("nobody has it"));
     let link = Link::new(config);
     let mut records = Vec::new();
-    let mut sink = |batch: RecordBatch, _| {
+    let mut sink = |batch: RecordBatch, _: Progress| {
         records.extend(batch.iter().map(|(lsn, payload)| (lsn.get(), payload.to_vec())));
         Ok(())
     };
-    let recovered =
-        actix_wal::engine::recovery::recover(storage, config, &link.shared, None, &mut sink)?;
+    let recovered = recover_log(storage, config, &link.shared, None, &mut sink)?;
     let report = recovered.report().clone();
     Ok(Recovered { records, report })
 }

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Context, Handler};
-use actix_wal::engine::recovery::recover;
+use actix_wal::engine::recovery::{Progress, recover};
 use actix_wal::messages::LogEvent;
 use actix_wal::storage::{FileEntry, Medium, Storage, StorageFile};
 use actix_wal::testkit::{FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk};
-use actix_wal::{FlushPolicy, Link, Lsn, RestartBudget, Wal, WalConfig};
+use actix_wal::{FlushPolicy, Link, Lsn, RecordBatch, RestartBudget, Wal, WalConfig};
 
 /// Longer than anything here takes, however slow the machine. Who needs all of it hangs.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -79,7 +79,7 @@ pub(crate) fn records_on(disk: &SimDisk) -> BTreeMap<Lsn, Vec<u8>> {
 pub(crate) fn records_in(storage: Arc<dyn Storage>, config: &WalConfig) -> BTreeMap<Lsn, Vec<u8>> {
     let link = Link::new(config);
     let mut records = BTreeMap::new();
-    recover(storage, config, &link.shared, None, &mut |batch, _| {
+    recover(storage, config, &link.shared, None, &mut |batch: RecordBatch, _: Progress| {
         for (lsn, payload) in batch.iter() {
             assert!(records.last_key_value().is_none_or(|(last, _)| *last < lsn), "order");
             records.insert(lsn, payload.to_vec());

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use actix_wal::engine::recovery;
+use actix_wal::engine::recovery::{self, Progress};
 use actix_wal::format::frame::FrameHeader;
 use actix_wal::format::segment::{FileKind, SegmentHeader, file_kind, segment_name};
 use actix_wal::testkit::SimDisk;
@@ -156,7 +156,7 @@ pub(crate) fn recover_from(
 ) -> Result<Recovered, OpenError> {
     let link = Link::new(config);
     let mut records = Vec::new();
-    let mut sink = |batch: RecordBatch, _| {
+    let mut sink = |batch: RecordBatch, _: Progress| {
         records.extend(batch.iter().map(|(lsn, payload)| (lsn.get(), payload.to_vec())));
         Ok(())
     };

@@ -11,7 +11,7 @@ use actix_wal::engine::clock::Clock;
 use actix_wal::engine::entry::Payload;
 use actix_wal::engine::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
 use actix_wal::engine::outcomes::Fate;
-use actix_wal::engine::recovery::{RecoveredLog, recover};
+use actix_wal::engine::recovery::{Progress, RecoveredLog, recover};
 use actix_wal::engine::segments::{Need, SegmentSource, SegmentStyle, Supply};
 use actix_wal::engine::shared::{QueueReceiver, Shared};
 use actix_wal::error::{IoFault, IoOp};
@@ -197,7 +197,13 @@ impl Log {
         let Link { shared, queue } = Link::with_clock(config, Arc::new(clock.clone()));
         let mut assigner = Assigner::new(Arc::clone(&shared));
         assert!(!shared.is_accepting() && assigner.next_lsn().is_none(), "P15");
-        let recovered = recover(storage, config, &shared, None, &mut |_, _| Ok(()))?;
+        let recovered = recover(
+            storage,
+            config,
+            &shared,
+            None,
+            &mut |_: actix_wal::RecordBatch, _: Progress| Ok(()),
+        )?;
         let watermark = recovered.report().last_lsn;
         let RecoveredLog { storage, style, writer, position, prepared, next_sequence, .. } =
             recovered;

@@ -49,8 +49,29 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// Takes the records that are replayed, in LSN order. An error ends the recovery.
-pub type ReplaySink<'a> = dyn FnMut(RecordBatch, Progress) -> Result<(), String> + 'a;
+/// Takes the records that are replayed. An error ends the recovery.
+pub trait ReplaySink {
+    /// The next records, in LSN order. It may return before the host is done with them, so that more is read
+    /// meanwhile; an error may be of any batch so far.
+    ///
+    /// # Errors
+    /// Why the host refuses.
+    fn replay(&mut self, records: RecordBatch, progress: Progress) -> Result<(), String>;
+
+    /// Waits until the host is done with all of them. It is called before anything is written.
+    ///
+    /// # Errors
+    /// Why the host refuses.
+    fn settle(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<F: FnMut(RecordBatch, Progress) -> Result<(), String>> ReplaySink for F {
+    fn replay(&mut self, records: RecordBatch, progress: Progress) -> Result<(), String> {
+        self(records, progress)
+    }
+}
 
 /// What recovery found and did.
 #[derive(Clone, Debug, Default)]
@@ -175,7 +196,7 @@ pub fn recover(
     config: &WalConfig,
     shared: &Shared,
     from: Option<Lsn>,
-    sink: &mut ReplaySink<'_>,
+    sink: &mut dyn ReplaySink,
 ) -> Result<RecoveredLog, OpenError> {
     let _span = tracing::info_span!("wal.recover", directory = %storage.location()).entered();
     let began = shared.clock.now();
@@ -199,7 +220,7 @@ pub fn recover(
         walk.check_last_start()?;
     }
     // Whatever the host refuses it refuses before anything is written, but for the last frame.
-    replay.send_rest(walk.progress)?;
+    replay.settle(walk.progress)?;
     let mut recovered = recovery.begin(tail, counts)?;
     let carried = recovery.live_in_new(&recovered);
     let report = &mut recovered.report;
@@ -213,14 +234,14 @@ pub fn recover(
 }
 
 /// Hands records on to the host, in batches.
-struct Replaying<'a, 'b> {
+struct Replaying<'a> {
     from: Lsn,
     batch: BatchBuilder,
     replayed: u64,
-    sink: &'a mut ReplaySink<'b>,
+    sink: &'a mut dyn ReplaySink,
 }
 
-impl Replaying<'_, '_> {
+impl Replaying<'_> {
     fn frame(&mut self, frame: &Frame<'_>, progress: Progress) -> Result<(), OpenError> {
         self.batch.push(frame, self.from);
         if self.batch.is_full() { self.send(progress) } else { Ok(()) }
@@ -229,15 +250,21 @@ impl Replaying<'_, '_> {
     fn send(&mut self, progress: Progress) -> Result<(), OpenError> {
         let batch = self.batch.take();
         self.replayed += batch.len() as u64;
-        (self.sink)(batch, progress).map_err(|reason| OpenError::Replay { reason })
+        self.sink.replay(batch, progress).map_err(|reason| OpenError::Replay { reason })
     }
 
-    fn send_rest(&mut self, progress: Progress) -> Result<(), OpenError> {
-        if self.batch.is_empty() { Ok(()) } else { self.send(progress) }
+    /// Sends the rest, and returns when the host is done with everything.
+    fn settle(&mut self, progress: Progress) -> Result<(), OpenError> {
+        if !self.batch.is_empty() {
+            self.send(progress)?;
+        }
+        self.sink.settle().map_err(|reason| OpenError::Replay { reason })
     }
 
     fn end(mut self, total: u64) -> Result<u64, OpenError> {
-        self.send(Progress { done: total, total })?;
+        let progress = Progress { done: total, total };
+        self.send(progress)?;
+        self.settle(progress)?;
         Ok(self.replayed)
     }
 }
