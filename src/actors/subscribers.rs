@@ -158,6 +158,18 @@ impl Subscribers {
     }
 }
 
+/// Nobody is left to try again, so what was put off goes out now, whether there is room for it or not: once for
+/// each subscriber, and no more than was kept for it.
+impl Drop for Subscribers {
+    fn drop(&mut self) {
+        for subscriber in &mut self.all {
+            while let Some(event) = subscriber.next() {
+                subscriber.recipient.do_send(event);
+            }
+        }
+    }
+}
+
 /// What a subscriber has to know beside the watermark.
 fn current_state(shared: &Shared) -> Vec<LogEvent> {
     let (failed, unknown) = shared.exceptions();
