@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, Arbiter, Context, Handler};
+use actix::{Actor, ActorContext, Addr, Arbiter, Context, Handler};
 use actix_wal::engine::clock::{Clock, SystemClock, Tick};
 use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, MockLog, MockScript, SimDisk, errno,
@@ -83,6 +83,7 @@ enum Word {
     Poisoned,
     Closing,
     Closed,
+    SegmentComplete,
     Other,
 }
 
@@ -98,6 +99,7 @@ impl From<&LogEvent> for Word {
             LogEvent::Poisoned { .. } => Word::Poisoned,
             LogEvent::Closing => Word::Closing,
             LogEvent::Closed { .. } => Word::Closed,
+            LogEvent::SegmentComplete { .. } => Word::SegmentComplete,
             _ => Word::Other,
         }
     }
@@ -138,6 +140,7 @@ struct Hold {
     at_work: UnboundedReceiver<()>,
     go_on: Option<Sender<()>>,
     heard: Arc<Mutex<Vec<Word>>>,
+    subscriber: Addr<Busy>,
     arbiter: Arbiter,
 }
 
@@ -148,9 +151,10 @@ impl Hold {
         let (arbiter, heard) = (Arbiter::new(), Arc::default());
         let busy = Busy { at_work, go_on: may_go_on, heard: Arc::clone(&heard), leaves };
         let busy = Busy::start_in_arbiter(&arbiter.handle(), |_| busy);
-        within("subscribe", wal.subscribe(busy.recipient())).await.expect("runs");
+        within("subscribe", wal.subscribe(busy.clone().recipient())).await.expect("runs");
         within("commit", wal.commit("it works on this")).await.expect("durable");
-        let mut hold = Hold { at_work: is_at_work, go_on: Some(go_on), heard, arbiter };
+        let mut hold =
+            Hold { at_work: is_at_work, go_on: Some(go_on), heard, subscriber: busy, arbiter };
         within("the first event", hold.at_work.recv()).await.expect("alive");
         hold
     }
@@ -352,4 +356,24 @@ async fn a_subscriber_without_room_keeps_nobody_waiting_and_is_forgotten_when_it
     busy.let_go();
     until("the end of the Flusher", || flusher.upgrade().is_none()).await;
     assert_eq!(busy.heard(), [Word::Durable(1)], "it left");
+}
+
+#[actix::test]
+async fn who_has_no_room_and_subscribes_again_misses_no_segment_that_was_complete_before() {
+    let (mut config, plan) = (config(), FaultPlan::new());
+    (config.block_size, config.segment_size) = (512, 6 * 512);
+    let wal = open(&plan, config).await;
+    let mut busy = Hold::on(&wal, false).await;
+    let (rotations, mut last) = (wal.stats().rotations, Lsn::NONE);
+    while wal.stats().rotations < rotations + 3 {
+        last = within("commit", wal.commit(vec![0; 500])).await.expect("durable");
+    }
+    let again = busy.subscriber.clone().recipient();
+    assert_eq!(within("subscribe", wal.subscribe(again)).await.expect("runs"), last);
+    busy.let_go();
+    let segments =
+        |words: &[Word]| words.iter().filter(|word| **word == Word::SegmentComplete).count();
+    until("the last segment", || segments(&busy.heard()) == 3).await;
+    assert!(busy.heard().contains(&Word::Durable(last.get())), "{:?}", busy.heard());
+    within("close", wal.close()).await.expect("clean");
 }
