@@ -95,18 +95,21 @@ impl Subscriber {
 }
 
 impl Subscribers {
-    /// Adds one; it hears of everything from now on. Adding it twice is adding it once.
+    /// Adds one; it hears of everything from now on. Adding it twice is adding it once: it keeps its
+    /// place, and what was put off for it.
     ///
     /// What it came too late for and still has to know it is told first: which LSNs the watermark does
     /// not cover, and the state, if the log does anything but run.
     pub fn add(&mut self, recipient: Recipient<LogEvent>, shared: &Shared) {
-        let place = self.place(&recipient);
-        self.remove(&recipient);
-        let (durable, failed, others) = (None, Vec::new(), VecDeque::new());
-        let mut subscriber = Subscriber { recipient, durable, failed, others };
+        let place = self.place(&recipient).unwrap_or(self.all.len());
+        if place == self.all.len() {
+            let (durable, failed, others) = (None, Vec::new(), VecDeque::new());
+            self.all.push(Subscriber { recipient, durable, failed, others });
+        }
+        let subscriber = &mut self.all[place];
         current_state(shared).into_iter().for_each(|event| subscriber.add(event));
-        if subscriber.deliver() {
-            self.all.insert(place.unwrap_or(self.all.len()), subscriber);
+        if !subscriber.deliver() {
+            self.all.remove(place);
         }
     }
 
@@ -155,6 +158,18 @@ impl Subscribers {
     /// Forgets them all.
     pub fn clear(&mut self) {
         self.all.clear();
+    }
+}
+
+/// Nobody is left to try again, so what was put off goes out now, whether there is room for it or not: once for
+/// each subscriber, and no more than was kept for it.
+impl Drop for Subscribers {
+    fn drop(&mut self) {
+        for subscriber in &mut self.all {
+            while let Some(event) = subscriber.next() {
+                subscriber.recipient.do_send(event);
+            }
+        }
     }
 }
 

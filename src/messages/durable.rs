@@ -13,6 +13,13 @@ use crate::lsn::{Epoch, Lsn, LsnRange};
 /// more than 16 subscribers, the first 16 hear of every batch, and the others of the newest watermark every ten
 /// microseconds for each subscriber, at least a millisecond: a crowd does not slow the commits down. Those that
 /// commit should subscribe first.
+///
+/// So it is at the end of the log too: `Closed` comes last, after the newest watermark and everything that has
+/// failed. But of the states a slow subscriber is told only the newest. Who is told `Closed`, and was not told
+/// `Poisoned` or `GivenUp` before, holds for unknown what is neither durable nor failed. If the Flusher is
+/// dropped (it panicked, or its Arbiter ended), nobody is left to try again: what a subscriber has not been
+/// sent is put into its mailbox then, once, and also beyond the capacity. After that it is told nothing more,
+/// although the flush thread may still make records durable; [`Wal::outcome`](crate::Wal::outcome) tells.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum LogEvent {
@@ -96,7 +103,8 @@ impl Message for Subscribe {
     type Result = Lsn;
 }
 
-/// Hear no more. Answered by the Flusher with whether there was such a subscription.
+/// Hear no more. Answered by the Flusher with whether there was such a subscription. What was put off for the
+/// subscriber it is told before, as far as there is room in its mailbox.
 #[derive(Debug)]
 pub struct Unsubscribe(
     /// Who has heard enough.

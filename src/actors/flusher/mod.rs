@@ -233,7 +233,9 @@ impl Flusher {
         }
     }
 
-    /// Tells the Appender, whose mailbox is never too full for this, and the subscribers.
+    /// Tells the Appender, whose mailbox is never too full for this, and the subscribers. Whoever has no room
+    /// is told later, by [`retry_subscribers`](Self::retry_subscribers): every message and timer that tells
+    /// something ends with it, as nothing else may ever come.
     fn tell(&mut self, event: &LogEvent) {
         self.appender.do_send(event.clone());
         self.subscribers.tell(event);
@@ -381,6 +383,7 @@ impl Flusher {
         for alarm in self.watchdog.look(now, running, unavailable) {
             self.raise(alarm, running.unwrap_or_default().as_secs());
         }
+        self.retry_subscribers(context);
         let busy = self.shared.io_running_for(now).is_some()
             || self.shared.admission.entries_in_flight() > 0
             || self.unavailable.is_some();
@@ -442,7 +445,6 @@ impl Actor for Flusher {
         // A restart has cancelled the timers.
         (self.retrying, self.watching) = (false, false);
         self.alive = Some(context.address().recipient());
-        self.retry_subscribers(context);
         if self.shared.watched.load(Ordering::SeqCst) || self.unavailable.is_some() {
             self.shared.watched.store(true, Ordering::SeqCst);
             self.watch_later(context);
@@ -458,6 +460,7 @@ impl Actor for Flusher {
                 self.start(context);
             }
         }
+        self.retry_subscribers(context);
     }
 }
 
@@ -506,7 +509,7 @@ impl Handler<ThreadEnded> for Flusher {
 impl Handler<Retired> for Flusher {
     type Result = ();
 
-    fn handle(&mut self, _: Retired, _: &mut Self::Context) {
+    fn handle(&mut self, _: Retired, context: &mut Self::Context) {
         self.thread = None;
         if let Phase::Poisoned(cause) = &self.phase
             && !self.closers.is_empty()
@@ -516,10 +519,12 @@ impl Handler<Retired> for Flusher {
             self.end(Phase::Closed, LogEvent::Closed { cause: cause.clone() });
             self.answer_closers(&Err(CloseError { cause, unresolved }));
         }
+        self.retry_subscribers(context);
     }
 }
 
-/// Not replaced in place: the flush thread writes what it has, closes the log and ends; everyone is told.
+/// Not replaced in place: the flush thread writes what it has, closes the log and ends; everyone is told, and what
+/// was put off for someone goes out with the subscriptions.
 impl Drop for Flusher {
     fn drop(&mut self) {
         if matches!(self.phase, Phase::Closed) {

@@ -123,6 +123,7 @@ impl Handler<Close> for Flusher {
                 }
             }
         }
+        self.retry_subscribers(context);
         Response::fut(async move {
             let cause = Cause::Stopped { actor: "Flusher" };
             answer.await.unwrap_or(Err(CloseError { cause, unresolved: None }))
