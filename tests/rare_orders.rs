@@ -1,4 +1,4 @@
-//! Guards P2, P6, P7, P10, P16, P20, P21: rare orders of events, found by reading, that once lost a
+//! Guards P2, P6, P7, P8, P10, P16, P20, P21: rare orders of events, found by reading, that once lost a
 //! promise.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
@@ -6,21 +6,23 @@
 #[path = "common/logs.rs"]
 mod logs;
 
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use actix::{Actor, Supervisor};
 use actix_wal::actors::{Appender, Flusher, Recovery};
-use actix_wal::messages::{Recover, WaitForLsn};
+use actix_wal::engine::shared::Shared;
+use actix_wal::messages::{LogEvent, Recover, WaitForLsn};
 use actix_wal::storage::Medium;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, SimDisk, errno};
-use actix_wal::threads::{Running, SystemThreads, Threads, Worker};
+use actix_wal::threads::{Running, SystemThreads, Threads, Turn, Worker};
 use actix_wal::{Bounds, FlushPolicy, Link, LogState, Lsn, OpenError, Wal};
-use logs::{World, config, on_segments, records_on, until, within};
+use logs::{Ear, World, config, on_segments, records_on, until, within};
 
 #[actix::test]
 async fn p2_a_reader_follows_a_log_on_a_copy_on_write_file_system() {
@@ -256,9 +258,8 @@ impl Threads for Refusing {
     }
 }
 
-#[actix::test]
-async fn p6_a_flush_thread_that_the_system_refuses_is_a_passing_fault() {
-    let world = World::new();
+/// A log in this Arbiter whose blocking parts are driven like this.
+async fn open_on(threads: Arc<dyn Threads>, world: &World) -> (Wal, Arc<Shared>) {
     let config = config();
     let Link { shared, queue } = Link::new(&config);
     let recovery = Recovery::new(Arc::clone(&shared), config.clone()).start();
@@ -268,13 +269,62 @@ async fn p6_a_flush_thread_that_the_system_refuses_is_a_passing_fault() {
     let appender = Appender::new(Arc::clone(&shared), config.overload).start();
     let events = appender.clone().recipient();
     let flusher = Flusher::new(recovered, Arc::clone(&shared), queue, config.clone(), events);
-    let flusher = flusher.on_threads(Arc::new(Refusing(AtomicUsize::new(2))));
+    let flusher = flusher.on_threads(threads);
     let flusher = Supervisor::start(|_| flusher);
-    let wal = Wal::compose(&config, shared, report, &appender, &flusher);
+    (Wal::compose(&config, Arc::clone(&shared), report, &appender, &flusher), shared)
+}
+
+#[actix::test]
+async fn p6_a_flush_thread_that_the_system_refuses_is_a_passing_fault() {
+    let world = World::new();
+    let (wal, _) = open_on(Arc::new(Refusing(AtomicUsize::new(2))), &world).await;
     within("append", wal.append("one")).await.unwrap();
     within("flush", wal.flush()).await.unwrap();
     assert_eq!((wal.status().state.name(), wal.stats().restarts), ("running", 2));
     within("close", wal.close()).await.unwrap();
     drop(wal);
     assert_eq!(world.records().await.len(), 1);
+}
+
+/// Keeps the flush loop for a test that does its turns itself.
+#[derive(Default)]
+struct ByHand(Mutex<Option<Box<dyn Worker>>>);
+
+impl fmt::Debug for ByHand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ByHand")
+    }
+}
+
+impl Threads for ByHand {
+    fn spawn(&self, name: &'static str, worker: Box<dyn Worker>) -> io::Result<Running> {
+        if name != "wal-flush" {
+            return SystemThreads.spawn(name, worker);
+        }
+        *self.0.lock().unwrap() = Some(worker);
+        Ok(Running::elsewhere())
+    }
+}
+
+#[actix::test]
+async fn p8_nobody_is_told_of_a_watermark_before_what_it_leaves_out() {
+    let (world, threads) = (World::new(), Arc::new(ByHand::default()));
+    let (wal, shared) = open_on(Arc::clone(&threads) as Arc<dyn Threads>, &world).await;
+    let ear = Ear::on(&wal).await;
+    until("the flush loop", || threads.0.lock().unwrap().is_some()).await;
+    let mut worker = threads.0.lock().unwrap().take().unwrap();
+    wal.append("one").await.unwrap();
+    assert_eq!(worker.look(), Turn::Work, "and says so");
+    // As if it had got as far as this in its work, with something to tell first.
+    shared.publish_durable(Lsn::FIRST);
+    // The Flusher answers this behind what it was told before.
+    within("checkpoint", wal.checkpoint(Lsn::NONE)).await.unwrap();
+    let watermarks = || {
+        let events = ear.0.lock().unwrap();
+        events.iter().filter(|event| matches!(event, LogEvent::Durable { .. })).count()
+    };
+    assert_eq!(watermarks(), 0, "{:?}", ear.0.lock().unwrap());
+    worker.work();
+    until("the watermark", || watermarks() == 1).await;
+    drop(worker);
 }

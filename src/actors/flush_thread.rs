@@ -44,21 +44,36 @@ impl Message for ThreadEnded {
 /// Where the flush thread leaves its events. One wake-up of the Flusher per batch at most.
 #[derive(Debug, Default)]
 pub(super) struct Board {
-    events: Mutex<Vec<LoopEvent>>,
+    left: Mutex<Left>,
     unread: AtomicBool,
 }
 
+/// What happened, and the watermark then: who is told of one must have been told of what it leaves out.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    pub(super) events: Vec<LoopEvent>,
+    pub(super) durable: Lsn,
+}
+
+impl Left {
+    /// Of a loop that nobody drives meanwhile.
+    pub(super) fn by(flush_loop: &mut FlushLoop, shared: &Shared) -> Left {
+        Left { events: flush_loop.take_events(), durable: shared.durable() }
+    }
+}
+
 impl Board {
-    /// Takes the events. Whatever is left after this is announced by another [`News`].
-    pub(super) fn take(&self) -> Vec<LoopEvent> {
+    /// Takes what was left. Whatever is left after this is announced by another [`News`].
+    pub(super) fn take(&self) -> Left {
         self.unread.store(false, Ordering::SeqCst);
-        std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        Left { events: std::mem::take(&mut left.events), durable: left.durable }
     }
 
-    fn leave(&self, events: Vec<LoopEvent>) {
-        if !events.is_empty() {
-            self.events.lock().unwrap_or_else(PoisonError::into_inner).extend(events);
-        }
+    fn leave(&self, newer: Left) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.events.extend(newer.events);
+        left.durable = newer.durable;
     }
 }
 
@@ -155,7 +170,7 @@ impl FlushWorker {
             // At once, not when the Flusher hears of it: no more LSNs for an epoch that is over.
             self.wiring.shared.stop_accepting();
         }
-        self.wiring.board.leave(flush_loop.take_events());
+        self.wiring.board.leave(Left::by(&mut flush_loop, &self.wiring.shared));
         self.wiring.ended.do_send(ThreadEnded { flush_loop, queue, fault });
     }
 }
@@ -192,11 +207,10 @@ impl Worker for FlushWorker {
     fn work(&mut self) {
         let worked = self.guarded(|Held { flush_loop, .. }, wiring, announced| {
             let worked = flush_loop.work()?;
-            let events = flush_loop.take_events();
-            let durable = wiring.shared.durable();
-            if durable > *announced || !events.is_empty() {
-                *announced = durable;
-                wiring.board.leave(events);
+            let left = Left::by(flush_loop, &wiring.shared);
+            if left.durable > *announced || !left.events.is_empty() {
+                *announced = left.durable;
+                wiring.board.leave(left);
                 wiring.announce();
             }
             flush_loop.tidy();

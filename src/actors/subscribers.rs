@@ -175,6 +175,8 @@ impl Drop for Subscribers {
 
 /// What a subscriber has to know beside the watermark.
 fn current_state(shared: &Shared) -> Vec<LogEvent> {
+    // The watermark first: what it leaves out was noted before it was published.
+    let (epoch, through) = (shared.epoch(), shared.durable());
     let (failed, unknown) = shared.exceptions();
     let state = match shared.state() {
         LogState::Opening | LogState::Running => None,
@@ -186,7 +188,6 @@ fn current_state(shared: &Shared) -> Vec<LogEvent> {
         LogState::Closing => Some(LogEvent::Closing),
         LogState::Closed(cause) => Some(LogEvent::Closed { cause }),
     };
-    let (epoch, through) = (shared.epoch(), shared.durable());
     let gaps = (!failed.is_empty()).then_some(LogEvent::Durable { epoch, through, failed });
     gaps.into_iter().chain(state).collect()
 }

@@ -262,8 +262,8 @@ pub(super) const PATCHES: &[Patch] = &[
         promise: "P6",
         edits: &[edit(
             FLUSH_THREAD,
-            "            if durable > *announced || !events.is_empty() {",
-            "            if !events.is_empty() {",
+            "            if left.durable > *announced || !left.events.is_empty() {",
+            "            if !left.events.is_empty() {",
         )],
     },
     Patch {

@@ -47,8 +47,8 @@ pub(super) const PATCHES: &[Patch] = &[
             // Else the copy alone would keep the directory.
             edit(
                 FLUSH_THREAD,
-                "        self.wiring.board.leave(flush_loop.take_events());\n",
-                "        *self.wiring.board.twin.lock().unwrap_or_else(PoisonError::into_inner) = None;\n        self.wiring.board.leave(flush_loop.take_events());\n",
+                "        self.wiring.board.leave(Left::by(&mut flush_loop, &self.wiring.shared));\n",
+                "        *self.wiring.board.twin.lock().unwrap_or_else(PoisonError::into_inner) = None;\n        self.wiring.board.leave(Left::by(&mut flush_loop, &self.wiring.shared));\n",
             ),
             edit(
                 FLUSHER,

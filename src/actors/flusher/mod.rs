@@ -15,7 +15,7 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, Supervised};
 use tokio::sync::oneshot;
 
-use super::flush_thread::{self, Board, News, ThreadEnded, Wiring};
+use super::flush_thread::{self, Board, Left, News, ThreadEnded, Wiring};
 use super::subscribers::Subscribers;
 use crate::config::WalConfig;
 use crate::engine::clock::Tick;
@@ -170,8 +170,7 @@ impl Flusher {
         let shared = Arc::clone(&self.shared);
         let mut flush_loop =
             FlushLoop::new(&self.config, shared, style, Box::new(pool), position, writer);
-        let events = flush_loop.take_events();
-        self.pass_on(events);
+        self.pass_on(Left::by(&mut flush_loop, &self.shared));
         Ok(Idle { flush_loop: Box::new(flush_loop), queue })
     }
 
@@ -187,7 +186,7 @@ impl Flusher {
     }
 
     /// Passes on what the flush thread has left on the board.
-    fn pass_on(&mut self, events: Vec<LoopEvent>) {
+    fn pass_on(&mut self, Left { events, durable }: Left) {
         let mut failed = Vec::new();
         for event in events {
             match event {
@@ -220,11 +219,10 @@ impl Flusher {
                 LoopEvent::Checkpointed(low_water) => self.answer_checkpoints(low_water),
             }
         }
-        self.tell_durable(failed);
+        self.tell_durable(durable, failed);
     }
 
-    fn tell_durable(&mut self, failed: Vec<LsnRange>) {
-        let through = self.shared.durable();
+    fn tell_durable(&mut self, through: Lsn, failed: Vec<LsnRange>) {
         if through > self.told || !failed.is_empty() {
             self.told = through;
             let epoch = self.shared.epoch();
@@ -258,8 +256,7 @@ impl Flusher {
         let queued = flush_thread::take_queued(&mut idle.flush_loop, &idle.queue);
         let cause = queued.err().unwrap_or(cause);
         idle.flush_loop.fault(&cause);
-        let events = idle.flush_loop.take_events();
-        self.pass_on(events);
+        self.pass_on(Left::by(&mut idle.flush_loop, &self.shared));
         let now = self.shared.clock.now();
         let Some(wait) = self.restarts.after_fault(now, !cause.is_no_space()) else {
             return self.poison(idle, cause, context);
@@ -285,14 +282,14 @@ impl Flusher {
         self.shared.set_state(LogState::Poisoned(cause.clone()));
         self.shared.admission.close();
         self.phase = Phase::Poisoned(cause.clone());
-        let events = idle.flush_loop.take_events();
+        let left = Left::by(&mut idle.flush_loop, &self.shared);
         self.unavailable = None;
-        let failed = events.iter().filter_map(|event| match event {
+        let failed = left.events.iter().filter_map(|event| match event {
             LoopEvent::NotDurable(range, _) => Some(*range),
             _ => None,
         });
         let failed = failed.collect();
-        self.pass_on(events);
+        self.pass_on(left);
         let unknown = self.unknown.clone();
         self.tell(&LogEvent::Poisoned { cause: cause.clone(), failed, unknown });
         self.refuse_checkpoints(&cause);
@@ -470,8 +467,7 @@ impl Handler<News> for Flusher {
     type Result = ();
 
     fn handle(&mut self, _: News, context: &mut Self::Context) {
-        let events = self.board.take();
-        self.pass_on(events);
+        self.pass_on(self.board.take());
         self.retry_subscribers(context);
         if self.shared.watched.load(Ordering::SeqCst) && !self.watching {
             self.watch_later(context);
@@ -487,8 +483,7 @@ impl Handler<ThreadEnded> for Flusher {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        let events = self.board.take();
-        self.pass_on(events);
+        self.pass_on(self.board.take());
         let ThreadEnded { flush_loop, queue, fault } = ended;
         match fault {
             Some(cause) => self.fault(Idle { flush_loop, queue }, cause, context),
