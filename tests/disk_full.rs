@@ -21,21 +21,34 @@ fn used(disk: &SimDisk) -> u64 {
     disk.names().iter().map(|name| disk.read_file(name).unwrap_or_default().len() as u64).sum()
 }
 
-/// Leaves no byte free, once the preparer has what it wants.
-async fn fill_up(world: &World) {
+/// Writes until the preparer has what it wants, and leaves no byte free: the last segment that is asked for is
+/// filled as the current one is used up. What it wrote is acknowledged.
+async fn fill_up(world: &World, wal: &Wal) -> BTreeMap<Lsn, Vec<u8>> {
+    let mut acknowledged = BTreeMap::new();
+    // More than half a segment, and less than a whole one.
+    for _ in 0..4 {
+        let payload = large_payload(&acknowledged);
+        acknowledged.insert(within("commit", wal.commit(payload.clone())).await.unwrap(), payload);
+    }
     until("two prepared segments", || {
         let segments = world.disk.names();
         segments.len() >= 3 && segments.iter().all(|name| name.ends_with(".wal"))
     })
     .await;
+    assert_eq!(wal.stats().rotations, 0, "there is room left in the current one");
     world.disk.set_capacity(used(&world.disk));
+    acknowledged
+}
+
+fn large_payload(acknowledged: &BTreeMap<Lsn, Vec<u8>>) -> Vec<u8> {
+    format!("{} {}", acknowledged.len(), "x".repeat(700)).into_bytes()
 }
 
 /// Commits until the log says no, and gives what it acknowledged and what it said.
 async fn commit_until_refused(wal: &Wal) -> (BTreeMap<Lsn, Vec<u8>>, CommitError) {
     let mut acknowledged = BTreeMap::new();
     loop {
-        let payload = format!("{} {}", acknowledged.len(), "x".repeat(700)).into_bytes();
+        let payload = large_payload(&acknowledged);
         match within("commit", wal.commit(payload.clone())).await {
             Ok(lsn) => drop(acknowledged.insert(lsn, payload)),
             Err(error) => return (acknowledged, error),
@@ -57,12 +70,11 @@ async fn a_full_disk_warns_then_refuses_and_resumes_when_there_is_room_again() {
     let world = World::new();
     let wal = world.open(config()).await;
     let ear = Ear::on(&wal).await;
-    fill_up(&world).await;
+    let mut acknowledged = fill_up(&world, &wal).await;
     assert!(!wal.status().low_space);
     let mut warned_at = None;
-    let mut acknowledged = BTreeMap::new();
     let refused = loop {
-        let payload = format!("{} {}", acknowledged.len(), "x".repeat(700)).into_bytes();
+        let payload = large_payload(&acknowledged);
         match within("commit", wal.commit(payload.clone())).await {
             Ok(lsn) => drop(acknowledged.insert(lsn, payload)),
             Err(error) => break error,
@@ -104,7 +116,7 @@ async fn a_full_disk_warns_then_refuses_and_resumes_when_there_is_room_again() {
 async fn a_checkpoint_makes_room_on_a_full_disk() {
     let world = World::new();
     let wal = world.open(config()).await;
-    fill_up(&world).await;
+    fill_up(&world, &wal).await;
     let (mut acknowledged, refused) = commit_until_refused(&wal).await;
     assert!(is_no_space(&refused), "{refused}");
     let last = *acknowledged.last_key_value().unwrap().0;
@@ -128,8 +140,8 @@ async fn a_full_disk_can_be_closed_and_opened_thanks_to_the_reserve() {
     for clean in [true, false] {
         let world = World::new();
         let wal = world.open(config()).await;
-        fill_up(&world).await;
-        let (acknowledged, _) = commit_until_refused(&wal).await;
+        let mut acknowledged = fill_up(&world, &wal).await;
+        acknowledged.extend(commit_until_refused(&wal).await.0);
         let crashed = world.disk.crash(actix_wal::testkit::Persist::Dropped);
         within("close", wal.close()).await.expect("a full disk can be closed");
         until("closed", || world.disk.mount().is_ok()).await;

@@ -1,4 +1,4 @@
-//! Guards P6, P7, P8, P9, P15, P17 under faults. Every write and sync of a small run fails once, before or
+//! Guards P1, P6, P7, P8, P9, P11, P15, P17, P21 under faults. Every write and sync of a small run fails once, before or
 //! after its effect, or panics; then everything fails, gets stuck, or goes away: every append has its
 //! outcome, nobody hangs, and what is on the disk afterwards is what the outcomes said.
 
@@ -231,6 +231,91 @@ async fn an_error_of_the_preparer_discards_only_the_file_it_was_preparing() {
             }
         }
     }
+}
+
+/// The segment that is kept back, while it is filled with zeros.
+const UNFINISHED: &str = "00000000000000000003.wal.tmp";
+
+/// With room for a few records before the log is nearer by a piece.
+fn four_pieces() -> WalConfig {
+    with(|config| config.segment_size = 16 << 10)
+}
+
+/// An open log on a disk that does this to the second piece of zeros of the last segment, and what it has acknowledged
+/// until that piece was due: it waits until the log comes nearer.
+async fn up_to_the_second_piece(
+    world: &World,
+    op: FaultOp,
+    effect: FaultEffect,
+) -> (Wal, Outcomes) {
+    let second = FaultRule::on(op, effect).file(|name| name == UNFINISHED).after(1);
+    world.plan.add(second.times(1));
+    let wal = world.open(four_pieces()).await;
+    let first = within("commit", wal.commit("first")).await;
+    let mut outcomes = vec![(b"first".to_vec(), first)];
+    until("one piece", || {
+        let unfinished = world.disk.read_file(UNFINISHED);
+        unfinished.is_some_and(|bytes| bytes.len() as u64 == four_pieces().segment_size / 4)
+    })
+    .await;
+    assert_eq!(world.plan.hits(), 0);
+    commit_large(&wal, 4, &mut outcomes).await;
+    until("the second piece", || world.plan.hits() == 1).await;
+    (wal, outcomes)
+}
+
+async fn commit_large(wal: &Wal, times: u32, outcomes: &mut Outcomes) {
+    for _ in 0..times {
+        let payload = format!("{} {}", outcomes.len(), "x".repeat(700)).into_bytes();
+        let outcome = within("commit", wal.commit(payload.clone())).await;
+        outcomes.push((payload, outcome));
+    }
+}
+
+#[actix::test]
+async fn p7_p21_a_fault_between_two_pieces_of_zeros_loses_nothing_and_the_log_goes_on() {
+    let full = (FaultOp::Write, FaultEffect::Fail(errno::ENOSPC));
+    for (op, effect) in FAULTS.into_iter().chain([full]) {
+        let case = format!("{effect:?} at {op:?}");
+        let world = World::new();
+        let (wal, mut outcomes) = up_to_the_second_piece(&world, op, effect).await;
+        // Though the log does not come nearer: as long as the fault stands, a rotation may be refused.
+        until("it is done at once", || {
+            world.disk.names().iter().all(|name| name.ends_with(".wal"))
+                && world.disk.names().len() == 3
+                && !wal.status().low_space
+        })
+        .await;
+        commit_large(&wal, 60, &mut outcomes).await;
+        assert!(outcomes.iter().all(|(_, outcome)| outcome.is_ok()), "{case}");
+        assert!(wal.stats().rotations > 3, "{case}");
+        assert_eq!((wal.stats().restarts, world.touched_again()), (0, 0), "{case}");
+        within("close", wal.close()).await.expect("clean");
+        check(&outcomes, &world.records().await, &case);
+    }
+}
+
+#[actix::test]
+async fn p1_p11_a_crash_between_two_pieces_of_zeros_loses_nothing_and_the_next_life_goes_on() {
+    let world = World::new();
+    let (_wal, acknowledged) =
+        up_to_the_second_piece(&world, FaultOp::Write, FaultEffect::Stuck).await;
+    let torn = (0..8).flat_map(|seed| [Persist::Torn { seed }, Persist::Garbled { seed }]);
+    let cut = [Persist::Dropped, Persist::Kept].into_iter().chain(torn);
+    let killed = ("killed".to_owned(), world.disk.fork());
+    let found = cut.map(|persist| (format!("{persist:?}"), world.disk.crash(persist)));
+    for (case, disk) in found.chain([killed]) {
+        let (next, mut outcomes) = (World { disk, ..World::new() }, acknowledged.clone());
+        let wal = next.open(four_pieces()).await;
+        commit_large(&wal, 60, &mut outcomes).await;
+        assert!(outcomes.iter().all(|(_, outcome)| outcome.is_ok()), "{case}");
+        assert!(wal.stats().rotations > 3, "{case}");
+        within("close", wal.close()).await.expect("clean");
+        check(&outcomes, &next.records().await, &case);
+        let left = next.disk.names();
+        assert!(left.iter().all(|name| name.ends_with(".wal")), "{case}: {left:?}");
+    }
+    world.plan.release();
 }
 
 #[actix::test]

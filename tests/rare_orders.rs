@@ -118,6 +118,11 @@ async fn p21_checkpoints_on_a_full_disk_always_end_and_free_space() {
         until("free", || world.disk.mount().is_ok()).await;
     }
     let wal = world.open(config()).await;
+    // The last segment that is asked for is filled as the current one is used up: more than half of it.
+    for _ in 0..4 {
+        wal.commit(vec![1u8; 700]).await.unwrap();
+    }
+    assert_eq!(wal.stats().rotations, 0);
     // One for each life, one to rotate into, and one that is kept back: no more are asked for.
     until("prepared", || {
         let names = world.disk.names();
@@ -207,6 +212,12 @@ async fn p10_a_panic_in_the_preparer_leaves_no_number_out() {
     assert!(!records_on(&world.disk).is_empty());
 }
 
+/// Whether there is one to write to, one to rotate into, and one that is kept back, and nothing unfinished.
+fn is_all_prepared(disk: &SimDisk) -> bool {
+    let names = disk.names();
+    names.len() >= 3 && names.iter().all(|name| name.ends_with(".wal"))
+}
+
 #[actix::test]
 async fn p10_one_failed_directory_sync_never_has_recovery_miss_a_segment() {
     for skip in 0..8 {
@@ -216,18 +227,16 @@ async fn p10_one_failed_directory_sync_never_has_recovery_miss_a_segment() {
         for life in 0..4 {
             match within("open", Wal::open(config()).on_storage(world.storage())).await {
                 Ok(wal) => {
-                    wal.commit(format!("life {life}")).await.unwrap();
-                    // Let the preparer have what it wants.
-                    until("prepared", || {
-                        wal.status().segments > 0
-                            && world
-                                .disk
-                                .names()
-                                .iter()
-                                .filter(|name| name.ends_with(".wal"))
-                                .count()
-                                >= 3
-                            && world.disk.names().iter().all(|name| name.ends_with(".wal"))
+                    // Until the preparer has what it wants: the last segment that is asked for is filled as
+                    // the current one is used up.
+                    within("prepared", async {
+                        loop {
+                            wal.commit(format!("life {life}")).await.unwrap();
+                            if is_all_prepared(&world.disk) {
+                                break;
+                            }
+                            tokio::time::sleep(Duration::from_millis(1)).await;
+                        }
                     })
                     .await;
                     wal.close().await.unwrap();

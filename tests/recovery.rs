@@ -328,6 +328,8 @@ fn segments_that_were_prepared_and_not_used_are_used_by_the_next_life() {
     let disk = SimDisk::new();
     run(async {
         let wal = open(&disk, config()).await;
+        // The second one is filled as the current one is used up.
+        commit(&wal, 4).await;
         prepared(&disk, 2).await;
         wal.close().await.expect("closes");
         let unused: Vec<_> = segments(&disk).into_iter().filter(|s| s.frames.is_empty()).collect();

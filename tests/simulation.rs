@@ -40,7 +40,7 @@ const AT_LEAST: u64 = 100;
 const PROGRESS: Duration = Duration::from_secs(30);
 
 /// What else is done to the log.
-const WEATHER: [&str; 25] = [
+const WEATHER: [&str; 26] = [
     "rides along",
     "close",
     "kill",
@@ -61,6 +61,7 @@ const WEATHER: [&str; 25] = [
     "ends: after a checkpoint",
     "ends: any time",
     "ends: in a sync",
+    "ends: half filled",
     "flood",
     "dropped future",
     "slow subscriber",

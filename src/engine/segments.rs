@@ -129,6 +129,8 @@ pub struct Pool {
     /// The size of the segment that is asked for next.
     next_size: u64,
     segment_size: u64,
+    /// How large a piece is at least and at most while the log does not wait.
+    pieces: (u64, u64),
 }
 
 impl Pool {
@@ -156,6 +158,8 @@ impl Pool {
         let status = preparer.status().clone();
         let preparer = Some(preparer);
         let largest = ready.iter().map(|segment| segment.size).fold(current_size, u64::max);
+        // A small segment is filled as the log comes near it too, and not by the first piece.
+        let quarter = (style.segment_size / 4).next_multiple_of(style.block_size.into());
         let mut pool = Pool {
             preparer,
             status,
@@ -167,8 +171,9 @@ impl Pool {
             reported: 0,
             next_size: grown(largest, style.segment_size),
             segment_size: style.segment_size,
+            pieces: (PIECE.min(quarter), LARGE_PIECE.min(quarter)),
         };
-        pool.set_pace(PIECE);
+        pool.set_pace(pool.pieces.0);
         (pool.ready.len()..POOL).for_each(|_| pool.request());
         Ok(pool)
     }
@@ -225,7 +230,7 @@ impl SegmentSource for Pool {
             && let Some(segment) = self.ready.pop_front()
         {
             (self.size, self.used) = (segment.size, 0);
-            self.set_pace(PIECE);
+            self.set_pace(self.pieces.0);
             self.request();
             return Supply::Ready(segment);
         }
@@ -261,7 +266,7 @@ impl SegmentSource for Pool {
         let used = self.size.saturating_sub(room);
         let frame = used.saturating_sub(self.used);
         self.used = used;
-        if self.awaited == 0 || used < self.known + PIECE {
+        if self.awaited == 0 || used < self.known + self.pieces.0 {
             return;
         }
         self.collect();
@@ -269,7 +274,7 @@ impl SegmentSource for Pool {
         if self.awaited > 0 && self.status.failures() == 0 {
             let meanwhile = WRITTEN_MEANWHILE.saturating_mul(flush_time.as_micros() as u64);
             let wanted = meanwhile.max(FRAMES_PER_PIECE * frame);
-            self.set_pace(wanted.clamp(PIECE, LARGE_PIECE));
+            self.set_pace(wanted.clamp(self.pieces.0, self.pieces.1));
         }
     }
 
@@ -353,7 +358,7 @@ mod tests {
         pool.advance(SIZE - PIECE / 2, quick);
         assert_eq!(prepare(), 0);
         pool.advance(SIZE / 2, quick);
-        assert_eq!(prepare(), 1, "a large piece, for the frame was large");
+        assert_eq!(prepare(), 4, "pieces of a quarter, for the frame was large");
         pool.advance(0, quick);
         assert_eq!((pool.ready.len(), pool.awaited), (2, 0));
     }
@@ -368,7 +373,9 @@ mod tests {
         let mut answers = Vec::new();
         for _ in 0..6 {
             while preparer.look() != Turn::Work {}
-            preparer.work();
+            while preparer.look() == Turn::Work {
+                preparer.work();
+            }
             answers.extend([0, 1].map(|_| match pool.take(Need::Restart) {
                 Supply::Ready(_) => "ready",
                 Supply::NotYet => "not yet",

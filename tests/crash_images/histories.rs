@@ -36,7 +36,7 @@ pub(crate) enum Do {
     Settle,
     /// It does what is due after some time: a window, or a seal.
     Wait,
-    /// The preparer makes a segment.
+    /// The preparer makes a piece of a segment.
     Prepare,
     /// All but the last records are released.
     Checkpoint,
@@ -240,6 +240,9 @@ pub(crate) const HISTORIES: &[History] = &[
     ),
 ];
 
+/// How many zeros are written at once into segments of this size, in bytes: a quarter, in whole blocks.
+pub(crate) const PIECE: usize = 4 * 512;
+
 pub(crate) fn config(policy: FaultPolicy) -> WalConfig {
     let mut config = WalConfig::new("unused");
     config.block_size = 512;
@@ -375,7 +378,7 @@ impl World {
         let config = history.config();
         let (storage, witness) = (Arc::clone(&self.storage), self.witness.clone());
         let mut log = Log::open(storage, &config, witness, number, random)?;
-        self.turns.give_to(Some(log.supply.clone()));
+        self.turns.give_to(Some(log.hand.clone()));
         let total = life.does.iter().map(|(_, weight)| weight).sum::<u64>();
         let (mut filled, torn) = (0, self.tearing.hits());
         for _ in 0..life.steps {
@@ -415,7 +418,7 @@ impl World {
             }
             Do::Settle => log.settle(),
             Do::Wait => log.wait(),
-            Do::Prepare => log.supply.prepare(),
+            Do::Prepare => log.hand.prepare(),
             Do::Checkpoint => log.checkpoint(random.below(8)),
             Do::Fault => self.fail_above(random),
             Do::DiskFault => self.fail_below(random),

@@ -7,29 +7,29 @@ use actix_wal::storage::Storage;
 use actix_wal::testkit::{FaultOp, FaultPlan, FaultyStorage};
 
 use super::facts::Random;
-use super::world::HandSupply;
+use super::world::Hand;
 
 /// Who gets a turn before a sync. Clones are the same.
 #[derive(Clone, Debug)]
-pub(crate) struct Turns(Arc<Mutex<(Random, Option<HandSupply>)>>);
+pub(crate) struct Turns(Arc<Mutex<(Random, Option<Hand>)>>);
 
 impl Turns {
     pub(crate) fn new(seed: u64) -> Turns {
         Turns(Arc::new(Mutex::new((Random::new(seed), None))))
     }
 
-    pub(crate) fn give_to(&self, supply: Option<HandSupply>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = supply;
+    pub(crate) fn give_to(&self, hand: Option<Hand>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = hand;
     }
 
     /// One sync in three. Not the syncs of the preparer itself.
     fn take(&self) {
-        let supply = self.0.try_lock().ok().and_then(|mut turns| {
-            let (random, supply) = &mut *turns;
-            supply.clone().filter(|_| random.below(3) == 0)
+        let hand = self.0.try_lock().ok().and_then(|mut turns| {
+            let (random, hand) = &mut *turns;
+            hand.clone().filter(|_| random.below(3) == 0)
         });
-        if let Some(supply) = supply {
-            supply.prepare();
+        if let Some(hand) = hand {
+            hand.prepare();
         }
     }
 }

@@ -10,7 +10,7 @@ use actix_wal::testkit::{Cuts, FailedSync, Op, Persist, SimDisk};
 
 use super::agree::{agree_on_directory, files_on};
 use super::facts::{Fact, Random};
-use super::histories::{History, Stage};
+use super::histories::{History, PIECE, Stage};
 use super::judge::{Judge, Seen};
 use super::naive::Answer;
 use super::oracle::Recovered;
@@ -89,6 +89,8 @@ pub(crate) struct Tally {
     second_reader: u64,
     /// Images in which a recycled segment held frames of its earlier life.
     old_lives: u64,
+    /// Images in which a segment is filled with zeros in part.
+    half_filled: u64,
     /// Images of a frame that was torn.
     torn_frames: u64,
     /// Syncs that failed in the disk: of segments, and of files that were being prepared.
@@ -118,6 +120,7 @@ impl Tally {
         self.looked_at += other.looked_at;
         self.second_reader += other.second_reader;
         self.old_lives += other.old_lives;
+        self.half_filled += other.half_filled;
         self.torn_frames += other.torn_frames;
         self.forgotten.add(other.forgotten);
         self.reverted.add(other.reverted);
@@ -147,6 +150,7 @@ impl Tally {
             ("cuts that were enumerated", self.enumerated),
             ("cuts that were sampled", self.sampled),
             ("recycled segments with old frames", self.old_lives),
+            ("segments that are half filled with zeros", self.half_filled),
             ("torn frames", self.torn_frames),
             ("failed syncs that forget pages", self.forgotten.segments),
             ("failed syncs that revert pages", self.reverted.segments),
@@ -350,6 +354,7 @@ impl<'a> Sweep<'a> {
             self.judge.check_kill(&disk)
         } else {
             self.count_old_lives(&disk);
+            self.count_half_filled(&disk);
             let checked = self.judge.check_image(&disk);
             checked.and_then(|recovered| self.check_torn(&found, &recovered))
         };
@@ -410,6 +415,18 @@ impl<'a> Sweep<'a> {
         };
         let mut names = disk.names().into_iter().filter(is_segment);
         self.tally.old_lives += u64::from(names.any(has_old_life));
+    }
+
+    fn count_half_filled(&mut self, disk: &SimDisk) {
+        let size = self.history.config().segment_size as usize;
+        let is_scratch = |name: &String| file_kind(name) == FileKind::Scratch;
+        // By whole pieces: a write that failed in the middle leaves any length.
+        let is_half_filled = |name: String| {
+            let len = disk.read_file(&name).unwrap_or_default().len();
+            (1..size).contains(&len) && len.is_multiple_of(PIECE)
+        };
+        let mut names = disk.names().into_iter().filter(is_scratch);
+        self.tally.half_filled += u64::from(names.any(is_half_filled));
     }
 
     fn report(&self, position: usize, how: How, broken: &str) -> ! {

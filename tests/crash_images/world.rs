@@ -1,10 +1,9 @@
 //! A log driven by hand on one thread: the flush loop, the assigner, the preparer and recovery that
 //! production runs, one step at a time, with a client that notes what it is told.
 
-use std::collections::VecDeque;
-use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use std::{fmt, io};
 
 use actix_wal::engine::assigner::Assigner;
 use actix_wal::engine::clock::Clock;
@@ -12,118 +11,84 @@ use actix_wal::engine::entry::Payload;
 use actix_wal::engine::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
 use actix_wal::engine::outcomes::Fate;
 use actix_wal::engine::recovery::{Progress, RecoveredLog, recover};
-use actix_wal::engine::segments::{Need, SegmentSource, SegmentStyle, Supply};
+use actix_wal::engine::segments::{Need, Pool, SegmentSource, Supply};
 use actix_wal::engine::shared::{QueueReceiver, Shared};
-use actix_wal::error::{IoFault, IoOp};
-use actix_wal::storage::{
-    Attempt, PrepareRequest, PreparedSegment, PreparerConfig, PreparerCore, Storage,
-};
+use actix_wal::storage::Storage;
 use actix_wal::testkit::ManualClock;
+use actix_wal::threads::{Running, Threads, Turn, Worker};
 use actix_wal::{Cause, Durability, Link, Lsn, OpenError, WalConfig};
 
 use super::facts::{Fact, Key, Random, payload};
 use super::witness::Witness;
 
 /// The real preparer without its thread: it works when it is told to, or waited for. Clones are the same.
-#[derive(Clone, Debug)]
-pub(crate) struct HandSupply(Arc<Mutex<Pool>>);
+#[derive(Clone, Default)]
+pub(crate) struct Hand(Arc<Mutex<Option<Box<dyn Worker>>>>);
 
-#[derive(Debug)]
-struct Pool {
-    /// `None` once it was stopped.
-    core: Option<PreparerCore>,
-    ready: VecDeque<PreparedSegment>,
-    size: u64,
+impl fmt::Debug for Hand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hand")
+    }
 }
 
-impl HandSupply {
-    fn new(
-        storage: Arc<dyn Storage>,
-        style: SegmentStyle,
-        next: u64,
-        ready: Vec<PreparedSegment>,
-    ) -> Self {
-        let config = PreparerConfig {
-            first_sequence: next,
-            segment_size: style.segment_size,
-            block_size: style.block_size as usize,
-            max_spares: 1,
-        };
-        let plan = move |sequence, size, recycled| style.plan(sequence, size, recycled);
-        let core = Some(PreparerCore::new(storage, config, Box::new(plan)));
-        let mut pool = Pool { core, ready: ready.into(), size: style.segment_size };
-        // One to rotate into and one that is kept back, as in production.
-        (pool.ready.len()..2).for_each(|_| pool.request());
-        HandSupply(Arc::new(Mutex::new(pool)))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Pool> {
-        self.0.lock().expect("no test goes on after a panic")
-    }
-
-    /// Prepares one segment, if one is asked for and the preparer is not at work already.
+impl Hand {
+    /// Does a piece of what is asked for, if the preparer is not at work already.
     pub(crate) fn prepare(&self) {
-        if let Ok(mut pool) = self.0.try_lock()
-            && let Some(Attempt::Ready(segment)) = pool.core.as_mut().map(PreparerCore::try_prepare)
+        if let Ok(mut preparer) = self.0.try_lock()
+            && let Some(worker) = &mut *preparer
         {
-            pool.ready.push_back(segment);
+            // After a fault it would rest, and is asked once more.
+            let turn = match worker.look() {
+                Turn::Wait(Some(_)) => worker.look(),
+                turn => turn,
+            };
+            match turn {
+                Turn::Work => worker.work(),
+                Turn::Wait(_) => {}
+                Turn::End => *preparer = None,
+            }
         }
     }
 }
 
-impl Pool {
-    fn ask(&mut self, request: PrepareRequest) {
-        if let Some(core) = &mut self.core {
-            let _ = core.handle(request);
-        }
+impl Threads for Hand {
+    fn spawn(&self, _: &'static str, worker: Box<dyn Worker>) -> io::Result<Running> {
+        *self.0.lock().expect("no test goes on after a panic") = Some(worker);
+        Ok(Running::elsewhere())
     }
+}
 
-    fn request(&mut self) {
-        self.ask(PrepareRequest::Segment { size: self.size });
-    }
+/// The real supply, whose preparer is driven by hand.
+#[derive(Debug)]
+struct HandSupply {
+    pool: Pool,
+    hand: Hand,
 }
 
 impl SegmentSource for HandSupply {
     fn take(&mut self, need: Need) -> Supply {
-        let mut pool = self.lock();
-        let status = pool.core.as_ref().map(PreparerCore::status);
-        let status = status.expect("nobody takes a segment after the stop");
-        let fault = status.fault();
-        let is_full = fault.as_ref().is_some_and(|fault| fault.is_no_space());
-        let keep = usize::from(need == Need::Rotation && (fault.is_none() || is_full));
-        if pool.ready.len() > keep
-            && let Some(segment) = pool.ready.pop_front()
-        {
-            pool.request();
-            return Supply::Ready(segment);
-        }
-        let said = fault.map(|fault| {
-            let source = io::Error::new(fault.source.kind(), fault.to_string());
-            IoFault::new(IoOp::Prepare, &fault.file, None, source)
-        });
-        match said {
-            Some(said) if is_full => Supply::NoSpace(said),
-            Some(said) if status.is_lasting() => Supply::Failed(said),
-            _ => Supply::NotYet,
-        }
+        self.pool.take(need)
     }
 
     fn wait(&mut self, _: Duration) {
-        self.prepare();
+        self.hand.prepare();
+    }
+
+    fn advance(&mut self, room: u64, flush_time: Duration) {
+        self.pool.advance(room, flush_time);
     }
 
     fn recycle(&mut self, name: String) {
-        self.lock().ask(PrepareRequest::Recycle { name });
+        self.pool.recycle(name);
     }
 
     fn remove(&mut self, name: String) {
-        self.lock().ask(PrepareRequest::Remove { name });
+        self.pool.remove(name);
     }
 
     fn stop(&mut self) {
-        let mut pool = self.lock();
-        pool.ready.clear();
-        pool.core = None;
+        self.pool.stop();
+        self.hand.prepare();
     }
 }
 
@@ -172,7 +137,7 @@ pub(crate) struct Log {
     shared: Arc<Shared>,
     queue: QueueReceiver,
     run: FlushLoop,
-    pub(crate) supply: HandSupply,
+    pub(crate) hand: Hand,
     assigner: Assigner,
     witness: Witness,
     next_key: Key,
@@ -207,9 +172,11 @@ impl Log {
         let watermark = recovered.report().last_lsn;
         let RecoveredLog { storage, style, writer, position, prepared, next_sequence, .. } =
             recovered;
-        let supply = HandSupply::new(storage, style, next_sequence, prepared);
-        recovered.removable.into_iter().for_each(|name| supply.clone().recycle(name));
-        let source = Box::new(supply.clone());
+        let hand = Hand::default();
+        let pool = Pool::start(&hand, storage, style, next_sequence, writer.size(), prepared);
+        let mut pool = pool.expect("a hand is no thread");
+        recovered.removable.into_iter().for_each(|name| pool.recycle(name));
+        let source = Box::new(HandSupply { pool, hand: hand.clone() });
         let run = FlushLoop::new(config, Arc::clone(&shared), style, source, position, writer);
         assigner.resume(position.next_lsn);
         let next_key = Key { client: life, sequence: 0 };
@@ -220,7 +187,7 @@ impl Log {
             shared,
             queue,
             run,
-            supply,
+            hand,
             assigner,
             witness,
             next_key,

@@ -50,8 +50,8 @@ use facts::{Fact, digest};
 use oracle::{Oracle, Recovered};
 use turns::{SimClock, SimThreads};
 use world::{
-    End, Glimpse, LONGEST_PAUSE, LONGEST_STUCK, LONGEST_WORK, Outcome, Weather, When, World,
-    start_time,
+    End, Glimpse, LONGEST_PAUSE, LONGEST_STUCK, LONGEST_WORK, Outcome, SEGMENT_SIZE, Weather, When,
+    World, start_time,
 };
 
 /// A run goes on until it has seen as much as this, and a crash.
@@ -320,7 +320,7 @@ impl Run {
         let world = &self.world;
         let mut config = WalConfig::new("unused");
         config.block_size = 512;
-        config.segment_size = 16 * 1024;
+        config.segment_size = SEGMENT_SIZE;
         config.max_in_flight_entries = 8 + world.below(40) as usize;
         let bounds = Bounds {
             max_delay: Duration::from_millis(20 + world.below(200)),

@@ -17,6 +17,9 @@ pub(crate) use super::weather::*;
 /// How many other crashes of a life are looked at.
 const GLIMPSES: usize = 4;
 
+/// Large enough to be filled with zeros by pieces of several blocks.
+pub(crate) const SEGMENT_SIZE: u64 = 16 * 1024;
+
 /// No life has a use for as many turns of its workers.
 const ENDLESS: u64 = 100_000;
 
@@ -360,6 +363,9 @@ impl World {
             End::Power(persist) => disk.crash(persist),
             End::Kill => disk.fork(),
         };
+        if is_half_filled(&image) {
+            self.count("ends: half filled");
+        }
         let mut state = self.state();
         if state.image.is_none() {
             state.image = Some(image);
@@ -651,4 +657,11 @@ pub(crate) fn time_began(at: Option<tokio::time::Instant>) {
 /// hundred times longer than on a real disk.
 pub(crate) fn now() -> Duration {
     ORIGIN.get().map_or(Duration::ZERO, |origin| origin.elapsed())
+}
+
+/// Whether a segment is filled with zeros in part.
+fn is_half_filled(disk: &SimDisk) -> bool {
+    let scratch = disk.names().into_iter().filter(|name| name.ends_with(".tmp"));
+    let mut sizes = scratch.filter_map(|name| disk.read_file(&name)).map(|file| file.len() as u64);
+    sizes.any(|size| size > 0 && size < SEGMENT_SIZE)
 }
