@@ -95,7 +95,8 @@ pub struct Open {
 impl Open {
     /// Replays the log to an actor before anything is accepted: from `from` on, or with `None` everything
     /// that no checkpoint has released. The actor must be able to handle messages meanwhile, so it must
-    /// not be the one that blocks on the open.
+    /// not be the one that blocks on the open: also a failed open is answered only when the actor is done with
+    /// what it has been given.
     pub fn replay_to(mut self, host: Recipient<Replay>, from: impl Into<Option<Lsn>>) -> Self {
         self.replay.replay_to = Some(host);
         self.replay.from = from.into();

@@ -333,6 +333,8 @@ async fn p8_nobody_is_told_of_a_watermark_before_what_it_leaves_out() {
         events.iter().filter(|event| matches!(event, LogEvent::Durable { .. })).count()
     };
     assert_eq!(watermarks(), 0, "{:?}", ear.0.lock().unwrap());
+    let late = wal.subscribe(Ear::default().start().recipient());
+    assert_eq!(within("subscribe", late).await.unwrap(), Lsn::NONE, "nor who comes now");
     worker.work();
     until("the watermark", || watermarks() == 1).await;
     drop(worker);

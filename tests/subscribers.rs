@@ -13,7 +13,7 @@ use actix_wal::engine::clock::{Clock, SystemClock, Tick};
 use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, MockLog, MockScript, SimDisk, errno,
 };
-use actix_wal::{LogEvent, LogState, Lsn, LsnRange, RestartBudget, Wal, WalConfig};
+use actix_wal::{FaultPolicy, LogEvent, LogState, Lsn, LsnRange, RestartBudget, Wal, WalConfig};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -356,6 +356,27 @@ async fn a_subscriber_without_room_keeps_nobody_waiting_and_is_forgotten_when_it
     busy.let_go();
     until("the end of the Flusher", || flusher.upgrade().is_none()).await;
     assert_eq!(busy.heard(), [Word::Durable(1)], "it left");
+}
+
+#[actix::test]
+async fn p16_who_has_no_room_and_subscribes_again_and_again_is_told_once_what_has_failed() {
+    let (mut config, plan) = (config(), FaultPlan::new());
+    config.fault_policy = FaultPolicy::FailFast;
+    let wal = open(&plan, config).await;
+    let mut busy = Hold::full(&wal).await;
+    plan.add(on_syncs(FaultEffect::Fail(errno::EIO)).times(1));
+    within("commit", wal.commit("fails")).await.expect_err("the disk is broken");
+    until("the next epoch", || matches!(wal.status().state, LogState::Running)).await;
+    for _ in 0..3 {
+        let again = busy.subscriber.clone().recipient();
+        within("subscribe", wal.subscribe(again)).await.expect("runs");
+    }
+    busy.let_go();
+    let failed = LsnRange::new(Lsn::new(3), Lsn::new(3)).into_iter().collect();
+    let before = [Word::Durable(1), Word::Durable(2), Word::Failed(failed)];
+    // The segment that failed ends there, and the log goes on.
+    busy.hears(&[&before[..], &[Word::SegmentComplete, Word::Other]].concat()).await;
+    within("close", wal.close()).await.expect("clean");
 }
 
 #[actix::test]

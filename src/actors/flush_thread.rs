@@ -12,7 +12,7 @@ use crate::engine::entry::QueueItem;
 use crate::engine::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
 use crate::engine::shared::{QueueReceiver, Shared};
 use crate::error::Cause;
-use crate::lsn::Lsn;
+use crate::lsn::{Epoch, Lsn};
 use crate::threads::{Running, Threads, Turn, Worker};
 
 /// How long the thread sleeps while it waits for a segment, before it looks at the wishes of others.
@@ -52,13 +52,15 @@ pub(super) struct Board {
 #[derive(Debug, Default)]
 pub(super) struct Left {
     pub(super) events: Vec<LoopEvent>,
+    pub(super) epoch: Epoch,
     pub(super) durable: Lsn,
 }
 
 impl Left {
     /// Of a loop that nobody drives meanwhile.
     pub(super) fn by(flush_loop: &mut FlushLoop, shared: &Shared) -> Left {
-        Left { events: flush_loop.take_events(), durable: shared.durable() }
+        let (epoch, durable) = (shared.epoch(), shared.durable());
+        Left { events: flush_loop.take_events(), epoch, durable }
     }
 }
 
@@ -67,13 +69,13 @@ impl Board {
     pub(super) fn take(&self) -> Left {
         self.unread.store(false, Ordering::SeqCst);
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        Left { events: std::mem::take(&mut left.events), durable: left.durable }
+        Left { events: std::mem::take(&mut left.events), ..*left }
     }
 
     fn leave(&self, newer: Left) {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         left.events.extend(newer.events);
-        left.durable = newer.durable;
+        (left.epoch, left.durable) = (newer.epoch, newer.durable);
     }
 }
 

@@ -14,8 +14,8 @@ use crate::messages::LogEvent;
 /// thousand of them per batch would take longer than the sync of a fast device.
 const AT_ONCE: usize = 16;
 
-/// The others hear after so much time for each of them: telling them takes a quarter of it, or less.
-const TIME_EACH: Duration = Duration::from_micros(10);
+/// The others hear after so much time for each of them: telling them takes a tenth of it, or less.
+const TIME_EACH: Duration = Duration::from_micros(40);
 
 /// No sooner: the timers of the Arbiter know nothing shorter.
 const SOONEST: Duration = Duration::from_millis(1);
@@ -46,6 +46,8 @@ impl Subscriber {
         match event {
             LogEvent::Durable { epoch, through, failed } => {
                 self.durable = Some((epoch, through));
+                // Whoever subscribes again is told once more of everything that has failed.
+                self.failed.retain(|known| !failed.contains(known));
                 self.failed.extend(failed);
             }
             LogEvent::SegmentComplete { .. } => self.others.push_back(event),
@@ -100,14 +102,14 @@ impl Subscribers {
     ///
     /// What it came too late for and still has to know it is told first: which LSNs the watermark does
     /// not cover, and the state, if the log does anything but run.
-    pub fn add(&mut self, recipient: Recipient<LogEvent>, shared: &Shared) {
+    pub fn add(&mut self, recipient: Recipient<LogEvent>, shared: &Shared, told: (Epoch, Lsn)) {
         let place = self.place(&recipient).unwrap_or(self.all.len());
         if place == self.all.len() {
             let (durable, failed, others) = (None, Vec::new(), VecDeque::new());
             self.all.push(Subscriber { recipient, durable, failed, others });
         }
         let subscriber = &mut self.all[place];
-        current_state(shared).into_iter().for_each(|event| subscriber.add(event));
+        current_state(shared, told).into_iter().for_each(|event| subscriber.add(event));
         if !subscriber.deliver() {
             self.all.remove(place);
         }
@@ -173,10 +175,8 @@ impl Drop for Subscribers {
     }
 }
 
-/// What a subscriber has to know beside the watermark.
-fn current_state(shared: &Shared) -> Vec<LogEvent> {
-    // The watermark first: what it leaves out was noted before it was published.
-    let (epoch, through) = (shared.epoch(), shared.durable());
+/// What a subscriber has to know beside the watermark that was told last.
+fn current_state(shared: &Shared, (epoch, through): (Epoch, Lsn)) -> Vec<LogEvent> {
     let (failed, unknown) = shared.exceptions();
     let state = match shared.state() {
         LogState::Opening | LogState::Running => None,

@@ -493,12 +493,13 @@ impl Handler<Subscribe> for MockFlusher {
         Subscribe(recipient): Subscribe,
         context: &mut Self::Context,
     ) -> Self::Result {
-        self.subscribers.add(recipient, &self.shared);
+        let told = (self.shared.epoch(), self.shared.durable());
+        self.subscribers.add(recipient, &self.shared, told);
         if matches!(self.mood, Mood::Closed) && !self.subscribers.any_behind() {
             self.subscribers.clear();
         }
         self.retry_subscribers(context);
-        MessageResult(self.shared.durable())
+        MessageResult(told.1)
     }
 }
 

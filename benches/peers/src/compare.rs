@@ -87,22 +87,22 @@ impl Run<'_> {
         disk::warn_if_memory(workplace.path());
         let jobs: usize = groups.iter().map(|(_, contenders)| contenders.len()).sum();
         let bar = progress((jobs * self.rounds) as u64);
-        let mut limits = vec![Limit::measure(workplace.path())?];
+        let mut limits = Vec::new();
         if !self.common.output.json {
             bar.suspend(|| say(&table_head(self.kind.load())))?;
         }
         let (mut lines, mut failures) = (Vec::new(), 0);
         for (load, contenders) in groups {
-            let group = self.group(load, contenders, &workplace, &bar);
-            // The disk is measured between groups too: it is not the same all the time.
-            limits.push(Limit::measure(workplace.path())?);
-            let limit = Limit::median(&limits);
-            for line in &group {
+            let (mut group, beside) = self.group(load, contenders, &workplace, &bar)?;
+            let limit = Limit::median(&beside);
+            limits.extend(beside);
+            for line in &mut group {
+                line.bounds = limit.bounds(line);
                 failures += usize::from(line.error.is_some());
                 let text = if self.common.output.json {
                     serde_json::to_string(line)?
                 } else {
-                    line.table(limit.efficiency(line))
+                    line.table()
                 };
                 bar.suspend(|| say(&text))?;
             }
@@ -122,17 +122,19 @@ impl Run<'_> {
         if failures > 0 { Err(BenchError::Failed(failures)) } else { Ok(()) }
     }
 
-    /// All rounds of one load.
+    /// All rounds of one load. The disk takes its turn as well, for it is not the same all the time.
     fn group(
         &self,
         load: &Load,
         contenders: &[Contender],
         workplace: &Workplace,
         bar: &ProgressBar,
-    ) -> Vec<Line> {
+    ) -> Result<(Vec<Line>, Vec<Limit>), BenchError> {
+        let mut limits = Vec::new();
         let mut measured: Vec<(Vec<Measured>, Option<String>)> =
             contenders.iter().map(|_| (Vec::new(), None)).collect();
         for round in 0..self.rounds {
+            limits.push(Limit::measure(workplace.path())?);
             for (contender, (rounds, error)) in contenders.iter().zip(&mut measured) {
                 bar.set_message(format!("{}, N = {}", contender.name, load.committers));
                 let place = workplace.path().join(format!("{}-{round}", contender.name));
@@ -155,10 +157,11 @@ impl Run<'_> {
             size: load.size,
             offered_per_second: contender.offered,
             figures: Figures::of(&rounds),
+            bounds: None,
             rounds: rounds.len(),
             error,
         };
-        contenders.iter().zip(measured).map(line).collect()
+        Ok((contenders.iter().zip(measured).map(line).collect(), limits))
     }
 }
 

@@ -40,22 +40,22 @@ pub struct Point {
     pub write_and_sync_us: f64,
 }
 
-/// How many commits per second there can be at most.
-#[derive(Clone, Copy, Debug)]
+/// How many commits per second there can be at most, by what was measured in the same rounds.
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Bounds {
+    /// F of a frame of N records, in microseconds.
+    pub f_us: f64,
     /// N / F: everybody in every sync, nobody thinks (Z = 0).
+    #[serde(rename = "bound_n_over_f")]
     pub syncs: f64,
     /// BW / (s + padding / B).
+    #[serde(rename = "bound_bandwidth")]
     pub bandwidth: f64,
     /// Processors / c.
+    #[serde(rename = "bound_cpu")]
     pub cpu: f64,
-}
-
-impl Bounds {
-    /// The least of them.
-    pub fn least(&self) -> f64 {
-        self.syncs.min(self.bandwidth).min(self.cpu)
-    }
+    /// What part of the least of them was reached.
+    pub efficiency: f64,
 }
 
 /// The subcommand.
@@ -155,16 +155,12 @@ impl Limit {
         let frame = whole_blocks(committers * record + FRAME_OVERHEAD);
         let batch = line.figures.commits_per_sync?.max(1.0);
         let padding = whole_blocks(batch * record + FRAME_OVERHEAD) - batch * record;
-        Some(Bounds {
-            syncs: committers / self.seconds(frame),
-            bandwidth: self.bandwidth() / (record + padding / batch),
-            cpu: disk::cores() as f64 * 1e6 / line.figures.cpu_us_per_commit?,
-        })
-    }
-
-    /// What part of the least bound a line reaches.
-    pub fn efficiency(&self, line: &Line) -> Option<f64> {
-        Some(line.figures.commits_per_second? / self.bounds(line)?.least())
+        let seconds = self.seconds(frame);
+        let syncs = committers / seconds;
+        let bandwidth = self.bandwidth() / (record + padding / batch);
+        let cpu = disk::cores() as f64 * 1e6 / line.figures.cpu_us_per_commit?;
+        let efficiency = line.figures.commits_per_second? / syncs.min(bandwidth).min(cpu);
+        Some(Bounds { f_us: seconds * 1e6, syncs, bandwidth, cpu, efficiency })
     }
 
     /// In words, for ours among these lines.
@@ -181,16 +177,14 @@ impl Limit {
         );
         let ours = lines.iter().filter(|line| line.engine.starts_with("actix-wal"));
         for line in ours {
-            let (Some(bounds), Some(part)) = (self.bounds(line), self.efficiency(line)) else {
-                continue;
-            };
+            let Some(bounds) = line.bounds else { continue };
             let _ = writeln!(
                 text,
                 "{:<26} N={:<5} {:>6} B: {:>3.0} % of the least of N/F {:.0}, bandwidth {:.0}, CPU {:.0}",
                 line.engine,
                 line.committers,
                 line.size,
-                part * 100.0,
+                bounds.efficiency * 100.0,
                 bounds.syncs,
                 bounds.bandwidth,
                 bounds.cpu

@@ -138,7 +138,7 @@ fn page(kind: Kind, lines: &[Line], limit: &Limit, about: &str) -> Result<String
     for (plot, lines) in plots(kind, lines) {
         page += &draw(&plot, &lines)?;
     }
-    page += &table(lines, limit);
+    page += &table(lines);
     let _ =
         writeln!(page, "<h2>What the disk allows</h2>\n<pre>{}</pre>", escape(&limit.text(lines)));
     page += "<table><tr><th>bytes<th>write and fdatasync, µs\n";
@@ -149,7 +149,7 @@ fn page(kind: Kind, lines: &[Line], limit: &Limit, about: &str) -> Result<String
     Ok(page)
 }
 
-fn table(lines: &[Line], limit: &Limit) -> String {
+fn table(lines: &[Line]) -> String {
     let mut table = String::from(
         "<h2>Figures</h2>\n<table><tr><th>engine<th>committers<th>offered/s<th>bytes<th>commits/s<th>p50 µs\
          <th>p99 µs<th>p99.9 µs<th>syncs<th>commits per sync<th>CPU µs per commit<th>MiB written<th>of the bound\n",
@@ -171,7 +171,7 @@ fn table(lines: &[Line], limit: &Limit) -> String {
             cell(figures.commits_per_sync, 1),
             cell(figures.cpu_us_per_commit, 2),
             cell(mebibytes(figures.bytes_written), 1),
-            cell(limit.efficiency(line).map(|part| part * 100.0), 0) + " %",
+            cell(line.bounds.map(|bounds| bounds.efficiency * 100.0), 0) + " %",
         ];
         let error = line.error.as_deref().map(|error| format!("<td>{}", escape(error)));
         let _ = writeln!(

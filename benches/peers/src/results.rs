@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::limit::Bounds;
 use crate::meter::Measured;
 
 /// One line. Without a round that went well, the figures are `null` and `error` says why.
@@ -15,6 +16,9 @@ pub struct Line {
     pub offered_per_second: Option<u64>,
     #[serde(flatten)]
     pub figures: Figures,
+    /// Of a closed loop only.
+    #[serde(flatten)]
+    pub bounds: Option<Bounds>,
     /// Rounds that went well.
     pub rounds: usize,
     /// Of the last round that did not.
@@ -95,8 +99,8 @@ pub fn table_head(load: &str) -> String {
 }
 
 impl Line {
-    /// A line of the table. `efficiency` is what part of the bound it reaches.
-    pub fn table(&self, efficiency: Option<f64>) -> String {
+    /// A line of the table.
+    pub fn table(&self) -> String {
         let number = |value: Option<f64>, digits| match value {
             Some(value) => format!("{value:.digits$}"),
             None => "-".to_owned(),
@@ -115,7 +119,10 @@ impl Line {
             number(figures.commits_per_sync, 1),
             number(figures.cpu_us_per_commit, 2),
             number(mebibytes(figures.bytes_written), 1),
-            efficiency.map_or_else(|| "-".to_owned(), |part| format!("{:.0} %", part * 100.0)),
+            self.bounds.map_or_else(
+                || "-".to_owned(),
+                |bounds| format!("{:.0} %", bounds.efficiency * 100.0)
+            ),
         );
         if let Some(error) = &self.error {
             line += &format!("  FAILED: {error}");

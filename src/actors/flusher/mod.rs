@@ -26,7 +26,7 @@ use crate::engine::segments::{Pool, SegmentSource};
 use crate::engine::shared::{LogState, QueueReceiver, Shared};
 use crate::engine::watchdog::{Alarm, Watchdog};
 use crate::error::{Cause, CheckpointError, CloseError};
-use crate::lsn::{Lsn, LsnRange};
+use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::messages::LogEvent;
 use crate::storage::Storage;
 use crate::threads::{Once, Running, SystemThreads, Threads};
@@ -51,8 +51,8 @@ pub struct Flusher {
     restarts: Restarts,
     appender: Recipient<LogEvent>,
     subscribers: Subscribers,
-    /// The watermark that was told last.
-    told: Lsn,
+    /// The epoch and the watermark that were told last.
+    told: (Epoch, Lsn),
     checkpoints: Vec<(Lsn, oneshot::Sender<Result<Lsn, CheckpointError>>)>,
     closers: Vec<oneshot::Sender<Result<(), CloseError>>>,
     /// LSNs of which nobody knows, in a log that was poisoned.
@@ -116,7 +116,7 @@ impl Flusher {
             board: Arc::default(),
             appender,
             subscribers: Subscribers::default(),
-            told: Lsn::NONE,
+            told: (Epoch::default(), Lsn::NONE),
             checkpoints: Vec::new(),
             closers: Vec::new(),
             unknown: Vec::new(),
@@ -186,7 +186,7 @@ impl Flusher {
     }
 
     /// Passes on what the flush thread has left on the board.
-    fn pass_on(&mut self, Left { events, durable }: Left) {
+    fn pass_on(&mut self, Left { events, epoch, durable }: Left) {
         let mut failed = Vec::new();
         for event in events {
             match event {
@@ -219,13 +219,12 @@ impl Flusher {
                 LoopEvent::Checkpointed(low_water) => self.answer_checkpoints(low_water),
             }
         }
-        self.tell_durable(durable, failed);
+        self.tell_durable(epoch, durable, failed);
     }
 
-    fn tell_durable(&mut self, through: Lsn, failed: Vec<LsnRange>) {
-        if through > self.told || !failed.is_empty() {
-            self.told = through;
-            let epoch = self.shared.epoch();
+    fn tell_durable(&mut self, epoch: Epoch, through: Lsn, failed: Vec<LsnRange>) {
+        if through > self.told.1 || !failed.is_empty() {
+            self.told = (epoch, through);
             self.tell(&LogEvent::Durable { epoch, through, failed });
             self.shared.tail.notify_waiters();
         }
@@ -530,6 +529,7 @@ impl Drop for Flusher {
         self.shared.control.close_unannounced.store(self.appender.connected(), Ordering::Release);
         self.shared.stop_accepting();
         self.shared.request_close();
+        self.pass_on(self.board.take());
         self.end(Phase::Closed, LogEvent::Closed { cause });
     }
 }

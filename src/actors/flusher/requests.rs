@@ -23,13 +23,13 @@ impl Handler<Subscribe> for Flusher {
         Subscribe(recipient): Subscribe,
         context: &mut Self::Context,
     ) -> Self::Result {
-        self.subscribers.add(recipient, &self.shared);
+        // Not the newest watermark: what that leaves out may be on its way from the flush thread.
+        self.subscribers.add(recipient, &self.shared, self.told);
         if matches!(self.phase, Phase::Closed) && !self.subscribers.any_behind() {
             self.subscribers.clear();
         }
         self.retry_subscribers(context);
-        // What the subscriber is told now is covered by what it will be told next.
-        actix::MessageResult(self.shared.durable())
+        actix::MessageResult(self.told.1)
     }
 }
 
