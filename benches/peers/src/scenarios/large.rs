@@ -41,7 +41,6 @@ pub struct Step;
 impl Step {
     pub fn run(self, place: &Path, load: &Load) -> Result<Figures, EngineError> {
         let measured = with_used_log(place, load, &Settings::default(), async |wal| {
-            // Segments that are written for the first time are paid for with as many zeros.
             actix_coordinator::run(wal, 1, load).await
         })?;
         let figures = Figures::from(measured);
