@@ -3,6 +3,9 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
+#[path = "common/logs.rs"]
+mod logs;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,22 +17,8 @@ use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, MockLog, MockScript, SimDisk, errno,
 };
 use actix_wal::{FaultPolicy, LogEvent, LogState, Lsn, LsnRange, RestartBudget, Wal, WalConfig};
+use logs::{SOON, until, within};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-
-const SOON: Duration = Duration::from_secs(30);
-
-async fn within<F: Future>(what: &str, future: F) -> F::Output {
-    let waited = tokio::time::timeout(SOON, future).await;
-    waited.unwrap_or_else(|_| panic!("{what} hangs"))
-}
-
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < SOON, "{what} never comes");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
 
 fn config() -> WalConfig {
     let mut config = WalConfig::new("unused");
