@@ -11,8 +11,8 @@ use crate::lsn::{Epoch, Lsn, LsnRange};
 /// A subscriber that is slow is sent less, never something wrong: it gets the newest watermark and the
 /// newest state as soon as its mailbox has room, also when no batch follows. Nothing waits for it. Where there are
 /// more than 16 subscribers, the first 16 hear of every batch, and the others of the newest watermark every forty
-/// microseconds for each subscriber, at least a millisecond: a crowd does not slow the commits down. Those that
-/// commit should subscribe first.
+/// microseconds for each subscriber, at least a millisecond: a crowd slows the commits down little more than
+/// 16 do. Those that commit should subscribe first.
 ///
 /// So it is at the end of the log too: `Closed` comes last, after the newest watermark and everything that has
 /// failed. But of the states a slow subscriber is told only the newest. Who is told `Closed`, and was not told
