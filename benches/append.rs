@@ -40,7 +40,7 @@ fn append(criterion: &mut Criterion) {
     group.sample_size(SAMPLES).throughput(Throughput::Elements(1));
     for clients in [1, 16, 256, 1024] {
         // Not /tmp: that may be memory.
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let folder = test_support::scratch::folder();
         let system = System::new();
         let open = async { Wal::open(WalConfig::new(folder.path())).await.expect("it opens") };
         let wal = system.block_on(open);

@@ -16,19 +16,18 @@
 
 #![allow(clippy::expect_used)] // A benchmark that can not go on has no result.
 
-#[path = "instructions/commits.rs"]
-mod commits;
-#[path = "instructions/pieces.rs"]
-mod pieces;
-#[path = "instructions/replay.rs"]
-mod replay;
+mod instructions {
+    pub(crate) mod commits;
+    pub(crate) mod pieces;
+    pub(crate) mod replay;
+}
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use pieces::{PIECES, Piece};
+use instructions::pieces::{PIECES, Piece};
 use serde_json::{Value, json};
 
 /// How far a count may be from the baseline, in either direction.

@@ -77,7 +77,7 @@ fn recovery(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("recover and replay");
     group.sample_size(SAMPLES);
     for per_frame in [1, 256, 4096] {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let folder = test_support::scratch::folder();
         let directory = folder.path().join("log");
         let system = System::new();
         let records = system.block_on(write(&directory, per_frame));

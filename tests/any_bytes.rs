@@ -12,11 +12,6 @@
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
-#[path = "common/environment.rs"]
-mod environment;
-#[path = "common/segments.rs"]
-mod segments;
-
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,8 +22,8 @@ use actix_wal::format::record::Records;
 use actix_wal::format::scan::{Until, Verdict};
 use actix_wal::format::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 use actix_wal::lsn::Lsn;
-use environment::number;
-use segments::{BLOCK, Scan, Writer, scan, segment_header};
+use test_support::environment::number;
+use test_support::segments::{BLOCK, Scan, Writer, scan, segment_header};
 
 /// Rounds of each test, where nothing else is asked for; a round is some dozens of scans.
 const ROUNDS: u64 = 200;

@@ -4,12 +4,9 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "common/sources.rs"]
-mod sources;
-
 use std::collections::BTreeSet;
 
-use sources::{code, files, read};
+use test_support::sources::{code, files, read};
 
 /// Who may know whom, and nothing else. A module is a folder or a file right below `src`.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
@@ -231,7 +228,7 @@ fn only_the_handle_starts_actors() {
 #[test]
 fn nobody_sends_an_append_without_waiting_for_its_answer() {
     let mut faults = Vec::new();
-    for folder in ["src", "examples", "benches", "tests"] {
+    for folder in ["src", "crates", "examples", "benches", "tests"] {
         for path in files(folder, ".rs").iter().filter(|path| *path != "tests/architecture.rs") {
             let squeezed: String =
                 code(&read(path)).chars().filter(|c| !c.is_whitespace()).collect();
@@ -266,7 +263,7 @@ fn no_file_is_longer_than_it_should_be() {
 fn nothing_is_unsafe_and_nothing_is_left_to_do() {
     assert!(read("Cargo.toml").contains("unsafe_code = \"forbid\""));
     let mut faults = Vec::new();
-    for folder in ["src", "examples", "benches", "tests"] {
+    for folder in ["src", "crates", "examples", "benches", "tests"] {
         for path in files(folder, ".rs").iter().filter(|path| *path != "tests/architecture.rs") {
             for (at, line) in read(path).lines().enumerate() {
                 let code = line.split("//").next().unwrap_or(line);

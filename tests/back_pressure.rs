@@ -4,9 +4,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "common/logs.rs"]
-mod logs;
-
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -14,7 +11,7 @@ use std::task::Poll;
 use actix_wal::engine::admission::{Admission, Refusal};
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule};
 use actix_wal::{AppendError, CommitError, Lsn, OverloadPolicy, Wal};
-use logs::{SOON, World, config, on_segments, until, within};
+use test_support::logs::{SOON, World, config, on_segments, until, within};
 
 const MAX_ENTRIES: usize = 20;
 const MAX_BYTES: usize = 4000;

@@ -9,37 +9,21 @@
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
-#[path = "common/agree.rs"]
-mod agree;
-#[path = "common/environment.rs"]
-mod environment;
-#[path = "common/facts.rs"]
-mod facts;
-#[path = "crash_images/histories.rs"]
-mod histories;
-#[path = "common/judge.rs"]
-mod judge;
-#[path = "crash_images/meanwhile.rs"]
-mod meanwhile;
-#[path = "common/naive.rs"]
-mod naive;
-#[path = "common/oracle.rs"]
-mod oracle;
-#[path = "crash_images/sweep.rs"]
-mod sweep;
-#[path = "common/witness.rs"]
-mod witness;
-#[path = "crash_images/world.rs"]
-mod world;
+mod crash_images {
+    pub(crate) mod histories;
+    pub(crate) mod meanwhile;
+    pub(crate) mod sweep;
+    pub(crate) mod world;
+}
 
 use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use environment::number;
-use facts::Random;
-use histories::HISTORIES;
-use sweep::{How, Place, Sweep, Tally};
+use crash_images::histories::HISTORIES;
+use crash_images::sweep::{How, Place, Sweep, Tally};
+use test_support::environment::number;
+use test_support::facts::Random;
 
 /// Distinct images that are not garbled, unless more are asked for.
 const IMAGES: usize = 110_000;

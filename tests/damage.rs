@@ -4,16 +4,13 @@
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
-#[path = "common/small_logs.rs"]
-mod small_logs;
-
 use actix_wal::DamagePolicy::{Refuse, Salvage};
 use actix_wal::Lsn;
 use actix_wal::OpenError;
 use actix_wal::error::{Damage, DamageKind};
 use actix_wal::format::segment::{SegmentHeader, segment_name, set_aside_name};
 use actix_wal::testkit::SimDisk;
-use small_logs::{
+use test_support::small_logs::{
     change, closed_log, commit, config, expected, frames, killed_log, open, recover, recover_from,
     run, segments,
 };

@@ -10,32 +10,24 @@
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
-#[path = "common/agree.rs"]
-mod agree;
-#[path = "differential/damages.rs"]
-mod damages;
-#[path = "common/environment.rs"]
-mod environment;
-#[path = "common/facts.rs"]
-mod facts;
-#[path = "common/fuzz_input.rs"]
-mod fuzz_input;
-#[path = "differential/histories.rs"]
-mod histories;
-#[path = "common/mend.rs"]
-mod mend;
-#[path = "common/naive.rs"]
-mod naive;
+mod differential {
+    pub(crate) mod damages;
+    pub(crate) mod histories;
+}
 
+use differential::damages;
+use differential::histories;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+use test_support::agree;
+use test_support::fuzz_input;
 
-use environment::number;
-use facts::Random;
-use naive::{Answer, Files, Opened};
+use test_support::environment::number;
+use test_support::facts::Random;
+use test_support::naive::{Answer, Files, Opened};
 
 /// Logs that are damaged, where nothing else is asked for.
 const ROUNDS: u64 = 6000;
@@ -64,7 +56,7 @@ fn read_directory(place: &Path) -> Files {
 /// Compares both readers; keeps the directory if they disagree.
 fn agree(files: &Files, what: &str) -> Answer {
     catch_unwind(AssertUnwindSafe(|| agree::agree_on_directory(files))).unwrap_or_else(|panic| {
-        let place = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("differential");
+        let place = test_support::scratch::place().join("differential");
         let _ = fs::remove_dir_all(&place);
         fs::create_dir_all(&place).expect("a directory");
         for (name, bytes) in files {

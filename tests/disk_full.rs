@@ -4,9 +4,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "common/logs.rs"]
-mod logs;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
@@ -14,7 +11,7 @@ use actix_wal::messages::LogEvent;
 use actix_wal::storage::Medium;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, SimDisk, errno};
 use actix_wal::{AppendError, Cause, CommitError, LogState, Lsn, Wal};
-use logs::{Ear, World, config, on_segments, until, within};
+use test_support::logs::{Ear, World, config, on_segments, until, within};
 
 /// The bytes that all files take together.
 fn used(disk: &SimDisk) -> u64 {

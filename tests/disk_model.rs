@@ -5,23 +5,13 @@
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
-#[path = "common/environment.rs"]
-mod environment;
-#[path = "common/facts.rs"]
-mod facts;
-#[path = "power_cut/history.rs"]
-mod history;
-#[path = "common/logs.rs"]
-mod logs;
-#[path = "common/oracle.rs"]
-mod oracle;
-#[path = "common/small_logs.rs"]
-mod small_logs;
-#[path = "common/witness.rs"]
-mod witness;
-
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use test_support::environment;
+use test_support::history;
+use test_support::logs;
+use test_support::oracle;
+use test_support::small_logs;
 
 use actix_wal::storage::Storage;
 use actix_wal::testkit::{
@@ -29,11 +19,11 @@ use actix_wal::testkit::{
     Persist, Recorder, SimDisk, errno,
 };
 use actix_wal::{CommitError, DamagePolicy, FaultPolicy, Lsn, OpenError, Wal};
-use facts::{Fact, Random};
-use history::{Life, live};
-use oracle::Oracle;
-use small_logs::{closed_log, commit, expected, recover, recover_from, run};
-use witness::Witness;
+use test_support::facts::{Fact, Random};
+use test_support::history::{Life, live};
+use test_support::oracle::Oracle;
+use test_support::small_logs::{closed_log, commit, expected, recover, recover_from, run};
+use test_support::witness::Witness;
 
 const EIO: FaultEffect = FaultEffect::Fail(errno::EIO);
 

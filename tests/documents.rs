@@ -3,12 +3,9 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "common/sources.rs"]
-mod sources;
-
 use std::collections::BTreeSet;
 
-use sources::{files, quoted, read, root, table, tests_in};
+use test_support::sources::{files, quoted, read, root, table, tests_in};
 
 fn pages() -> Vec<String> {
     let mut pages = files("docs", ".md");

@@ -3,9 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "common/logs.rs"]
-mod logs;
-
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -31,7 +28,7 @@ use actix_wal::{
     Bounds, Cause, Durability, Epoch, FaultPolicy, FlushPolicy, Link, Lsn, LsnRange,
     RecoveryReport, WalConfig,
 };
-use logs::{SOON, config, records_on};
+use test_support::logs::{SOON, config, records_on};
 
 const MS: Duration = Duration::from_millis(1);
 const NS: Duration = Duration::from_nanos(1);

@@ -4,9 +4,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "common/logs.rs"]
-mod logs;
-
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, mpsc};
@@ -22,7 +19,9 @@ use actix_wal::{
     AppendError, Cause, CloseError, CommitError, Durability, Epoch, FaultPolicy, Link, LogState,
     Lsn, OverloadPolicy, Wal, WalConfig,
 };
-use logs::{Ear, SOON, World, config, on_prepared, on_segments, records_on, until, within};
+use test_support::logs::{
+    Ear, SOON, World, config, on_prepared, on_segments, records_on, until, within,
+};
 
 type Outcomes = Vec<(Vec<u8>, Result<Lsn, CommitError>)>;
 

@@ -3,8 +3,9 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "flusher_contract/wrong.rs"]
-mod wrong;
+mod flusher_contract {
+    pub(crate) mod wrong;
+}
 
 use std::future::Future;
 use std::io;
@@ -22,7 +23,7 @@ use actix_wal::testkit::{
     MockStep, SimDisk, errno,
 };
 use actix_wal::{FaultPolicy, Link, Lsn, WalConfig};
-use wrong::{Wrong, WrongFactory};
+use flusher_contract::wrong::{Wrong, WrongFactory};
 
 fn config() -> WalConfig {
     let mut config = WalConfig::new("unused");
@@ -118,7 +119,7 @@ async fn the_real_flusher_keeps_the_contract_on_a_simulated_disk() {
 
 #[actix::test]
 async fn the_real_flusher_keeps_the_contract_in_a_real_directory() {
-    let parent = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let parent = test_support::scratch::folder();
     let logs = std::cell::Cell::new(0);
     let fresh = || {
         logs.set(logs.get() + 1);

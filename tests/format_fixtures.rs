@@ -13,19 +13,17 @@
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
-#[path = "common/segments.rs"]
-mod segments;
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use test_support::segments;
 
 use actix_wal::format::LogId;
 use actix_wal::format::scan::{Until, Verdict};
 use actix_wal::format::segment::{FileKind, SegmentHeader, file_kind, segment_name};
 use actix_wal::lsn::Lsn;
-use segments::{BLOCK, Writer, scan, segment_header};
+use test_support::segments::{BLOCK, Writer, scan, segment_header};
 
 const LOG_ID: LogId = LogId(*b"golden log of v1");
 

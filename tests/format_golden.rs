@@ -4,10 +4,8 @@
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
-#[path = "common/segments.rs"]
-mod segments;
-
 use std::collections::BTreeMap;
+use test_support::segments;
 
 use actix_wal::format::frame::{
     FRAME_HEADER_LEN, FRAME_TRAILER_LEN, FrameBuffer, FrameHeader, Start,

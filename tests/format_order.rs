@@ -1,12 +1,10 @@
 //! Guards P2, P13: a sound frame that does not follow on the one before (V7) is never given out.
 
-#[path = "common/segments.rs"]
-mod segments;
-
 use actix_wal::format::LogId;
 use actix_wal::format::frame::FrameFault;
 use actix_wal::format::scan::{Until, Verdict};
-use segments::{Writer, scan, segment_header};
+use test_support::segments;
+use test_support::segments::{Writer, scan, segment_header};
 
 fn writer() -> Writer {
     let mut writer = Writer::new(segment_header(LogId([4; 16]), 3, 8), 2, 6, 7, 11);

@@ -11,25 +11,21 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "common/environment.rs"]
-mod environment;
 #[path = "negative_controls/patches.rs"]
 mod patches;
 #[path = "negative_controls/seams.rs"]
 mod seams;
-#[path = "simulation/mod.rs"]
-mod simulation;
-#[path = "common/sources.rs"]
-mod sources;
 #[path = "negative_controls/workshop.rs"]
 mod workshop;
 
 use std::ops::Range;
 use std::time::Instant;
+use test_support::environment;
+use test_support::sources;
 
 use patches::Patch;
 use seams::Control;
-use simulation::watch::run_watched;
+use test_support::simulation::watch::run_watched;
 use workshop::{Verdict, Workshop};
 
 /// The seeds that a control in a seam has to be caught by.

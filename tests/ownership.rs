@@ -3,26 +3,24 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "common/logs.rs"]
-mod logs;
-
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use test_support::logs;
 
 use actix_wal::storage::Directory;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage};
 use actix_wal::{OpenError, Wal, WalConfig};
-use logs::{SOON, on_segments, records_in, until, within};
 use tempfile::TempDir;
+use test_support::logs::{SOON, on_segments, records_in, until, within};
 
 /// Set in the processes that tests start: the directory to open.
 const DIRECTORY: &str = "ACTIX_WAL_OWNERSHIP_DIRECTORY";
 
 /// A folder below `target/`, which lies on a real disk where `/tmp` may not.
 fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+    test_support::scratch::folder()
 }
 
 fn config(path: &Path) -> WalConfig {

@@ -8,31 +8,17 @@
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
-#[path = "common/environment.rs"]
-mod environment;
-#[path = "common/facts.rs"]
-mod facts;
-#[path = "power_cut/history.rs"]
-mod history;
-#[path = "common/judge.rs"]
-mod judge;
-#[path = "common/oracle.rs"]
-mod oracle;
-#[path = "common/witness.rs"]
-mod witness;
-
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use actix_wal::FaultPolicy::{FailFast, Resend};
 use actix_wal::storage::{Directory, Storage};
 use actix_wal::testkit::{FaultPlan, FaultyStorage, Op, OpLog, Persist, Recorder, SimDisk};
-use environment::number;
-use facts::{Fact, Random};
-use history::{Life, World, config, live};
-use judge::Judge;
-use witness::Witness;
+use test_support::environment::number;
+use test_support::facts::{Fact, Random};
+use test_support::history::{Life, World, config, live};
+use test_support::judge::Judge;
+use test_support::witness::Witness;
 
 /// Appends of each client in each life, where nothing else is asked for.
 const APPENDS: u32 = 45;
@@ -50,7 +36,7 @@ fn seed() -> u64 {
 
 #[test]
 fn the_real_flusher_on_real_files_keeps_every_promise_through_any_power_cut() {
-    let place = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("power-cut");
+    let place = test_support::scratch::place().join("power-cut");
     let _ = std::fs::remove_dir_all(&place);
     let directory = Directory::open(&place).expect("a directory");
     let lives = [Life::Calm, Life::Faulty(Resend), Life::Calm];

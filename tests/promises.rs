@@ -3,13 +3,10 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "common/sources.rs"]
-mod sources;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use sources::{files, head, quoted, read, root, table, tests_in};
+use test_support::sources::{files, head, quoted, read, root, table, tests_in};
 
 const PAGE: &str = "docs/promises.md";
 
@@ -53,6 +50,7 @@ fn test_files() -> Vec<(String, String)> {
         "tests/promises.rs",
         "tests/documents.rs",
         "tests/architecture.rs",
+        "tests/test_support.rs",
         "tests/negative_controls.rs",
     ];
     let paths = files("src", ".rs").into_iter().chain(files("tests", ".rs"));

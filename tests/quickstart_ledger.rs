@@ -3,13 +3,9 @@
 
 #![allow(clippy::unwrap_used)] // also in the helpers of the tests
 
-#[path = "../examples/quickstart/ledger.rs"]
-mod ledger;
-#[path = "../examples/quickstart/payload.rs"]
-mod payload;
-
 use actix_wal::Lsn;
-use ledger::{Check, Findings, Ledger};
+use test_support::quickstart::ledger::{Check, Findings, Ledger};
+use test_support::quickstart::payload;
 
 const SIZE: usize = 41;
 

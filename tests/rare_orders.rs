@@ -3,9 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "common/logs.rs"]
-mod logs;
-
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io;
@@ -22,7 +19,7 @@ use actix_wal::storage::Medium;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, SimDisk, errno};
 use actix_wal::threads::{Running, SystemThreads, Threads, Turn, Worker};
 use actix_wal::{Bounds, FlushPolicy, Link, LogState, Lsn, OpenError, Wal};
-use logs::{Ear, World, config, on_segments, records_on, until, within};
+use test_support::logs::{Ear, World, config, on_segments, records_on, until, within};
 
 #[actix::test]
 async fn p2_a_reader_follows_a_log_on_a_copy_on_write_file_system() {

@@ -4,19 +4,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "common/child.rs"]
-mod child;
-#[path = "common/facts.rs"]
-mod facts;
-#[path = "common/lives.rs"]
-mod lives;
-#[path = "common/logs.rs"]
-mod logs;
-#[path = "common/oracle.rs"]
-mod oracle;
-#[path = "common/skips.rs"]
-mod skips;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,16 +11,19 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use test_support::child;
+use test_support::lives;
+use test_support::logs;
 
 use actix_wal::engine::clock::{Clock, SystemClock, Tick};
 use actix_wal::storage::Directory;
 use actix_wal::{Cause, CommitError, FlushPolicy, LogState, Lsn, RecoveryReport, Wal, WalConfig};
-use child::Job;
-use facts::Random;
-use lives::{Ledger, Life, PATIENCE};
-use logs::{records_in, until, within};
-use skips::skip;
 use tempfile::TempDir;
+use test_support::child::Job;
+use test_support::facts::Random;
+use test_support::lives::{Ledger, Life, PATIENCE};
+use test_support::logs::{records_in, until, within};
+use test_support::skips::skip;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -44,7 +34,7 @@ fn the_child_of_these_tests() {
 }
 
 fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+    test_support::scratch::folder()
 }
 
 fn config(directory: &Path) -> WalConfig {

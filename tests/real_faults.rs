@@ -10,31 +10,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "common/child.rs"]
-mod child;
-#[path = "common/environment.rs"]
-mod environment;
-#[path = "common/facts.rs"]
-mod facts;
-#[path = "common/lives.rs"]
-mod lives;
-#[path = "common/oracle.rs"]
-mod oracle;
-#[path = "common/skips.rs"]
-mod skips;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
+use test_support::child;
 
-use child::Job;
-use environment::{asks_for_all, number};
-use facts::Random;
-use lives::{Ledger, Life, Outcome, PATIENCE, command, copy_files};
-use skips::skip;
 use tempfile::TempDir;
+use test_support::child::Job;
+use test_support::environment::{asks_for_all, number};
+use test_support::facts::Random;
+use test_support::lives::{Ledger, Life, Outcome, PATIENCE, command, copy_files};
+use test_support::skips::skip;
 
 /// Every call with which the log changes the world, and some that it needs for that.
 const CALLS: [&str; 7] =
@@ -108,7 +96,7 @@ struct Bench {
 
 impl Bench {
     fn new(fail_fast: bool) -> Bench {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let folder = test_support::scratch::folder();
         let mut ledger = Ledger::default();
         let origin = folder.path().join("origin");
         let mut job = Job::endless(&origin);

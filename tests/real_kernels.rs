@@ -4,25 +4,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "common/child.rs"]
-mod child;
-#[path = "common/environment.rs"]
-mod environment;
-#[path = "common/facts.rs"]
-mod facts;
-#[path = "common/kills.rs"]
-mod kills;
-#[path = "common/lives.rs"]
-mod lives;
-#[path = "common/logs.rs"]
-mod logs;
-#[path = "common/mounts.rs"]
-mod mounts;
-#[path = "common/oracle.rs"]
-mod oracle;
-#[path = "common/skips.rs"]
-mod skips;
-
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
@@ -30,15 +11,16 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
+use test_support::child;
 
 use actix_wal::storage::{Directory, filesystem_name};
 use actix_wal::{AppendError, CommitError, LogState, Lsn, OpenError, Wal, WalConfig};
-use child::Job;
-use kills::{kill_again_and_again, wanted};
-use lives::{Ledger, Life, PATIENCE};
-use logs::{records_in, until, within};
-use mounts::{BTRFS, EXT4, Kind, Mount, XFS, said};
-use skips::skip;
+use test_support::child::Job;
+use test_support::kills::{kill_again_and_again, wanted};
+use test_support::lives::{Ledger, Life, PATIENCE};
+use test_support::logs::{records_in, until, within};
+use test_support::mounts::{BTRFS, EXT4, Kind, Mount, XFS, said};
+use test_support::skips::skip;
 
 /// Does nothing unless it is run as the child of another test.
 #[test]

@@ -5,35 +5,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "common/child.rs"]
-mod child;
-#[path = "common/environment.rs"]
-mod environment;
-#[path = "common/facts.rs"]
-mod facts;
-#[path = "common/kills.rs"]
-mod kills;
-#[path = "common/lives.rs"]
-mod lives;
-#[path = "common/oracle.rs"]
-mod oracle;
-#[path = "common/skips.rs"]
-mod skips;
-
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
+use test_support::child;
 
-use child::Job;
-use kills::{kill_again_and_again, wanted};
-use lives::{Ledger, Life, PATIENCE, command};
-use skips::leave_out;
 use tempfile::TempDir;
+use test_support::child::Job;
+use test_support::kills::{kill_again_and_again, wanted};
+use test_support::lives::{Ledger, Life, PATIENCE, command};
+use test_support::skips::leave_out;
 
 /// A folder below `target/`, which lies on a real disk where `/tmp` may not.
 fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+    test_support::scratch::folder()
 }
 
 /// Does nothing unless it is run as the child of another test.

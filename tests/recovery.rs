@@ -4,11 +4,6 @@
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
-#[path = "common/environment.rs"]
-mod environment;
-#[path = "common/small_logs.rs"]
-mod small_logs;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,8 +17,8 @@ use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Persist, SimDisk, errno,
 };
 use actix_wal::{Cause, CommitError, Link, Lsn, LsnRange, OpenError, RecordBatch, Wal, WalConfig};
-use environment::number;
-use small_logs::{
+use test_support::environment::number;
+use test_support::small_logs::{
     change, closed_log, commit, config, expected, killed_log, open, prepared, recover,
     recover_from, run, segments,
 };

@@ -13,11 +13,6 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "common/environment.rs"]
-mod environment;
-#[path = "simulation/mod.rs"]
-mod simulation;
-
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::RangeInclusive;
@@ -25,10 +20,10 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use environment::from_environment;
-use simulation::watch::run_watched;
-use simulation::world::Outcome;
-use simulation::{INJECTED, SOUND, chaos, damage};
+use test_support::environment::from_environment;
+use test_support::simulation::watch::run_watched;
+use test_support::simulation::world::Outcome;
+use test_support::simulation::{INJECTED, SOUND, chaos, damage};
 
 /// The seeds of every run of the tests.
 const SEEDS: RangeInclusive<u64> = 0..=9_999;

@@ -4,28 +4,16 @@
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 #![allow(dead_code)] // The parts of the example that only its command line uses.
 
-#[path = "../examples/quickstart/client.rs"]
-mod client;
-#[path = "../examples/soak/floors.rs"]
-mod floors;
-#[path = "../examples/soak/ledger.rs"]
-mod ledger;
-#[path = "../examples/soak/life.rs"]
-mod life;
-#[path = "../examples/quickstart/payload.rs"]
-mod payload;
-#[path = "../examples/soak/run.rs"]
-mod run;
-#[path = "../examples/soak/told.rs"]
-mod told;
-
 use std::process::Command;
 use std::time::Duration;
+use test_support::quickstart::payload;
+use test_support::soak::ledger;
+use test_support::soak::run;
 
 use actix_wal::Lsn;
-use floors::{ENOUGH, Sample, rising};
-use ledger::{Ledger, Replayed};
-use told::Told;
+use test_support::soak::floors::{ENOUGH, Sample, rising};
+use test_support::soak::ledger::{Ledger, Replayed};
+use test_support::soak::told::Told;
 
 /// The child of the test below; alone it does nothing.
 #[test]
@@ -37,7 +25,7 @@ fn a_child() {
 #[test]
 fn a_soak_of_a_few_seconds_kills_fails_compares_and_finds_nothing() {
     run::silence_injected_panics();
-    let parent = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let parent = test_support::scratch::folder();
     let mut again = Command::new(std::env::current_exe().expect("a path"));
     again.args(["--exact", "a_child", "--nocapture"]);
     let mut soak = run::Soak::new(&parent.path().join("log"), again, 1);

@@ -16,7 +16,7 @@ const DIRECTORY_OF_ANOTHER: &str = "ACTIX_WAL_TEST_DIRECTORY";
 
 /// A folder below `target/`, which lies on a real disk where `/tmp` may not.
 fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+    test_support::scratch::folder()
 }
 
 #[track_caller]

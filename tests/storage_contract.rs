@@ -3,8 +3,9 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "storage_contract/wrong.rs"]
-mod wrong;
+mod storage_contract {
+    pub(crate) mod wrong;
+}
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,7 +18,7 @@ use actix_wal::testkit::{
     FailedSync, FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Persist, Recorder,
     SimDisk, errno,
 };
-use wrong::{Wrong, WrongPlace};
+use storage_contract::wrong::{Wrong, WrongPlace};
 
 /// All checks, and those that need no simulated loss of power.
 const ALL: usize = 21;
@@ -25,7 +26,7 @@ const WITHOUT_POWER_LOSS: usize = 17;
 
 #[test]
 fn a_real_directory_keeps_the_contract() {
-    let parent = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let parent = test_support::scratch::folder();
     let mut count = 0;
     let checks = run_all(|| {
         count += 1;

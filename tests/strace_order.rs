@@ -3,32 +3,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // also in the helpers of the tests
 
-#[path = "../examples/quickstart/child.rs"]
-#[allow(dead_code)]
-mod child;
-#[path = "../examples/quickstart/client.rs"]
-#[allow(dead_code)]
-mod client;
-#[path = "../examples/quickstart/payload.rs"]
-#[allow(dead_code)]
-mod payload;
-#[path = "../examples/quickstart/settings.rs"]
-#[allow(dead_code)]
-mod settings;
-#[path = "common/skips.rs"]
-mod skips;
-#[path = "common/trace.rs"]
-mod trace;
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use test_support::quickstart::child;
+use test_support::skips;
 
 use actix_wal::{FaultPolicy, FlushPolicy};
-use settings::Settings;
-use trace::{Audit, judge};
+use test_support::quickstart::settings::Settings;
+use test_support::trace::{Audit, judge};
 
 /// Set in the process that is traced: the directory of its log.
 const CHILD: &str = "ACTIX_WAL_STRACE_CHILD";
@@ -63,7 +48,7 @@ fn the_child_that_is_traced() {
 
 #[test]
 fn no_acknowledgement_is_written_before_the_sync_that_covers_it_has_returned() {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let folder = test_support::scratch::folder();
     if !strace_works() {
         return skips::skip("strace is not installed, or it may not trace here");
     }

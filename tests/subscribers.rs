@@ -3,9 +3,6 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "common/logs.rs"]
-mod logs;
-
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +14,7 @@ use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, MockLog, MockScript, SimDisk, errno,
 };
 use actix_wal::{FaultPolicy, LogEvent, LogState, Lsn, LsnRange, RestartBudget, Wal, WalConfig};
-use logs::{SOON, until, within};
+use test_support::logs::{SOON, until, within};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 fn config() -> WalConfig {

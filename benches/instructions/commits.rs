@@ -14,15 +14,15 @@ use tokio::sync::oneshot;
 use super::pieces::{RECORDS, measured, payloads};
 
 /// Each takes a sync, so they are fewer than elsewhere.
-pub(super) const BATCHES: u64 = 100;
+pub(crate) const BATCHES: u64 = 100;
 
 async fn open(directory: &std::path::Path) -> Wal {
     Wal::open(WalConfig::new(directory.join("log"))).await.expect("it opens")
 }
 
 /// As many commits as make a batch, at once, and their answers.
-pub(super) fn by_future() {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+pub(crate) fn by_future() {
+    let folder = test_support::scratch::folder();
     let system = System::new();
     let wal = system.block_on(open(folder.path()));
     // The first batch makes room for all that follow.
@@ -44,8 +44,8 @@ pub(super) fn by_future() {
 }
 
 /// As many appends of one actor, until it hears that they are durable.
-pub(super) fn by_outbox() {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+pub(crate) fn by_outbox() {
+    let folder = test_support::scratch::folder();
     let system = System::new();
     let wal = system.block_on(open(folder.path()));
     let owner = system.block_on(async {

@@ -24,30 +24,30 @@ use tokio::sync::oneshot;
 use super::{commits, replay};
 
 /// How often each piece is run.
-pub(super) const BATCHES: u64 = 1000;
+pub(crate) const BATCHES: u64 = 1000;
 /// Records in a batch, and in a frame.
-pub(super) const RECORDS: u64 = 256;
+pub(crate) const RECORDS: u64 = 256;
 /// Bytes of a record.
-pub(super) const RECORD_LEN: usize = 128;
+pub(crate) const RECORD_LEN: usize = 128;
 
 /// Something that is counted.
-pub(super) struct Piece {
+pub(crate) struct Piece {
     /// What it is called in the table and in the baseline.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// How many batches it handles inside of [`measured`].
-    pub(super) batches: u64,
+    pub(crate) batches: u64,
     /// How many records a batch holds; of blank blocks, how many blocks.
-    pub(super) records: u64,
+    pub(crate) records: u64,
     /// Whether it must do without the allocator, however many records there are.
-    pub(super) allocates_nothing: bool,
-    pub(super) run: fn(),
+    pub(crate) allocates_nothing: bool,
+    pub(crate) run: fn(),
 }
 
 const fn piece(name: &'static str, run: fn()) -> Piece {
     Piece { name, batches: BATCHES, records: RECORDS, allocates_nothing: false, run }
 }
 
-pub(super) const PIECES: &[Piece] = &[
+pub(crate) const PIECES: &[Piece] = &[
     piece("append", append),
     piece("assign", assign),
     Piece { allocates_nothing: true, ..piece("flush", flush) },
@@ -71,13 +71,13 @@ pub(super) const PIECES: &[Piece] = &[
 /// Everything below this call is counted, and nothing else is. There is only one such function, so that its
 /// name alone tells where to count; it must not be left by a jump, which would not be seen.
 #[inline(never)]
-pub(super) fn measured(work: &mut dyn FnMut()) {
+pub(crate) fn measured(work: &mut dyn FnMut()) {
     work();
     black_box(());
 }
 
 /// The payloads of a batch, each in memory of its own, as clients have them.
-pub(super) fn payloads() -> Vec<Bytes> {
+pub(crate) fn payloads() -> Vec<Bytes> {
     (0..RECORDS).map(|_| Bytes::copy_from_slice(&[7; RECORD_LEN])).collect()
 }
 

@@ -20,14 +20,14 @@ use tempfile::TempDir;
 use super::pieces::{BATCHES, RECORD_LEN, RECORDS, measured};
 
 /// Frames of one record, as lone commits leave them.
-pub(super) const LONE_FRAMES: u64 = 4000;
+pub(crate) const LONE_FRAMES: u64 = 4000;
 /// Blocks that were filled with zeros and never written.
-pub(super) const BLANK_BLOCKS: u64 = 4096;
+pub(crate) const BLANK_BLOCKS: u64 = 4096;
 const SEGMENTS: u64 = 8;
 
 /// Writes a log of so many frames. The last frame of each segment ends with the file.
 fn write(frames: u64, records: u64) -> TempDir {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let folder = test_support::scratch::folder();
     let (mut buffer, mut next, mut chain) = (FrameBuffer::default(), Lsn::FIRST, 0);
     for sequence in 1..=SEGMENTS {
         let block_size = DEFAULT_BLOCK_SIZE;
@@ -93,17 +93,17 @@ fn recover_log(frames: u64, records: u64) {
 }
 
 /// Frames of a full batch.
-pub(super) fn recover_batches() {
+pub(crate) fn recover_batches() {
     recover_log(BATCHES, RECORDS);
 }
 
 /// Frames of one record.
-pub(super) fn recover_lone() {
+pub(crate) fn recover_lone() {
     recover_log(LONE_FRAMES, 1);
 }
 
 /// A reader, from the first record to the last one.
-pub(super) fn read() {
+pub(crate) fn read() {
     let folder = write(BATCHES, RECORDS);
     let Link { shared, queue: _queue } = Link::new(&WalConfig::new(folder.path()));
     let (log, seen) = recovered(&folder, &shared);
@@ -121,7 +121,7 @@ pub(super) fn read() {
 }
 
 /// The rest of a segment that was prepared and not filled: is there a frame in it?
-pub(super) fn blank_tail() {
+pub(crate) fn blank_tail() {
     let block_size = DEFAULT_BLOCK_SIZE;
     let place = Place { log_id: LogId([7; 16]), sequence: 1, block_size };
     let size = (BLANK_BLOCKS + 1) * u64::from(block_size);

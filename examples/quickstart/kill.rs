@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use std::{env, io};
 
 use crate::error::QuickstartError;
-use crate::ledger::{Findings, Ledger};
 use crate::report::Voice;
-use crate::settings::Settings;
 use crate::verify;
+use test_support::quickstart::ledger::{Findings, Ledger};
+use test_support::quickstart::settings::Settings;
 
 /// Acknowledgements before the child is killed.
 const ENOUGH: u64 = 1000;

@@ -9,9 +9,9 @@ use actix_wal::{LogState, Stats, Wal};
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::client::{self, Outcome};
 use crate::error::QuickstartError;
-use crate::settings::Settings;
+use test_support::quickstart::client::{self, Outcome};
+use test_support::quickstart::settings::Settings;
 
 /// How often the progress bar is drawn.
 const TICK: Duration = Duration::from_millis(100);

@@ -6,25 +6,22 @@
 //! cargo run --release --example quickstart -- --help
 //! ```
 //!
-//! * `args`, `settings`: the command line.
+//! * `args`: the command line.
 //! * `directory`: the directory it works in.
-//! * `client`, `payload`: a client, and what it writes.
 //! * `load`: part one, how fast.
-//! * `kill`, `child`: part two, `kill -9`.
-//! * `ledger`, `verify`: what the clients were told, held against what recovery finds.
+//! * `kill`: part two, `kill -9`.
+//! * `verify`: what the clients were told, held against what recovery finds.
 //! * `report`: words and JSON.
+//!
+//! What tests run too lies in `crates/test-support/src/quickstart`: `settings`, the `client` and its `payload`, the `child`
+//! that is killed, and the `ledger` of what clients were told.
 
 mod args;
-mod child;
-mod client;
 mod directory;
 mod error;
 mod kill;
-mod ledger;
 mod load;
-mod payload;
 mod report;
-mod settings;
 mod verify;
 
 use std::io::{IsTerminal, stderr, stdout};
@@ -32,6 +29,7 @@ use std::process::ExitCode;
 
 use actix_wal::WalConfig;
 use clap::Parser;
+use test_support::quickstart::child;
 
 use crate::args::Args;
 use crate::directory::Workplace;

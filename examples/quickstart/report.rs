@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::directory::Workplace;
 use crate::kill::Kills;
 use crate::load::Load;
-use crate::settings::Settings;
+use test_support::quickstart::settings::Settings;
 
 /// Where words go: to stdout, or to stderr if stdout is for JSON.
 pub(crate) struct Voice {

@@ -8,8 +8,8 @@ use actix_wal::messages::{Replay, ReplayRefused};
 use actix_wal::{OpenError, RecoveryReport, Wal};
 
 use crate::error::QuickstartError;
-use crate::ledger::{Check, Findings, Ledger};
-use crate::settings::Settings;
+use test_support::quickstart::ledger::{Check, Findings, Ledger};
+use test_support::quickstart::settings::Settings;
 
 /// Receives what the log replays. The check is shared, since an actor takes itself along when it ends.
 struct Verifier(Arc<Mutex<Check>>);

@@ -6,20 +6,12 @@
 //! cargo run --release --example soak -- --help
 //! ```
 //!
+//! What it is made of lies in `crates/test-support/src/soak`, since a test runs it too:
+//!
 //! * `run`: lives in this process, and lives of children that are killed.
 //! * `life`: clients, readers, a subscriber, checkpoints and faults.
 //! * `told`, `ledger`: what clients were told, held against what each open replays.
 //! * `floors`: what is held when nothing happens, and whether that rises.
-
-#[path = "../quickstart/client.rs"]
-mod client;
-mod floors;
-mod ledger;
-mod life;
-#[path = "../quickstart/payload.rs"]
-mod payload;
-mod run;
-mod told;
 
 use std::io::{IsTerminal, stderr, stdout};
 use std::path::{Path, PathBuf};
@@ -28,10 +20,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, io};
 
 use clap::Parser;
-use floors::{Sample, floor, rising};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use run::Soak;
 use serde::Serialize;
+use test_support::soak::floors::{self, Sample, floor, rising};
+use test_support::soak::ledger;
+use test_support::soak::run::{self, Soak};
 
 /// The log runs for as long as you like while everything around it fails.
 ///

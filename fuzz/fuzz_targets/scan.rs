@@ -2,14 +2,7 @@
 
 #![no_main]
 
-#[path = "../../tests/common/agree.rs"]
-mod agree;
-#[path = "../../tests/common/fuzz_input.rs"]
-mod fuzz_input;
-#[path = "../../tests/common/mend.rs"]
-mod mend;
-#[path = "../../tests/common/naive.rs"]
-mod naive;
+use test_support::{agree, fuzz_input};
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     for file in fuzz_input::decode(input).values() {

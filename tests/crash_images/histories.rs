@@ -12,10 +12,10 @@ use actix_wal::{
     Bounds, Durability, FaultPolicy, FlushPolicy, OpenError, RestartBudget, WalConfig,
 };
 
-use super::facts::{Fact, Random};
 use super::meanwhile::{Turns, meanwhile};
-use super::witness::Witness;
 use super::world::{Done, Log};
+use test_support::facts::{Fact, Random};
+use test_support::witness::Witness;
 
 /// What a client or the world does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use actix_wal::storage::Storage;
 use actix_wal::testkit::{FaultOp, FaultPlan, FaultyStorage};
 
-use super::facts::Random;
 use super::world::Hand;
+use test_support::facts::Random;
 
 /// Who gets a turn before a sync. Clones are the same.
 #[derive(Clone, Debug)]

@@ -8,13 +8,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use actix_wal::format::segment::{FileKind, SegmentHeader, file_kind, segment_name};
 use actix_wal::testkit::{Cuts, FailedSync, Op, Persist, SimDisk};
 
-use super::agree::{agree_on_directory, files_on};
-use super::facts::{Fact, Random};
 use super::histories::{History, PIECE, Stage};
-use super::judge::{Judge, Seen};
-use super::naive::Answer;
-use super::oracle::Recovered;
 use super::world::Done;
+use test_support::agree::{agree_on_directory, files_on};
+use test_support::facts::{Fact, Random};
+use test_support::judge::{Judge, Seen};
+use test_support::naive::Answer;
+use test_support::oracle::Recovered;
 
 /// Up to so many images of one cut, each is looked at.
 const ALL: u64 = 128;

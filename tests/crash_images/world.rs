@@ -18,8 +18,8 @@ use actix_wal::testkit::ManualClock;
 use actix_wal::threads::{Running, Threads, Turn, Worker};
 use actix_wal::{Cause, Durability, Link, Lsn, OpenError, WalConfig};
 
-use super::facts::{Fact, Key, Random, payload};
-use super::witness::Witness;
+use test_support::facts::{Fact, Key, Random, payload};
+use test_support::witness::Witness;
 
 /// The real preparer without its thread: it works when it is told to, or waited for. Clones are the same.
 #[derive(Clone, Default)]

@@ -1,8 +1,8 @@
 //! What can happen to the files of a log.
 
-use super::facts::Random;
-use super::mend::{Mend, mend};
-use super::naive::Files;
+use test_support::facts::Random;
+use test_support::mend::{Mend, mend};
+use test_support::naive::Files;
 
 /// Numbers that lie on the edge of something.
 const EDGES: [u64; 14] = [

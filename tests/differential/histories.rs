@@ -9,9 +9,9 @@ use actix_wal::testkit::{
 };
 use actix_wal::{Durability, FaultPolicy, FlushPolicy, RestartBudget, Wal, WalConfig};
 
-use super::agree::files_on;
-use super::facts::Random;
-use super::naive::Files;
+use test_support::agree::files_on;
+use test_support::facts::Random;
+use test_support::naive::Files;
 
 /// What is left of a log at several instants of its lives.
 pub(crate) fn history(seed: u64) -> Vec<Files> {

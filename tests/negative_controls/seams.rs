@@ -11,7 +11,7 @@ use actix_wal::engine::shared::QueueReceiver;
 use actix_wal::storage::{FileEntry, Medium, Storage, StorageFile};
 use crossbeam_channel::unbounded;
 
-use super::simulation::{SOUND, Seams};
+use test_support::simulation::{SOUND, Seams};
 
 /// A control: its name, the promise that it breaks, and what is put into the seam.
 pub(crate) type Control = (&'static str, &'static str, Seams);

@@ -10,11 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::patches::{Edit, Patch};
-use super::sources::root;
+use test_support::sources::root;
 
 /// What has to be there for the simulation to build.
 const PARTS: &[&str] =
-    &["Cargo.toml", "Cargo.lock", "README.md", "src", "tests", "benches", "examples"];
+    &["Cargo.toml", "Cargo.lock", "README.md", "crates", "src", "tests", "benches", "examples"];
 
 /// The seeds that a patch has to be caught by.
 const SEEDS: &str = "0..3000";

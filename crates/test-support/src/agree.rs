@@ -1,0 +1,200 @@
+//! Holds the crate against the second reader of the format: on the same bytes both say the same.
+
+use actix_wal::engine::recovery::{self, Progress};
+use actix_wal::error::DamageKind;
+use actix_wal::format::scan::{Ending, Scanner, Seen, Until, Verdict};
+use actix_wal::format::segment::{HeaderFault, SegmentHeader};
+use actix_wal::testkit::SimDisk;
+use actix_wal::{DamagePolicy, Link, Lsn, OpenError, RecordBatch, WalConfig};
+
+use crate::naive::{self, Answer, End, Files, Opened, What};
+
+/// How many LSNs a life that this file opens may have in flight.
+const IN_FLIGHT: usize = 16;
+
+/// Small blocks and small segments.
+pub fn config() -> WalConfig {
+    let mut config = WalConfig::new("unused");
+    config.block_size = 512;
+    config.segment_size = 16 * 512;
+    config.max_in_flight_entries = IN_FLIGHT;
+    config
+}
+
+pub fn disk_of(files: &Files) -> SimDisk {
+    let disk = SimDisk::new();
+    for (name, bytes) in files {
+        disk.write_file(name, bytes.clone());
+    }
+    disk
+}
+
+pub fn files_on(disk: &SimDisk) -> Files {
+    let read = |name: String| disk.read_file(&name).map(|bytes| (name, bytes));
+    disk.names().into_iter().filter_map(read).collect()
+}
+
+/// What the crate says of a directory, in the words of the second reader. The offset of a torn tail is
+/// not in its report, so it is taken from `like`; scans compare it.
+fn recover(disk: &SimDisk, policy: DamagePolicy, like: &Answer) -> Answer {
+    let mut config = config();
+    config.damage_policy = policy;
+    let link = Link::new(&config);
+    let mut records = Vec::new();
+    let mut sink = |batch: RecordBatch, _: Progress| {
+        records.extend(batch.iter().map(|(lsn, payload)| (lsn.get(), payload.to_vec())));
+        Ok(())
+    };
+    let storage = disk.mount().expect("free");
+    let recovered = recovery::recover(storage, &config, &link.shared, None, &mut sink);
+    let report = match recovered {
+        Ok(recovered) => recovered.report().clone(),
+        Err(error) => return refused(&error),
+    };
+    let torn = report.torn_tail.map(|(segment, torn)| {
+        let at = match like {
+            Answer::Opened(Opened { torn: Some((_, at, ..)), .. }) => *at,
+            _ => 0,
+        };
+        (segment, at, torn.bytes, torn.possibly_acknowledged)
+    });
+    Answer::Opened(Opened {
+        records,
+        low_water: report.low_water.get(),
+        last_lsn: report.last_lsn.get(),
+        next_lsn: report.next_lsn.get(),
+        clean: report.clean,
+        torn,
+    })
+}
+
+fn refused(error: &OpenError) -> Answer {
+    match error {
+        OpenError::NewerVersion { file, .. } => {
+            let number = file[..20].parse().expect("the name of a segment");
+            Answer::Refused(What::NewerVersion, number, 0)
+        }
+        OpenError::Damaged(damage) => {
+            let what = match damage.kind {
+                DamageKind::MissingSegment => What::Missing,
+                DamageKind::SwappedSegment { .. } => What::WrongName,
+                DamageKind::ForeignSegment { .. } => What::Foreign,
+                DamageKind::ShortenedSegment { .. } => What::Shortened,
+                DamageKind::SegmentHeader { .. } => What::Header,
+                DamageKind::Contradiction { .. } if damage.offset == 0 => What::Impossible,
+                DamageKind::Contradiction { .. } => What::Contradiction,
+                _ => What::Frame,
+            };
+            Answer::Refused(what, damage.segment, damage.offset)
+        }
+        error => panic!("bytes alone can not make this error: {error}"),
+    }
+}
+
+/// Recovers a directory, and what is left of it, and compares every answer with that of the second reader.
+pub fn agree_on_directory(files: &Files) -> Answer {
+    for bytes in files.values() {
+        agree_on_segment(bytes);
+    }
+    let expected = naive::read(files);
+    let disk = disk_of(files);
+    let found = recover(&disk, DamagePolicy::Refuse, &expected);
+    assert_eq!(
+        found, expected,
+        "the crate (left) and the second reader of docs/format.md disagree"
+    );
+    if let Answer::Opened(opened) = &expected {
+        agree_once_more(&disk, opened);
+    } else {
+        assert!(files_on(&disk) == *files, "what is refused is left as it was");
+        agree_on_salvage(&disk, &expected);
+    }
+    expected
+}
+
+/// What recovery has written reads the same, and recovering it again gives the same.
+fn agree_once_more(disk: &SimDisk, before: &Opened) {
+    let expected = naive::read(&files_on(disk));
+    let again = recover(disk, DamagePolicy::Refuse, &expected);
+    assert_eq!(again, expected, "the crate (left) and the second reader disagree after a recovery");
+    let Answer::Opened(again) = again else { panic!("recovered, then refused: {again:?}") };
+    assert_eq!(again.records, before.records, "the second recovery gives other records");
+    assert_eq!((again.low_water, again.last_lsn), (before.low_water, before.last_lsn));
+    assert!(again.next_lsn >= before.next_lsn, "LSNs are given out twice");
+    // What lay bent in a prepared segment may look torn, now that the log has come there.
+    let place = |opened: &Opened| opened.torn.map(|(segment, at, ..)| (segment, at));
+    assert!(again.torn.is_none() || place(&again) != place(before), "a torn tail is cut once");
+}
+
+/// Nothing makes the salvage policy fail but a newer version, and what it leaves is a sound log.
+fn agree_on_salvage(disk: &SimDisk, refused: &Answer) {
+    match recover(disk, DamagePolicy::Salvage, refused) {
+        Answer::Opened(opened) => agree_once_more(disk, &opened),
+        again => assert!(matches!(again, Answer::Refused(What::NewerVersion, ..)), "{again:?}"),
+    }
+}
+
+/// Scans a segment to its tail and to some live ends, and compares every frame.
+pub fn agree_on_segment(bytes: &[u8]) {
+    let expected = naive::segment(bytes);
+    let header = SegmentHeader::decode(bytes);
+    let (segment, header) = match (expected, header) {
+        (Ok(segment), Ok(header)) => (segment, header),
+        (Err(What::NewerVersion), Err(HeaderFault::Version { .. })) => return,
+        (Err(What::Header), Err(fault)) if !matches!(fault, HeaderFault::Version { .. }) => return,
+        (expected, header) => panic!("disagree on a header: {expected:?}, {header:?}"),
+    };
+    let tail = naive::walk(&segment, None);
+    same(&tail, bytes, header, Until::Tail);
+    let mut ends = vec![0, u64::MAX];
+    let last = tail.frames.len().saturating_sub(2);
+    for frame in tail.frames.iter().take(2).chain(&tail.frames[last..]) {
+        ends.extend([frame.first - 1, frame.first]);
+    }
+    ends.push(tail.next.saturating_sub(1));
+    ends.sort_unstable();
+    ends.dedup();
+    for end in ends {
+        let walk = naive::walk(&segment, Some(end));
+        same(&walk, bytes, header, Until::LiveEnd(Lsn::new(end)));
+    }
+}
+
+type Frames = Vec<(u64, u32, u64, Vec<Vec<u8>>)>;
+
+fn same(walk: &naive::Walk, bytes: &[u8], header: SegmentHeader, until: Until) {
+    let (frames, ending) = scan(bytes, header, until);
+    let expected = walk
+        .frames
+        .iter()
+        .map(|frame| (frame.offset, frame.checksum, frame.first, frame.payloads.clone()));
+    assert!(frames.into_iter().eq(expected), "disagree on the frames, {until:?}");
+    let end = match ending.verdict {
+        Verdict::Clean => End::Clean,
+        Verdict::TornTail(torn) => End::Torn(torn.bytes, torn.possibly_acknowledged),
+        Verdict::Damage { proof, .. } => End::Damage(proof),
+    };
+    let found = (ending.offset, ending.next_lsn.get(), end);
+    assert_eq!(found, (walk.offset, walk.next, walk.end), "disagree on the end, {until:?}");
+}
+
+/// Feeds a scanner, and fails if it does not come to an end.
+fn scan(bytes: &[u8], header: SegmentHeader, until: Until) -> (Frames, Ending) {
+    let mut scanner = Scanner::new(header, bytes.len() as u64, until);
+    let mut frames = Vec::new();
+    for _ in 0..2 * (bytes.len() / 512) + 16 {
+        let wanted = scanner.wants().expect("it has not said that it is done");
+        let end = usize::try_from(wanted.end).map_or(bytes.len(), |end| end.min(bytes.len()));
+        let begin = usize::try_from(wanted.start).map_or(end, |begin| begin.min(end));
+        match scanner.see(&bytes[begin..end]) {
+            Seen::More => {}
+            Seen::Frame(frame) => {
+                let payloads = frame.records().map(|(_, payload)| payload.to_vec()).collect();
+                let first = frame.header.first_lsn.get();
+                frames.push((frame.offset, frame.checksum, first, payloads));
+            }
+            Seen::End(ending) => return (frames, ending),
+        }
+    }
+    panic!("the scanner does not come to an end");
+}

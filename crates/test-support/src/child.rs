@@ -1,0 +1,242 @@
+//! A process that commits and says what it knows, one fact a line, until it is done or killed: the child of
+//! the tests with real processes. It is the test binary itself, started for the one test [`TEST`], which
+//! does nothing unless [`JOB`] is set.
+//!
+//! A line is one `write` that nothing buffers; a pipe takes so little at once whole or not at all. So
+//! the parent knows everything that any client was told, and never sees half a line:
+//!
+//! ```text
+//! O                                  the log is about to be opened
+//! R                                  it is open
+//! S <client> <sequence> <count>      about to append so many records
+//! L <client> <sequence> <first>      they have these LSNs
+//! A <client> <sequence>              durable
+//! N <client> <sequence>              certainly not in the log
+//! U <client> <sequence>              nobody knows
+//! C <LSN>                            about to release everything up to here
+//! W <LSN>                            the watermark
+//! X                                  closed cleanly
+//! ! <error>                          an error, as `Debug` shows it
+//! ```
+
+use std::cell::RefCell;
+use std::fmt::Debug;
+use std::fs::File;
+use std::io::{Write, stdout};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_wal::{
+    AppendError, CommitError, FaultPolicy, FlushPolicy, Lsn, RestartBudget, Wal, WalConfig,
+};
+
+use crate::facts::{Key, payload};
+
+/// The test that is the child.
+pub const TEST: &str = "the_child_of_these_tests";
+/// Set in the child: what to do.
+const JOB: &str = "ACTIX_WAL_CHILD";
+/// How many of the latest LSNs no checkpoint releases.
+const KEPT: u64 = 100;
+/// How long a client waits after a refusal that will pass.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What a child has to do.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub directory: PathBuf,
+    pub first_client: u32,
+    pub clients: u32,
+    /// By each client; 0 is "until killed".
+    pub commits: u32,
+    pub segment_size: u64,
+    pub fail_fast: bool,
+}
+
+impl Job {
+    /// Some clients that commit until the process is killed, in segments that are full at once.
+    pub fn endless(directory: &Path) -> Job {
+        let directory = directory.to_owned();
+        Job {
+            directory,
+            first_client: 0,
+            clients: 6,
+            commits: 0,
+            segment_size: 64 << 10,
+            fail_fast: false,
+        }
+    }
+
+    /// For the environment of the child.
+    pub fn variable(&self) -> (&'static str, String) {
+        let Job { directory, first_client, clients, commits, segment_size, fail_fast } = self;
+        let fail_fast = u8::from(*fail_fast);
+        let directory = directory.display();
+        let job =
+            format!("{first_client} {clients} {commits} {segment_size} {fail_fast} {directory}");
+        (JOB, job)
+    }
+
+    fn of_this_process() -> Option<Job> {
+        let text = std::env::var(JOB).ok()?;
+        let mut words = text.splitn(6, ' ');
+        let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).expect("number");
+        let (first_client, clients, commits) = (number() as u32, number() as u32, number() as u32);
+        let (segment_size, fail_fast) = (number(), number() == 1);
+        let directory = words.next().expect("a directory").into();
+        Some(Job { directory, first_client, clients, commits, segment_size, fail_fast })
+    }
+
+    /// The settings of the log of all these tests, but for what the job says. Restarts are quick; there are
+    /// as many as by default.
+    pub fn config(&self) -> WalConfig {
+        let mut config = WalConfig::new(&self.directory);
+        config.segment_size = self.segment_size;
+        config.flush_policy = FlushPolicy::Eager;
+        config.seal_after = Duration::from_millis(20);
+        config.restart_budget = RestartBudget {
+            backoff: Duration::from_millis(1),
+            max_backoff: Duration::from_millis(20),
+            ..RestartBudget::default()
+        };
+        // A fault that lasts is to be over within a test.
+        config.give_up_after = Duration::from_secs(5);
+        if self.fail_fast {
+            config.fault_policy = FaultPolicy::FailFast;
+        }
+        config
+    }
+}
+
+/// Does the job of this process, if it is a child.
+pub fn run() {
+    if let Some(job) = Job::of_this_process() {
+        // The test harness has begun a line of its own.
+        let pipe = Pipe::of_stdout();
+        pipe.write("\n");
+        actix::System::new().block_on(work(job, pipe));
+    }
+}
+
+async fn work(job: Job, pipe: Pipe) {
+    pipe.write("O\n");
+    let wal = match Wal::open(job.config()).await {
+        Ok(wal) => wal,
+        Err(error) => return pipe.error(&error),
+    };
+    pipe.write("R\n");
+    let clients: Vec<_> = (job.first_client..job.first_client + job.clients)
+        .map(|client| {
+            let client = Client { wal: wal.clone(), pipe: pipe.clone(), client, job: job.clone() };
+            actix::spawn(client.run())
+        })
+        .collect();
+    for client in clients {
+        client.await.expect("no client panics");
+    }
+    match wal.close().await {
+        Ok(()) => pipe.write("X\n"),
+        Err(error) => pipe.error(&error),
+    }
+}
+
+struct Client {
+    wal: Wal,
+    pipe: Pipe,
+    client: u32,
+    job: Job,
+}
+
+impl Client {
+    async fn run(self) {
+        let mut sequence = 0;
+        while self.job.commits == 0 || sequence < self.job.commits {
+            let key = Key { client: self.client, sequence };
+            let outcome = self.append(key).await;
+            let name = format!("{} {sequence}", self.client);
+            match &outcome {
+                Ok(()) => self.pipe.write(&format!("A {name}\n")),
+                Err(error) if error.is_not_durable() => self.pipe.write(&format!("N {name}\n")),
+                Err(_) => self.pipe.write(&format!("U {name}\n")),
+            }
+            if let Err(error) = outcome {
+                self.pipe.error(&error);
+                if is_the_end(&error) {
+                    return;
+                }
+                actix::clock::sleep(PAUSE).await;
+            }
+            if self.client == self.job.first_client && sequence % 8 == 7 {
+                self.checkpoint().await;
+            }
+            sequence += 1;
+        }
+    }
+
+    /// In one phase, in two, or as a group.
+    async fn append(&self, key: Key) -> Result<(), CommitError> {
+        let count = if key.sequence % 7 == 3 { 3 } else { 1 };
+        let len = (key.client * 131 + key.sequence * 97) % 700;
+        let mut records = (0..count).map(|index| payload(key, index, count, len));
+        self.pipe.write(&format!("S {} {} {count}\n", key.client, key.sequence));
+        let assigned = |first: Lsn| {
+            self.pipe.write(&format!("L {} {} {first}\n", key.client, key.sequence));
+        };
+        if count > 1 {
+            let range = self.wal.append_all(records).await?;
+            assigned(range.first);
+            return self.wal.wait_for_lsn(range.last).await;
+        }
+        let record = records.next().expect("one");
+        if key.sequence.is_multiple_of(2) {
+            self.wal.commit(record).await.map(assigned)
+        } else {
+            let lsn = self.wal.append(record).await?;
+            assigned(lsn);
+            self.wal.wait_for_lsn(lsn).await
+        }
+    }
+
+    async fn checkpoint(&self) {
+        let durable = self.wal.durable_lsn();
+        self.pipe.write(&format!("W {durable}\n"));
+        if durable.get() > KEPT {
+            let lsn = Lsn::new(durable.get() - KEPT);
+            self.pipe.write(&format!("C {lsn}\n"));
+            if let Err(error) = self.wal.checkpoint(lsn).await {
+                self.pipe.error(&error);
+            }
+        }
+    }
+}
+
+/// Whether the log will never take another record.
+fn is_the_end(error: &CommitError) -> bool {
+    use AppendError::{Closed, Poisoned};
+    matches!(error, CommitError::Refused(Poisoned { .. } | Closed { .. }))
+}
+
+/// Standard output without the buffer that Rust puts before it.
+#[derive(Clone)]
+struct Pipe(Rc<RefCell<File>>);
+
+impl Pipe {
+    fn of_stdout() -> Pipe {
+        let fd = stdout().as_fd().try_clone_to_owned().expect("a descriptor");
+        Pipe(Rc::new(RefCell::new(File::from(fd))))
+    }
+
+    fn error(&self, error: &dyn Debug) {
+        self.write(&format!("! {error:?}\n"));
+    }
+
+    fn write(&self, line: &str) {
+        if self.0.borrow_mut().write_all(line.as_bytes()).is_err() {
+            // Nobody listens: the parent has gone.
+            process::exit(3);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What clients of a log know, and when they knew it: the raw material of the [`Oracle`](crate::oracle).
+
+use actix_wal::Lsn;
+
+/// splitmix64: one seed, one sequence.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Random(seed)
+    }
+
+    pub fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ (bits >> 31)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.number() % limit
+    }
+}
+
+/// Who appended what: one record, or one group of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    pub client: u32,
+    pub sequence: u32,
+}
+
+/// The payload of record `index` of the `count` that were appended under a key. Nothing else makes one.
+pub fn payload(key: Key, index: u32, count: u32, len: u32) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(20 + len as usize);
+    for number in [key.client, key.sequence, index, count, len] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    let mut random = Random::new(u64::from(key.client) << 32 | u64::from(key.sequence));
+    bytes.extend((0..len).map(|_| random.number() as u8));
+    bytes
+}
+
+/// What a mark means; its value is the index of one of these.
+#[derive(Clone, Copy, Debug)]
+pub enum Fact {
+    /// A client is about to append this many records.
+    Submitted { key: Key, count: u32 },
+    /// They have these LSNs, from this one on.
+    Assigned { key: Key, first: Lsn },
+    /// They were acknowledged as durable.
+    Acknowledged { key: Key },
+    /// They are certainly not in the log.
+    NotDurable { key: Key },
+    /// The watermark that somebody read.
+    Watermark(Lsn),
+    /// A reader was given this record while the log ran.
+    Read { lsn: Lsn, digest: u64 },
+    /// A checkpoint is about to release everything up to this LSN.
+    Checkpoint(Lsn),
+    /// The log is about to be opened.
+    Opening,
+    /// The log was closed cleanly.
+    Closed,
+}
+
+/// What a reader remembers of a record.
+pub fn digest(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |digest, byte| {
+        (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

@@ -1,0 +1,174 @@
+//! Recovers from images of a disk that lost its power, and holds what comes out against an
+//! [`Oracle`](crate::oracle).
+
+use std::sync::Arc;
+
+use actix_wal::engine::recovery::{self, Progress};
+use actix_wal::format::segment::segment_name;
+use actix_wal::storage::Storage;
+use actix_wal::testkit::{ManualClock, Persist, Recorder, SimDisk};
+use actix_wal::{Link, OpenError, RecoveryReport, WalConfig};
+
+use crate::facts::{Fact, Random};
+use crate::oracle::{Oracle, Recovered};
+
+/// What was seen in images: a sweep that saw none of it proves little.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// Recoveries.
+    pub images: u64,
+    /// Recoveries of a disk whose recovery was cut, and of one whose recovery of a cut recovery was.
+    pub cut_recoveries: u64,
+    pub cut_twice: u64,
+    pub carried: u64,
+    pub torn: u64,
+    pub gaps: u64,
+    pub released: u64,
+    pub clean: u64,
+    /// The most segments with live records.
+    pub segments: u64,
+}
+
+impl Seen {
+    fn note(&mut self, report: &RecoveryReport) {
+        self.images += 1;
+        self.carried += u64::from(report.carried > 0);
+        self.torn += u64::from(report.torn_tail.is_some());
+        self.gaps += u64::from(!report.gaps.is_empty());
+        self.released += u64::from(!report.low_water.is_none());
+        self.clean += u64::from(report.clean);
+        self.segments = self.segments.max(report.segments);
+    }
+
+    pub fn add(&mut self, other: &Seen) {
+        self.images += other.images;
+        self.cut_recoveries += other.cut_recoveries;
+        self.cut_twice += other.cut_twice;
+        self.carried += other.carried;
+        self.torn += other.torn;
+        self.gaps += other.gaps;
+        self.released += other.released;
+        self.clean += other.clean;
+        self.segments = self.segments.max(other.segments);
+    }
+}
+
+/// Judges images of one history.
+pub struct Judge {
+    pub oracle: Oracle,
+    pub random: Random,
+    pub seen: Seen,
+    config: WalConfig,
+    /// In how many images recovery itself is cut: one of so many.
+    cut_recovery_every: u64,
+}
+
+impl Judge {
+    /// A judge of a history with these facts, who was told none of them yet.
+    pub fn new(config: WalConfig, facts: &[Fact], seed: u64, cut_recovery_every: u64) -> Self {
+        Judge {
+            oracle: Oracle::new(facts),
+            random: Random::new(seed),
+            seen: Seen::default(),
+            config,
+            cut_recovery_every,
+        }
+    }
+
+    /// P12: a process is killed, the next one recovers from the page cache, then the power fails.
+    pub fn check_kill(&mut self, disk: &SimDisk) -> Result<(), String> {
+        let first = self.recover_and_check(disk.mount().expect("free"))?;
+        let seed = self.random.number();
+        let persist = match seed % 3 {
+            0 => Persist::Torn { seed },
+            1 => Persist::Garbled { seed },
+            _ => Persist::Dropped,
+        };
+        let later = disk.crash(persist);
+        // A recovered log is not a closed one.
+        let closed = std::mem::replace(&mut self.oracle.closed, false);
+        let second = self.recover_and_check(later.mount().expect("free"))?;
+        self.oracle.closed = closed;
+        if second.records != first.records {
+            return Err("P12: what was replayed was not durable".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Recovers from an image, twice in a row, and now and then cuts the recovery itself.
+    pub fn check_image(&mut self, disk: &SimDisk) -> Result<Recovered, String> {
+        let first = if self.random.below(self.cut_recovery_every) == 0 {
+            self.check_cut_recovery(disk, 2)?
+        } else {
+            self.recover_and_check(disk.mount().expect("free"))?
+        };
+        let again = self.recover(disk.mount().expect("free")).map_err(|e| format!("again: {e}"))?;
+        if again.records != first.records {
+            return Err("P11: the second recovery gives other records".to_owned());
+        }
+        if again.report.next_lsn < first.report.next_lsn {
+            return Err("P9: the second recovery gives LSNs out again".to_owned());
+        }
+        Ok(first)
+    }
+
+    /// Recovers, and recovers from each state in which a crash of that recovery may leave the disk; of
+    /// some of those recoveries the same again.
+    fn check_cut_recovery(&mut self, disk: &SimDisk, depth: u32) -> Result<Recovered, String> {
+        let recorder = Recorder::new(disk.mount().expect("free")).map_err(|e| e.to_string())?;
+        let log = recorder.log();
+        let recovered = self.recover_and_check(Arc::new(recorder))?;
+        let closed = std::mem::replace(&mut self.oracle.closed, false);
+        let mut cuts = log.cuts();
+        while cuts.advance() {
+            let seed = self.random.number();
+            for persist in [Persist::Dropped, Persist::Torn { seed }, Persist::Garbled { seed }] {
+                let disk = cuts.image(persist);
+                let again = if depth > 1 && self.random.below(8) == 0 {
+                    self.seen.cut_twice += 1;
+                    self.check_cut_recovery(&disk, depth - 1)
+                } else {
+                    self.recover_and_check(disk.mount().expect("free"))
+                };
+                self.seen.cut_recoveries += 1;
+                let op = cuts.last_op();
+                let again =
+                    again.map_err(|e| format!("recovery cut after {op:?}, {persist:?}: {e}"))?;
+                if again.records != recovered.records {
+                    return Err(format!("P11: recovery cut after {op:?} gives other records"));
+                }
+            }
+        }
+        self.oracle.closed = closed;
+        Ok(recovered)
+    }
+
+    fn recover_and_check(&mut self, storage: Arc<dyn Storage>) -> Result<Recovered, String> {
+        let recovered = self.recover(Arc::clone(&storage));
+        let recovered = recovered.map_err(|error| format!("it does not open: {error}"))?;
+        self.oracle.check(&recovered)?;
+        self.seen.note(&recovered.report);
+        if let Some((sequence, torn)) = recovered.report.torn_tail {
+            let files = storage.list().map_err(|error| error.to_string())?;
+            let is_kept = files.iter().any(|file| file.name == segment_name(sequence));
+            if torn.bytes == 0 || !is_kept {
+                return Err(format!("P10: no evidence is kept of the torn tail: {torn:?}"));
+            }
+        }
+        Ok(recovered)
+    }
+
+    fn recover(&mut self, storage: Arc<dyn Storage>) -> Result<Recovered, OpenError> {
+        let config = &self.config;
+        let clock = ManualClock::seeded(self.random.number());
+        let link = Link::with_clock(config, Arc::new(clock));
+        let mut records = Vec::new();
+        let mut sink = |batch: actix_wal::RecordBatch, _: Progress| {
+            records.extend(batch.iter().map(|(lsn, payload)| (lsn.get(), payload.to_vec())));
+            Ok(())
+        };
+        let recovered = recovery::recover(storage, config, &link.shared, None, &mut sink)?;
+        let report = recovered.report().clone();
+        Ok(Recovered { records, report })
+    }
+}

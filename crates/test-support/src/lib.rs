@@ -1,0 +1,37 @@
+//! What the tests, examples and fuzz targets of the log share, compiled once.
+//!
+//! * Logs on simulated and faulty disks: [`logs`], [`small_logs`], [`segments`], [`history`].
+//! * What clients were told, and whether a recovery agrees: [`facts`], [`witness`], [`oracle`], [`judge`].
+//! * The second reader of the format, and the comparison with it: [`naive`], [`agree`], [`mend`],
+//!   [`fuzz_input`].
+//! * The [`simulation`]: the log under one seed.
+//! * Real processes and file systems: [`child`], [`lives`], [`kills`], [`mounts`], [`trace`].
+//! * The parts of two examples that tests run too: [`quickstart`], [`soak`].
+//! * The tests themselves: [`environment`], [`scratch`], [`skips`], [`sources`].
+//!
+//! A helper that can not go on panics, and so fails the test that called it.
+
+pub mod agree;
+pub mod child;
+pub mod environment;
+pub mod facts;
+pub mod fuzz_input;
+pub mod history;
+pub mod judge;
+pub mod kills;
+pub mod lives;
+pub mod logs;
+pub mod mend;
+pub mod mounts;
+pub mod naive;
+pub mod oracle;
+pub mod quickstart;
+pub mod scratch;
+pub mod segments;
+pub mod simulation;
+pub mod skips;
+pub mod small_logs;
+pub mod soak;
+pub mod sources;
+pub mod trace;
+pub mod witness;

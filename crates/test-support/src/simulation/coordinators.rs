@@ -1,0 +1,322 @@
+//! Those who use the log by messages: coordinators, which believe what events say of the watermark, and nothing
+//! else. Some send their appends one by one, and others have an [`Outbox`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, Handler, WrapFuture};
+use actix_wal::engine::entry::Payload;
+use actix_wal::messages::{Accepted, Reply, Submit, Subscribe, Ticket};
+use actix_wal::{
+    AppendError, CommitError, Durability, LogEvent, Lsn, LsnRange, Outbox, RestartBudget, Wal,
+    WalConfig,
+};
+use tokio::sync::oneshot;
+
+use super::world::{World, now};
+use crate::facts::{Fact, Key, payload};
+
+/// An actor that appends by message, and learns of durability by message alone.
+pub(crate) struct Coordinator {
+    number: u32,
+    next: u32,
+    wal: Wal,
+    world: Arc<World>,
+    /// Whether it takes its time over each event.
+    slow: bool,
+    /// Half of them have one, and what went into it and has no answer yet.
+    outbox: Option<Outbox>,
+    put_in: BTreeMap<Ticket, (Key, u32, Duration)>,
+    pending: BTreeMap<Lsn, (Key, Duration)>,
+    /// How long an answer may take while nothing goes wrong (promise P17).
+    in_time: Option<Duration>,
+    budget: RestartBudget,
+    /// The first LSN of each of its appends.
+    order: BTreeMap<u32, Lsn>,
+    through: Lsn,
+    failed: Vec<LsnRange>,
+    broken: Option<oneshot::Sender<String>>,
+}
+
+impl Coordinator {
+    /// Starts one. Whatever it finds broken comes out of the receiver.
+    pub(crate) fn start(
+        number: u32,
+        next: u32,
+        wal: &Wal,
+        world: &Arc<World>,
+        config: &WalConfig,
+        in_time: Option<Duration>,
+    ) -> oneshot::Receiver<String> {
+        let (broken, receiver) = oneshot::channel();
+        let slow = number % 2 == 1;
+        let coordinator = Coordinator {
+            number,
+            next,
+            wal: wal.clone(),
+            world: Arc::clone(world),
+            slow,
+            outbox: None,
+            put_in: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            in_time: in_time.filter(|_| !slow),
+            budget: config.restart_budget,
+            order: BTreeMap::new(),
+            through: Lsn::NONE,
+            failed: Vec::new(),
+            broken: Some(broken),
+        };
+        Coordinator::create(|context| {
+            context.set_mailbox_capacity(if slow { 1 } else { 16 });
+            coordinator
+        });
+        receiver
+    }
+
+    fn append(&mut self, context: &mut Context<Self>) {
+        match self.outbox.take() {
+            Some(mut outbox) => {
+                // What is put in at once rides along.
+                (0..1 + self.world.below(4)).for_each(|_| self.put_in(&mut outbox));
+                self.outbox = Some(outbox);
+            }
+            None => self.send(context),
+        }
+    }
+
+    fn key(&mut self, count: u32) -> Key {
+        self.next += 1;
+        let key = Key { client: self.number, sequence: self.next };
+        self.world.fact(Fact::Submitted { key, count });
+        key
+    }
+
+    fn put_in(&mut self, outbox: &mut Outbox) {
+        let count = if self.world.once_in(4) { 2 } else { 1 };
+        let key = self.key(count);
+        let record = |index| payload(key, index, count, self.world.below(200) as u32);
+        let put_in = match count {
+            1 => outbox.append(record(0)),
+            _ => outbox.append_all((0..count).map(record)),
+        };
+        match put_in {
+            Ok(ticket) => {
+                self.world.count("rides along");
+                if let Some(twice) = self.put_in.insert(ticket, (key, count, now())) {
+                    self.say(format!("P6: {ticket:?} is given out twice: {twice:?}"));
+                }
+            }
+            Err(error) => self.refused(key, error),
+        }
+    }
+
+    fn send(&mut self, context: &mut Context<Self>) {
+        let key = self.key(1);
+        let record = Payload::One(payload(key, 0, 1, self.world.below(200) as u32).into());
+        let permit = self.wal.admission().try_acquire(1, record.encoded_len());
+        let Ok(permit) = permit else {
+            return self.world.fact(Fact::NotDurable { key });
+        };
+        let (reply, answer) = oneshot::channel();
+        let durability = Durability::GroupCommit;
+        let submit = Submit { payload: record, durability, permit, reply: Reply::Accepted(reply) };
+        self.wal.recipients().submit.do_send(submit);
+        let began = now();
+        let answer = async move { answer.await.ok() }.into_actor(self);
+        context.spawn(actix::ActorFutureExt::map(answer, move |answer, this: &mut Self, _| {
+            this.appended(key, began, answer);
+        }));
+    }
+
+    fn appended(
+        &mut self,
+        key: Key,
+        began: Duration,
+        answer: Option<Result<LsnRange, AppendError>>,
+    ) {
+        match answer {
+            Some(Ok(range)) => {
+                self.world.fact(Fact::Assigned { key, first: range.first });
+                self.in_order(key, range.first);
+                self.pending.insert(range.last, (key, began));
+                self.settle();
+            }
+            Some(Err(error)) => self.refused(key, error),
+            None => {}
+        }
+    }
+
+    /// P6: each append has one answer. And that comes before any event that covers its LSNs.
+    fn accepted(&mut self, accepted: Accepted) {
+        let Accepted { first, count, result } = accepted;
+        let mut lsn = result.as_ref().map_or(Lsn::NONE, |range| range.first);
+        for ticket in (0..count).map(|n| first.plus(n)) {
+            let Some((key, records, began)) = self.put_in.remove(&ticket) else {
+                return self.say(format!("P6: {ticket:?} is answered, and nobody waits for it"));
+            };
+            let range = LsnRange { first: lsn, last: lsn.plus(u64::from(records) - 1) };
+            match &result {
+                Ok(all) if range.last > all.last => {
+                    return self.say(format!("P6: {count} appends have {all} for their LSNs"));
+                }
+                Ok(_) if self.has_heard_of(range.first) => {
+                    return self.say(format!("P5: {range} is accepted after an event covered it"));
+                }
+                Ok(_) => self.appended(key, began, Some(Ok(range))),
+                Err(error) => self.refused(key, error.clone()),
+            }
+            lsn = range.last.next();
+        }
+    }
+
+    fn refused(&mut self, key: Key, error: AppendError) {
+        // It goes on to append while the log is being closed.
+        if !self.world.is_all_well() && !matches!(error, AppendError::Overloaded { .. }) {
+            let for_nothing = self.world.not_for_nothing("P6: an append", &error);
+            for_nothing.unwrap_or_else(|broken| self.say(broken));
+        }
+        if CommitError::from(error).is_not_durable() {
+            self.world.fact(Fact::NotDurable { key });
+        }
+    }
+
+    fn has_heard_of(&self, lsn: Lsn) -> bool {
+        lsn <= self.through || self.failed.iter().any(|range| range.contains(lsn))
+    }
+
+    /// What the events so far say of what is pending.
+    fn settle(&mut self) {
+        let (failed, through) = (&self.failed, self.through);
+        let has_failed = |lsn: Lsn| failed.iter().any(|range| range.contains(lsn));
+        let mut took = Duration::ZERO;
+        self.pending.retain(|lsn, (key, began)| {
+            if has_failed(*lsn) {
+                self.world.fact(Fact::NotDurable { key: *key });
+                return false;
+            }
+            if *lsn <= through {
+                self.world.fact(Fact::Acknowledged { key: *key });
+                took = took.max(now() - *began);
+                return false;
+            }
+            true
+        });
+        if self.in_time.is_some_and(|in_time| took > in_time) {
+            self.say(format!("P17: an append was answered after {took:?}"));
+        }
+    }
+
+    /// P7, P17, P21: what the log gives way to must have happened.
+    fn judge(&mut self, event: &LogEvent) {
+        if let LogEvent::Ready { epoch, .. } = event
+            && !self.slow
+            && let Err(twice) = self.world.epoch_begins(*epoch)
+        {
+            self.say(twice);
+        }
+        let (LogEvent::Unavailable { cause } | LogEvent::Poisoned { cause, .. }) = event else {
+            return;
+        };
+        if let Err(defect) = self.world.no_defect(cause) {
+            self.say(defect);
+        }
+        let (faults, was_full) = (self.world.faults_since(Duration::ZERO), self.world.was_full());
+        if faults == 0 && !was_full {
+            self.say(format!("P7: nothing has failed, but: {cause}"));
+        }
+        if matches!(event, LogEvent::Poisoned { .. }) && !self.slow {
+            let recent = self.world.faults_within(self.budget.within);
+            let allowed = self.budget.restarts as usize;
+            if faults == 0 {
+                self.say(format!("P21: a full disk has poisoned the log: {cause}"));
+            } else if recent <= allowed {
+                self.say(format!("P21: {recent} faults of {allowed}, and poisoned: {cause}"));
+            }
+        }
+    }
+
+    /// P2: what one actor appends has its LSNs in the same order.
+    fn in_order(&mut self, key: Key, first: Lsn) {
+        let before = self.order.range(..key.sequence).next_back();
+        let after = self.order.range(key.sequence..).next();
+        if before.is_some_and(|(_, lsn)| *lsn > first) || after.is_some_and(|(_, lsn)| *lsn < first)
+        {
+            self.say(format!("P2: {key:?} with LSN {first} was overtaken: {:?}", self.order));
+        }
+        self.order.insert(key.sequence, first);
+    }
+
+    fn say(&mut self, what: String) {
+        if let Some(broken) = self.broken.take() {
+            let _ = broken.send(what);
+        }
+    }
+}
+
+impl Actor for Coordinator {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let subscribing = self.wal.recipients().subscribe.clone();
+        let me = context.address().recipient();
+        let subscribed = async move { subscribing.send(Subscribe(me)).await };
+        let subscribed = subscribed.into_actor(self);
+        context.spawn(actix::ActorFutureExt::map(subscribed, |from, this: &mut Self, context| {
+            if let Ok(from) = from {
+                // What an event says later is said from here on.
+                this.through = this.through.max(from);
+                if this.world.once_in(2) {
+                    this.outbox = Some(this.wal.outbox(context.address().recipient()));
+                }
+                let pace = this.world.weather().pace();
+                context.run_interval(pace * Duration::from_millis(700), Self::append);
+            }
+        }));
+    }
+}
+
+impl Handler<Accepted> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, accepted: Accepted, _: &mut Self::Context) {
+        self.accepted(accepted);
+    }
+}
+
+impl Handler<LogEvent> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, event: LogEvent, context: &mut Self::Context) {
+        self.world.count(match &event {
+            LogEvent::Durable { failed, .. } if !failed.is_empty() => "heard: not durable",
+            LogEvent::Durable { .. } => "heard: durable",
+            LogEvent::Ready { .. } => "heard: ready",
+            LogEvent::Unavailable { .. } => "heard: unavailable",
+            LogEvent::Stalled { .. } => "heard: stalled",
+            LogEvent::GivenUp { .. } => "heard: given up",
+            LogEvent::Poisoned { .. } => "heard: poisoned",
+            LogEvent::SegmentComplete { .. } => "heard: segment complete",
+            _ => "heard: closing or closed",
+        });
+        self.judge(&event);
+        if let LogEvent::Durable { through, failed, .. } = &event {
+            self.world.event(format_args!("{} hears of {through}, not {failed:?}", self.number));
+            if *through < self.through {
+                self.say(format!("P5: the watermark fell from {} to {through}", self.through));
+            }
+            self.through = self.through.max(*through);
+            self.failed.extend(failed);
+            self.settle();
+        }
+        if let LogEvent::Poisoned { failed, .. } = &event {
+            self.failed.extend(failed);
+            self.settle();
+        }
+        if self.slow {
+            self.world.count("slow subscriber");
+            let pause = Duration::from_millis(self.world.below(400));
+            context.wait(actix::clock::sleep(pause).into_actor(self));
+        }
+    }
+}

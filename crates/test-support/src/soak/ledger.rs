@@ -1,0 +1,169 @@
+//! What clients were told, held against what an open replays. Unlike that of the quickstart it forgets what
+//! a checkpoint has released, so that it does not grow for hours.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use actix_wal::Lsn;
+use actix_wal::messages::Replay;
+use serde::Serialize;
+
+use super::told::Told;
+use crate::quickstart::payload;
+
+/// How many contradictions are described in words.
+const MAX_EXAMPLES: usize = 10;
+
+/// One record: whose it is, and the how-manieth.
+type Key = (u64, u64);
+
+/// What was counted so far.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Counts {
+    pub acknowledged: u64,
+    pub not_durable: u64,
+    pub unknown: u64,
+    pub checkpoints: u64,
+    pub faults: u64,
+    pub restarts: u64,
+    /// Looks at the whole log, and the records that were compared.
+    pub opens: u64,
+    pub compared: u64,
+    /// Acknowledged, not released, and not there.
+    pub lost: u64,
+    /// There a second time, or out of order.
+    pub duplicated: u64,
+    /// There, although a client was told that it is not, or an earlier open did not find it, or nobody
+    /// ever submitted it.
+    pub resurrected: u64,
+    /// Other promises that were broken.
+    pub broken: u64,
+}
+
+impl Counts {
+    /// Whether the log has kept its promises.
+    pub fn are_sound(&self) -> bool {
+        (self.lost, self.duplicated, self.resurrected, self.broken) == (0, 0, 0, 0)
+    }
+}
+
+/// What must be in the log, and what may be.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// What must be there, under which LSN.
+    settled: BTreeMap<Lsn, Key>,
+    /// What may be there: nobody was told.
+    open: BTreeSet<Key>,
+    /// For each client of the present life the number of the record that it may have in flight.
+    next: BTreeMap<u64, u64>,
+    /// The highest LSN that a checkpoint was asked to release.
+    checkpoint: Lsn,
+    pub counts: Counts,
+    pub examples: Vec<String>,
+}
+
+impl Ledger {
+    /// Lets clients with these numbers begin.
+    pub fn admit(&mut self, clients: impl IntoIterator<Item = u64>) {
+        self.next.extend(clients.into_iter().map(|client| (client, 0)));
+    }
+
+    pub fn note(&mut self, told: Told) {
+        match told {
+            Told::Durable { client, sequence, lsn } => {
+                self.counts.acknowledged += 1;
+                self.next.insert(client, sequence + 1);
+                if let Some(other) = self.settled.insert(lsn, (client, sequence)) {
+                    self.counts.duplicated += 1;
+                    self.describe(format!("LSN {lsn} is that of {other:?} and of {client}"));
+                }
+            }
+            Told::NotDurable { client, sequence } => {
+                self.counts.not_durable += 1;
+                self.next.insert(client, sequence + 1);
+            }
+            Told::Unknown { client, sequence } => {
+                self.counts.unknown += 1;
+                self.next.insert(client, sequence + 1);
+                self.open.insert((client, sequence));
+            }
+            Told::Checkpoint(lsn) => {
+                self.counts.checkpoints += 1;
+                self.checkpoint = self.checkpoint.max(lsn);
+            }
+            Told::Faults { injected, restarts } => {
+                self.counts.faults += injected;
+                self.counts.restarts += restarts;
+            }
+            Told::Broken(what) => {
+                self.counts.broken += 1;
+                self.describe(what);
+            }
+        }
+    }
+
+    fn describe(&mut self, what: String) {
+        if self.examples.len() < MAX_EXAMPLES {
+            self.examples.push(what);
+        }
+    }
+
+    /// Compares with all that an open has replayed. What was open is settled by it for ever.
+    pub fn compare(&mut self, replayed: Replayed, low_water: Lsn) {
+        self.counts.opens += 1;
+        if low_water > self.checkpoint {
+            self.note(Told::Broken(format!("released {low_water}, asked for {}", self.checkpoint)));
+        }
+        let in_flight = std::mem::take(&mut self.next).into_iter();
+        self.open.extend(in_flight);
+        let (mut found, mut seen) = (BTreeMap::new(), BTreeSet::new());
+        for (lsn, key) in replayed.records {
+            self.counts.compared += 1;
+            let is_last = found.last_key_value().is_none_or(|(last, _)| *last < lsn);
+            let Some(key) = key.filter(|_| is_last).filter(|key| seen.insert(*key)) else {
+                self.counts.duplicated += u64::from(key.is_some());
+                self.counts.broken += u64::from(key.is_none());
+                self.describe(format!("LSN {lsn} is out of order, nobody's, or again {key:?}"));
+                continue;
+            };
+            if self.settled.get(&lsn) != Some(&key) && !self.open.contains(&key) {
+                self.counts.resurrected += 1;
+                self.describe(format!("LSN {lsn}: {key:?} should not be there"));
+            }
+            found.insert(lsn, key);
+        }
+        let kept = std::mem::take(&mut self.settled).split_off(&low_water.next());
+        for (lsn, key) in kept.into_iter().filter(|(lsn, key)| found.get(lsn) != Some(key)) {
+            self.counts.lost += 1;
+            self.describe(format!("LSN {lsn}: {key:?} is lost"));
+        }
+        self.settled = found;
+        self.open.clear();
+    }
+}
+
+/// What one open has replayed, reduced to LSN and key; `None` for bytes that nobody makes.
+#[derive(Debug, Default)]
+pub struct Replayed {
+    records: Vec<(Lsn, Option<Key>)>,
+}
+
+impl Replayed {
+    pub fn see(&mut self, replay: &Replay) {
+        replay.records.iter().for_each(|(lsn, bytes)| self.push(lsn, bytes));
+    }
+
+    pub fn push(&mut self, lsn: Lsn, bytes: &[u8]) {
+        self.records.push((lsn, key_of(bytes)));
+    }
+}
+
+/// Whose record it is, if every byte of it, and their number, are as that client writes them.
+pub fn key_of(bytes: &[u8]) -> Option<Key> {
+    let client = u64::from_le_bytes(*bytes.first_chunk()?);
+    payload::decode(bytes, size_of(client))
+}
+
+/// How large the records of a client are.
+pub fn size_of(client: u64) -> usize {
+    payload::MIN_SIZE + (payload::mix(client) % 3000) as usize
+}

@@ -1,0 +1,293 @@
+//! One life of the log: opened, used by clients, readers and a subscriber while the disk fails, and ended.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Context, Handler, Recipient};
+use actix_wal::messages::{LogEvent, Replay};
+use actix_wal::storage::Directory;
+use actix_wal::testkit::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, errno};
+use actix_wal::{
+    FaultPolicy, FlushPolicy, Lsn, OpenError, ReadError, RecoveryReport, RestartBudget, Wal,
+    WalConfig,
+};
+
+use super::ledger::{key_of, size_of};
+use super::told::Told;
+use crate::quickstart::client::{self, Outcome};
+use crate::quickstart::payload::mix;
+
+/// Clients of one life.
+pub const CLIENTS: u64 = 12;
+/// How long an open waits for the threads of a life that was dropped.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where things are told.
+pub type Tell = Rc<dyn Fn(Told)>;
+
+/// Chance from a seed.
+#[derive(Clone, Debug)]
+pub struct Chance(pub u64);
+
+impl Chance {
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.0) % limit
+    }
+
+    pub fn time(&mut self, from_ms: u64, to_ms: u64) -> Duration {
+        Duration::from_millis(from_ms + self.below(to_ms - from_ms))
+    }
+}
+
+/// How a life goes.
+#[derive(Clone, Debug)]
+pub struct Life {
+    pub directory: PathBuf,
+    /// The number of its first client.
+    pub first_client: u64,
+    pub seed: u64,
+    /// How long; without it until somebody kills the process.
+    pub time: Option<Duration>,
+}
+
+/// Opens the log with calm storage, through `plan`, and replays it if somebody wants that. A life that was
+/// dropped lets go of the directory in its own time.
+pub async fn open(
+    directory: &Path,
+    plan: &FaultPlan,
+    tune: impl Fn(&mut WalConfig),
+    replay: Option<Recipient<Replay>>,
+) -> Result<Wal, OpenError> {
+    let mut config = WalConfig::new(directory);
+    config.segment_size = 1 << 20;
+    config.max_in_flight_bytes = Some(256 << 10);
+    config.restart_budget = RestartBudget {
+        restarts: 1000,
+        within: Duration::from_secs(60),
+        backoff: Duration::from_millis(1),
+        max_backoff: Duration::from_millis(200),
+    };
+    tune(&mut config);
+    let began = Instant::now();
+    let lock = loop {
+        match Directory::open(directory) {
+            Err(error) if is_busy(&error) && began.elapsed() < PATIENCE => {
+                actix::clock::sleep(Duration::from_millis(5)).await;
+            }
+            opened => break opened,
+        }
+    };
+    let mut opening = Wal::open(config);
+    if let Ok(storage) = lock {
+        let storage = FaultyStorage::new(Arc::new(storage), plan.clone());
+        opening = opening.on_storage(Arc::new(storage));
+    }
+    match replay {
+        Some(host) => opening.replay_to(host, None).await,
+        None => opening.await,
+    }
+}
+
+fn is_busy(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::WouldBlock
+}
+
+/// Lives. `opened` hears of the recovery before the first client begins.
+pub async fn live(
+    life: Life,
+    replay: Option<Recipient<Replay>>,
+    tell: Tell,
+    opened: impl FnOnce(&RecoveryReport),
+) -> Result<(), OpenError> {
+    let mut chance = Chance(life.seed);
+    let plan = FaultPlan::new();
+    let is_doomed = chance.below(6) == 0;
+    let (flush, fault) = (chance.below(3), chance.below(2));
+    let tune = |config: &mut WalConfig| {
+        config.flush_policy = match flush {
+            0 => FlushPolicy::Eager,
+            1 => FlushPolicy::Window(Default::default()),
+            _ => FlushPolicy::default(),
+        };
+        config.fault_policy = [FaultPolicy::Resend, FaultPolicy::FailFast][fault as usize];
+        if is_doomed {
+            config.restart_budget.restarts = 3;
+        }
+    };
+    let wal = open(&life.directory, &plan, tune, replay).await?;
+    opened(wal.recovery_report());
+    let listener = Listener { last: Lsn::NONE, tell: Rc::clone(&tell) }.start();
+    let _ = wal.subscribe(listener.recipient()).await;
+    let until = life.time.map(|time| Instant::now() + time);
+    let clients: Vec<_> = (life.first_client..life.first_client + CLIENTS)
+        .map(|client| {
+            let (wal, tell) = (wal.clone(), Rc::clone(&tell));
+            let report = move |sequence, outcome, _| tell(told(client, sequence, outcome));
+            actix::spawn(client::run(wal, client, size_of(client), until, report))
+        })
+        .collect();
+    let counter = Counter {
+        wal: wal.clone(),
+        plan: plan.clone(),
+        tell: Rc::clone(&tell),
+        told: Cell::default(),
+    };
+    let counter = Rc::new(counter);
+    let others = [
+        actix::spawn(fail(plan.clone(), chance.clone(), is_doomed)),
+        actix::spawn(release(wal.clone(), chance.clone(), Rc::clone(&tell))),
+        actix::spawn(read(wal.clone(), Rc::clone(&tell))),
+        actix::spawn(count(Rc::clone(&counter))),
+    ];
+    for client in clients {
+        if client.await.is_err() {
+            tell(Told::Broken("a client panicked".to_owned()));
+        }
+    }
+    for other in others {
+        other.abort();
+        let _ = other.await;
+    }
+    counter.tell();
+    // Now and then nobody closes the log: it is dropped, with its System.
+    if chance.below(5) > 0 {
+        plan.clear();
+        // A log that was poisoned says so.
+        let _ = wal.close().await;
+    }
+    Ok(())
+}
+
+fn told(client: u64, sequence: u64, outcome: Outcome) -> Told {
+    match outcome {
+        Outcome::Durable(lsn) => Told::Durable { client, sequence, lsn },
+        Outcome::NotDurable(_) | Outcome::Refused(_) => Told::NotDurable { client, sequence },
+        Outcome::Unknown(_) => Told::Unknown { client, sequence },
+    }
+}
+
+/// Makes the disk fail now and then; in a doomed life once for good.
+async fn fail(plan: FaultPlan, mut chance: Chance, is_doomed: bool) {
+    let eio = FaultEffect::Fail(errno::EIO);
+    let full = FaultEffect::Fail(errno::ENOSPC);
+    loop {
+        actix::clock::sleep(chance.time(10, 200)).await;
+        let times = 1 + chance.below(2);
+        match chance.below(10) {
+            0 => plan.add(FaultRule::on(FaultOp::Sync, eio).times(times)),
+            1 => plan.add(FaultRule::on(FaultOp::Write, eio).times(times)),
+            2 => {
+                let effect = FaultEffect::FailAfter(errno::EIO);
+                plan.add(FaultRule::on(FaultOp::Sync, effect).times(times));
+            }
+            3 | 4 => {
+                let slow = FaultEffect::Delay(chance.time(5, 100));
+                plan.add(FaultRule::on(FaultOp::Sync, slow).times(3 * times));
+            }
+            5 => plan.add(FaultRule::on(FaultOp::Sync, FaultEffect::Panic).times(1)),
+            6 => plan.add(FaultRule::on(FaultOp::Write, FaultEffect::Panic).times(1)),
+            7 => plan.add(FaultRule::on(FaultOp::Write, FaultEffect::Short(700)).times(9)),
+            8 => {
+                // A disk that is full for a while, for whatever needs new space.
+                for op in [FaultOp::Write, FaultOp::Create, FaultOp::SetSize] {
+                    plan.add(FaultRule::on(op, full));
+                }
+                actix::clock::sleep(chance.time(10, 150)).await;
+                plan.clear();
+            }
+            _ if is_doomed => plan.add(FaultRule::on(FaultOp::Sync, eio)),
+            _ => plan.add(FaultRule::on(FaultOp::SyncDir, eio).times(times)),
+        }
+    }
+}
+
+/// Releases now and then what is durable, but not always all of it.
+async fn release(wal: Wal, mut chance: Chance, tell: Tell) {
+    loop {
+        actix::clock::sleep(chance.time(50, 400)).await;
+        let lsn = Lsn::new(wal.durable_lsn().get().saturating_sub(chance.below(500)));
+        tell(Told::Checkpoint(lsn));
+        let _ = wal.checkpoint(lsn).await;
+    }
+}
+
+/// Reads what is there and what comes, again and again.
+async fn read(wal: Wal, tell: Tell) {
+    let mut last = Lsn::NONE;
+    loop {
+        let from = last.max(wal.status().low_water).next();
+        let mut stream = match wal.read(from).await {
+            Ok(stream) => stream.follow(),
+            Err(_) => {
+                actix::clock::sleep(Duration::from_millis(10)).await;
+                continue;
+            }
+        };
+        while let Some(next) = stream.next().await {
+            match next {
+                Ok(record) if record.lsn > last && key_of(&record.payload).is_some() => {
+                    last = record.lsn;
+                }
+                Ok(record) => {
+                    tell(Told::Broken(format!("a reader sees LSN {} after {last}", record.lsn)));
+                }
+                Err(ReadError::Released { .. } | ReadError::LeaseExpired { .. }) => break,
+                Err(ReadError::Closed { .. }) => return,
+                Err(error) => return tell(Told::Broken(format!("a reader: {error}"))),
+            }
+        }
+    }
+}
+
+/// Tells of faults and restarts as they come: who is killed can not do it in the end.
+async fn count(counter: Rc<Counter>) {
+    loop {
+        actix::clock::sleep(Duration::from_millis(20)).await;
+        counter.tell();
+    }
+}
+
+struct Counter {
+    wal: Wal,
+    plan: FaultPlan,
+    tell: Tell,
+    told: Cell<(u64, u64)>,
+}
+
+impl Counter {
+    fn tell(&self) {
+        let now = (self.plan.hits(), self.wal.stats().restarts);
+        let before = self.told.replace(now);
+        if now != before {
+            let (injected, restarts) = (now.0 - before.0, now.1 - before.1);
+            (self.tell)(Told::Faults { injected, restarts });
+        }
+    }
+}
+
+/// A subscriber: the watermark never falls.
+struct Listener {
+    last: Lsn,
+    tell: Tell,
+}
+
+impl Actor for Listener {
+    type Context = Context<Self>;
+}
+
+impl Handler<LogEvent> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {
+        if let LogEvent::Durable { through, .. } = event {
+            if through < self.last {
+                (self.tell)(Told::Broken(format!("the watermark fell to {through}")));
+            }
+            self.last = through;
+        }
+    }
+}
