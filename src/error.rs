@@ -3,11 +3,14 @@
 //! Two questions matter to a caller, and every error answers both: *may the record be in the log?*
 //! (see [`CommitError`]) and *what can be done about it?* (the last sentence of the message).
 
+mod class;
+
 use std::sync::Arc;
 use std::{fmt, io};
 
 use thiserror::Error;
 
+pub use self::class::FaultClass;
 use crate::lsn::{Lsn, LsnRange};
 
 /// What was being done to a file when it failed.
@@ -38,6 +41,8 @@ pub enum IoOp {
     Truncate,
     /// Preparing a segment ahead of need.
     Prepare,
+    /// Starting a thread of the log; the file is its name.
+    StartThread,
 }
 
 impl fmt::Display for IoOp {
@@ -55,6 +60,7 @@ impl fmt::Display for IoOp {
             IoOp::Remove => "removing",
             IoOp::Truncate => "truncating",
             IoOp::Prepare => "preparing",
+            IoOp::StartThread => "starting the thread",
         })
     }
 }
@@ -87,7 +93,7 @@ impl IoFault {
 
 /// Whether an I/O error means that the disk, or the quota, is full.
 pub fn is_no_space(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    FaultClass::of(error) == FaultClass::NoSpace
 }
 
 impl fmt::Display for IoFault {
@@ -122,6 +128,22 @@ pub enum Cause {
     /// The disk is full.
     #[error("the disk is full: {0}")]
     NoSpace(IoFault),
+    /// The process or the system has too little of something: threads, file descriptors, memory. The log
+    /// waits, and resumes by itself.
+    #[error(
+        "short of {what}: {fault}; raise the limit or give some back, the log goes on by itself",
+        what = .0.short_of(),
+        fault = .0
+    )]
+    Shortage(IoFault),
+    /// Something else went wrong before the log was over the first fault.
+    #[error("{first}; after that: {last}")]
+    Followed {
+        /// What went wrong first.
+        first: Arc<Cause>,
+        /// What went wrong last.
+        last: Arc<Cause>,
+    },
     /// A sync did not return in time.
     #[error("a sync has not returned for {seconds} s")]
     Stalled {
@@ -154,19 +176,6 @@ pub enum Cause {
     /// The log has been closed, or its last handle dropped.
     #[error("the log was closed")]
     Closed,
-}
-
-impl Cause {
-    /// Whether the disk is full, which passes when space is freed.
-    pub fn is_no_space(&self) -> bool {
-        matches!(self, Cause::NoSpace(_))
-    }
-}
-
-impl From<IoFault> for Cause {
-    fn from(fault: IoFault) -> Self {
-        if fault.is_no_space() { Cause::NoSpace(fault) } else { Cause::Io(fault) }
-    }
 }
 
 /// A setting that can not be.

@@ -5,7 +5,7 @@
 
 use std::{io, sync::Arc};
 
-use crate::error::is_no_space;
+use crate::error::{FaultClass, IoFault, IoOp, is_no_space};
 
 use super::{Storage, StorageFile, write_all_at};
 
@@ -54,10 +54,30 @@ impl PrepareFault {
         is_no_space(&self.source)
     }
 
+    /// What kind of fault it is.
+    pub fn class(&self) -> FaultClass {
+        FaultClass::of(&self.source)
+    }
+
+    /// The same, for those who do not care how a segment is made.
+    pub fn to_io_fault(&self) -> IoFault {
+        let said = Said { op: self.op, source: Arc::clone(&self.source) };
+        let source = io::Error::new(self.source.kind(), said);
+        IoFault::new(IoOp::Prepare, &self.file, None, source)
+    }
+
     fn at(op: &'static str, file: &str) -> impl FnOnce(io::Error) -> PrepareFault {
         let file = file.to_owned();
         move |source| PrepareFault { op, file, name_taken: false, source: Arc::new(source) }
     }
+}
+
+/// An I/O error and what was being done. The number of the error stays within reach.
+#[derive(Debug, thiserror::Error)]
+#[error("{op}: {source}")]
+struct Said {
+    op: &'static str,
+    source: Arc<io::Error>,
 }
 
 /// Prepares one segment at one go and gives it back open, durable under its final name.
