@@ -1,6 +1,8 @@
 //! A stream of durable records.
 
 use std::future::{Future, poll_fn};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,7 +13,7 @@ use futures_core::Stream;
 use crate::engine::cursor::Cursor;
 use crate::engine::records::{Record, RecordBatch};
 use crate::engine::shared::Shared;
-use crate::error::{Cause, ReadError};
+use crate::error::{Cause, IoFault, ReadError};
 
 type Step =
     Pin<Box<dyn Future<Output = (Option<Cursor>, Result<Option<RecordBatch>, ReadError>)> + Send>>;
@@ -116,10 +118,16 @@ async fn step(
         let mut news = pin!(shared.tail.notified());
         news.as_mut().enable();
         let ended = shared.state().is_final();
-        let read = tokio::task::spawn_blocking(move || {
+        let read = move || {
             let read = cursor.read();
             (cursor, read)
-        });
+        };
+        // It panics where the system has no thread left. That passes, and the host is not to die of it.
+        let spawned = catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(read)));
+        let Ok(read) = spawned else {
+            let fault = IoFault::no_thread("to read", io::ErrorKind::WouldBlock.into());
+            return (None, Err(fault.into()));
+        };
         let Ok((back, result)) = read.await else {
             return (None, Err(ReadError::Closed { cause: Cause::Stopped { actor: "runtime" } }));
         };

@@ -27,12 +27,13 @@ use crate::error::{
 };
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::{
-    Accepted, Await, Checkpoint, Close, Collect, Flush, GetStats, GetStatus, LogEvent, Read,
-    Recipients, Recover, Replay, Reply, Submit, Subscribe, Unsubscribe,
+    Accepted, Await, AwaitStart, Checkpoint, Close, Collect, Flush, GetStats, GetStatus, LogEvent,
+    Read, Recipients, Recover, Replay, Reply, Submit, Subscribe, Unsubscribe,
 };
 use crate::outbox::Outbox;
 use crate::read_stream::ReadStream;
 use crate::storage::Storage;
+use crate::threads::{SystemThreads, Threads};
 
 /// A handle of an open log. Clones are handles of the same log; they can be sent to other threads.
 ///
@@ -90,6 +91,7 @@ pub struct Open {
     replay: Recover,
     arbiter: Option<ArbiterHandle>,
     clock: Option<Arc<dyn Clock>>,
+    threads: Option<Arc<dyn Threads>>,
 }
 
 impl Open {
@@ -122,6 +124,12 @@ impl Open {
         self
     }
 
+    /// Takes the threads of the log from elsewhere.
+    pub fn on_threads(mut self, threads: Arc<dyn Threads>) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
     async fn open(self) -> Result<Wal, OpenError> {
         self.config.validate()?;
         let arbiter = self.arbiter.unwrap_or_else(Arbiter::current);
@@ -129,7 +137,9 @@ impl Open {
         let Link { shared, queue } = Link::with_clock(&self.config, clock);
         let stopped = |actor| move |_: MailboxError| OpenError::Start(Cause::Stopped { actor });
 
+        let threads = self.threads.unwrap_or_else(SystemThreads::shared);
         let recovery = Recovery::new(Arc::clone(&shared), self.config.clone());
+        let recovery = recovery.on_threads(Arc::clone(&threads));
         let recovery = Supervisor::start_in_arbiter(&arbiter, |_| recovery);
         let recovered = recovery.send(self.replay).await.map_err(stopped("Recovery"))??;
         let report = recovered.report().clone();
@@ -143,15 +153,13 @@ impl Open {
             self.config.clone(),
             appender.clone().recipient(),
         );
+        let flusher = flusher.on_threads(threads).that_must_start();
         let flusher = Supervisor::start_in_arbiter(&arbiter, |_| flusher);
         // From here on there is a handle that closes the log, also when this future is dropped.
         let wal = Wal::compose(&self.config, shared, report, &appender, &flusher);
-        // Its first answer comes after it has started, and told the Appender that appends are welcome.
-        let status = flusher.send(GetStatus).await.map_err(stopped("Flusher"))?;
-        match status.state {
-            LogState::Closed(cause) => Err(OpenError::Start(cause)),
-            _ => Ok(wal),
-        }
+        // Answered once its thread runs, and it has told the Appender that appends are welcome.
+        let started = flusher.send(AwaitStart).await.map_err(stopped("Flusher"))?;
+        started.map(|()| wal).map_err(OpenError::Start)
     }
 }
 
@@ -175,7 +183,7 @@ impl Wal {
     /// # Ok(()) }
     /// ```
     pub fn open(config: WalConfig) -> Open {
-        Open { config, replay: Recover::default(), arbiter: None, clock: None }
+        Open { config, replay: Recover::default(), arbiter: None, clock: None, threads: None }
     }
 
     /// A handle over actors that the host has started itself. `flusher` may be any actor that keeps the

@@ -39,6 +39,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "config",
             "error",
             "lsn",
+            "threads",
         ],
     ),
     // The public parts: what a user could write outside of the crate.

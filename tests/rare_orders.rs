@@ -319,7 +319,8 @@ async fn p8_nobody_is_told_of_a_watermark_before_what_it_leaves_out() {
     let ear = Ear::on(&wal).await;
     until("the flush loop", || threads.0.lock().unwrap().is_some()).await;
     let mut worker = threads.0.lock().unwrap().take().unwrap();
-    wal.append("one").await.unwrap();
+    assert!(matches!(worker.look(), Turn::Wait(_)), "the log opens with the first look");
+    within("append", wal.append("one")).await.unwrap();
     assert_eq!(worker.look(), Turn::Work, "and says so");
     // As if it had got as far as this in its work, with something to tell first.
     shared.publish_durable(Lsn::FIRST);

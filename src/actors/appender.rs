@@ -130,9 +130,9 @@ impl Appender {
                 return self.accept(submit);
             }
             Gate::Ended(error) => error.clone(),
-            Gate::Shut(Cause::NoSpace(fault)) => AppendError::NoSpace(fault.clone()),
-            Gate::Shut(cause) if self.overload == OverloadPolicy::Refuse => {
-                AppendError::Unavailable { cause: cause.clone() }
+            Gate::Shut(cause) if cause.is_no_space() || self.overload == OverloadPolicy::Refuse => {
+                let unavailable = || AppendError::Unavailable { cause: cause.clone() };
+                cause.no_space().cloned().map_or_else(unavailable, AppendError::NoSpace)
             }
             // `Open` but not accepting: a fault has happened, and the event is on its way. What comes
             // after a parked append is parked too, so that a client's appends keep their order.

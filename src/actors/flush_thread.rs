@@ -11,9 +11,12 @@ use actix::{Message, Recipient};
 use crate::engine::entry::QueueItem;
 use crate::engine::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
 use crate::engine::shared::{QueueReceiver, Shared};
-use crate::error::Cause;
+use crate::error::{Cause, IoFault};
 use crate::lsn::{Epoch, Lsn};
 use crate::threads::{Running, Threads, Turn, Worker};
+
+/// The name of the thread.
+pub(super) const NAME: &str = "wal-flush";
 
 /// How long the thread sleeps while it waits for a segment, before it looks at the wishes of others.
 const SEGMENT_WAIT: Duration = Duration::from_millis(20);
@@ -103,18 +106,19 @@ impl Wiring {
     }
 }
 
-/// Starts the thread. If there is none to be had, the worker comes back at once, as after a fault.
+/// Starts the thread. If there is none to be had, loop and queue come back all the same: as [`ThreadEnded`],
+/// which is in the Flusher's mailbox by then.
 pub(super) fn spawn(
     threads: &dyn Threads,
     flush_loop: Box<FlushLoop>,
     queue: QueueReceiver,
     wiring: Wiring,
-) -> Option<Running> {
+) -> Result<Running, IoFault> {
     let announced = wiring.shared.durable();
     let held = Some(Held { flush_loop, queue });
     let worker = FlushWorker { held, wiring, announced, segment: Segment::Here };
-    let running = threads.spawn("wal-flush", Box::new(worker));
-    running.inspect_err(|error| tracing::error!(%error, "the flush thread can not be started")).ok()
+    let running = threads.spawn(NAME, Box::new(worker));
+    running.map_err(|error| IoFault::no_thread(NAME, error))
 }
 
 /// What is in the thread's hands, and goes back to the Flusher.
@@ -184,7 +188,9 @@ impl Worker for FlushWorker {
             return Turn::Wait(Some(SEGMENT_WAIT));
         }
         self.segment = Segment::Here;
-        let next = self.guarded(|Held { flush_loop, queue }, wiring, _| {
+        let next = self.guarded(|Held { flush_loop, queue }, wiring, announced| {
+            // Only at the first look is there anything: the log is open once this thread really runs.
+            leave_news(flush_loop, wiring, announced);
             take_queued(flush_loop, queue)?;
             let now = wiring.shared.clock.now();
             let next = flush_loop.next(now);
@@ -209,12 +215,7 @@ impl Worker for FlushWorker {
     fn work(&mut self) {
         let worked = self.guarded(|Held { flush_loop, .. }, wiring, announced| {
             let worked = flush_loop.work()?;
-            let left = Left::by(flush_loop, &wiring.shared);
-            if left.durable > *announced || !left.events.is_empty() {
-                *announced = left.durable;
-                wiring.board.leave(left);
-                wiring.announce();
-            }
+            leave_news(flush_loop, wiring, announced);
             flush_loop.tidy();
             Ok(worked)
         });
@@ -243,8 +244,23 @@ impl Worker for FlushWorker {
 /// Without a thread nothing is written; the Flusher must hear of it.
 impl Drop for FlushWorker {
     fn drop(&mut self) {
-        let what = "the flush thread could not be started, or was ended from outside".to_owned();
-        self.end(Some(Cause::Broken { what }));
+        if let Some(Held { flush_loop, queue }) = self.held.take() {
+            let what = "the flush thread was ended from outside".to_owned();
+            let fault = Some(Cause::Broken { what });
+            // Its events go with it: one that has never looked has not opened the log.
+            self.wiring.shared.stop_accepting();
+            self.wiring.ended.do_send(ThreadEnded { flush_loop, queue, fault });
+        }
+    }
+}
+
+/// Leaves on the board what has happened since the last time.
+fn leave_news(flush_loop: &mut FlushLoop, wiring: &Wiring, announced: &mut Lsn) {
+    let left = Left::by(flush_loop, &wiring.shared);
+    if left.durable > *announced || !left.events.is_empty() {
+        *announced = left.durable;
+        wiring.board.leave(left);
+        wiring.announce();
     }
 }
 

@@ -23,18 +23,26 @@ use crate::engine::shared::Shared;
 use crate::error::{Cause, IoFault, IoOp, OpenError};
 use crate::messages::{Recover, Replay};
 use crate::storage::{Directory, Metered, Storage};
+use crate::threads::{Once, SystemThreads, Threads};
 
 /// The actor that recovers a log. It is needed once, and stops when its last address is dropped.
 #[derive(Debug)]
 pub struct Recovery {
     shared: Arc<Shared>,
     config: WalConfig,
+    threads: Arc<dyn Threads>,
 }
 
 impl Recovery {
     /// A Recovery for the log with these settings.
     pub fn new(shared: Arc<Shared>, config: WalConfig) -> Self {
-        Recovery { shared, config }
+        Recovery { shared, config, threads: SystemThreads::shared() }
+    }
+
+    /// Has the work done by these threads, and not by one of the system.
+    pub fn on_threads(mut self, threads: Arc<dyn Threads>) -> Self {
+        self.threads = threads;
+        self
     }
 }
 
@@ -58,11 +66,10 @@ impl Handler<Recover> for Recovery {
                 Err(OpenError::Start(Cause::Panic { place: "recovery thread", message }))
             }));
         };
-        let spawned = thread::Builder::new().name("wal-recover".into()).spawn(work);
+        let spawned = self.threads.spawn("wal-recover", Box::new(Once::new(work)));
         Box::pin(async move {
             if let Err(error) = spawned {
-                let what = format!("the recovery thread could not be started: {error}");
-                return Err(OpenError::Start(Cause::Broken { what }));
+                return Err(OpenError::Start(IoFault::no_thread("wal-recover", error).into()));
             }
             let gone = OpenError::Start(Cause::Stopped { actor: "Recovery" });
             answer.await.unwrap_or(Err(gone))

@@ -25,7 +25,9 @@ impl Restarts {
     }
 
     /// A fault happened at `now`. How long to wait before the restart, or `None` if the budget is spent.
-    /// A full disk is `charged: false`: it passes, and must not use the budget up (promise P21).
+    /// What passes by itself (a full disk, a shortage of the process) is `charged: false`: it must not use the
+    /// budget up (promise P21). Time in which the process stood still counts as any other: it only makes
+    /// the log forgive earlier.
     pub fn after_fault(&mut self, now: Tick, charged: bool) -> Option<Duration> {
         let within = self.budget.within;
         let is_recent = |at: &Tick| now.saturating_sub(*at) < within;

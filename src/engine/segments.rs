@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
-use crate::error::{IoFault, IoOp};
+use crate::error::{Cause, FaultClass, IoFault};
 use crate::format::segment::{SegmentHeader, scratch_name, segment_name};
 use crate::format::{LogId, Place};
 use crate::storage::{
-    Medium, PrepareFault, PrepareRequest, PrepareStatus, PreparedSegment, Preparer, PreparerConfig,
-    SegmentPlan, Storage,
+    Medium, PrepareRequest, PrepareStatus, PreparedSegment, Preparer, PreparerConfig, SegmentPlan,
+    Storage,
 };
 use crate::threads::Threads;
 
@@ -32,8 +32,8 @@ pub enum Supply {
     NotYet,
     /// The disk is full.
     NoSpace(IoFault),
-    /// It could not be prepared for another reason, time and again.
-    Failed(IoFault),
+    /// It could not be prepared for another reason, time and again, or for one that does not pass.
+    Failed(Cause),
 }
 
 /// Hands out prepared segments in the order of their sequence numbers, and takes old ones back.
@@ -201,6 +201,14 @@ impl Pool {
         }
     }
 
+    /// Why nothing can be prepared: what came first, and what it has come to.
+    fn why(&self, latest: IoFault) -> Cause {
+        match self.status.first() {
+            Some(first) => Cause::from(first.to_io_fault()).followed_by(latest.into()),
+            None => latest.into(),
+        }
+    }
+
     fn collect(&mut self) {
         let prepared = self.preparer.iter().flat_map(|preparer| preparer.pool().try_iter());
         self.ready.extend(prepared.inspect(|_| self.awaited -= 1));
@@ -209,11 +217,6 @@ impl Pool {
 
 fn grown(size: u64, segment_size: u64) -> u64 {
     size.saturating_mul(GROWTH).min(segment_size)
-}
-
-fn io_fault(fault: &PrepareFault) -> IoFault {
-    let source = io::Error::new(fault.source.kind(), format!("{}: {}", fault.op, fault.source));
-    IoFault::new(IoOp::Prepare, &fault.file, None, source)
 }
 
 impl SegmentSource for Pool {
@@ -241,11 +244,15 @@ impl SegmentSource for Pool {
         }
         match fault {
             None => Supply::NotYet,
-            Some(fault) if fault.is_no_space() => Supply::NoSpace(io_fault(&fault)),
+            Some(fault) if fault.is_no_space() => Supply::NoSpace(fault.to_io_fault()),
             // After a restart the next attempt counts, not the one that led to it: the budget is for faults.
-            Some(fault) if self.status.is_lasting() && failures != self.reported => {
+            // What only an operator changes need not be tried again.
+            Some(fault)
+                if failures != self.reported
+                    && (self.status.is_lasting() || fault.class() == FaultClass::Permanent) =>
+            {
                 self.reported = failures;
-                Supply::Failed(io_fault(&fault))
+                Supply::Failed(self.why(fault.to_io_fault()))
             }
             // One error costs the file that was being prepared, and nothing else.
             Some(_) => Supply::NotYet,

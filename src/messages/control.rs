@@ -4,7 +4,7 @@ use actix::Message;
 
 use crate::engine::cursor::Cursor;
 use crate::engine::shared::{Stats, Status};
-use crate::error::{CheckpointError, CloseError, ReadError};
+use crate::error::{Cause, CheckpointError, CloseError, ReadError};
 use crate::lsn::Lsn;
 
 /// The host needs nothing up to this LSN any more: it has it elsewhere, durably.
@@ -50,6 +50,14 @@ pub struct GetStatus;
 
 impl Message for GetStatus {
     type Result = Status;
+}
+
+/// Answered by the Flusher once its thread runs and appends are taken, or with why that can not be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AwaitStart;
+
+impl Message for AwaitStart {
+    type Result = Result<(), Cause>;
 }
 
 /// Close the log: take no more, make durable what was accepted, write the close frame, give the

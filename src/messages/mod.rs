@@ -32,6 +32,7 @@ mod recover;
 pub use append::{
     Accepted, Append, AppendAll, Await, Collect, Commit, Reply, Submit, Ticket, WaitForLsn,
 };
+pub(crate) use control::AwaitStart;
 pub use control::{Checkpoint, Close, GetStats, GetStatus, Read};
 pub use durable::{LogEvent, Subscribe, Unsubscribe};
 pub use flush::Flush;

@@ -106,6 +106,8 @@ pub struct PrepareStatus(Arc<Mutex<Trouble>>);
 
 #[derive(Debug, Default)]
 struct Trouble {
+    /// The first of the failures in a row: it is shown, whatever clearing up meets after it.
+    first: Option<PrepareFault>,
     fault: Option<PrepareFault>,
     /// Failures in a row.
     failures: u32,
@@ -115,6 +117,11 @@ impl PrepareStatus {
     /// Why the latest attempt failed; `None` if it succeeded.
     pub fn fault(&self) -> Option<PrepareFault> {
         self.lock().fault.clone()
+    }
+
+    /// Why the first of the attempts in a row failed; `None` if the latest succeeded.
+    pub fn first(&self) -> Option<PrepareFault> {
+        self.lock().first.clone()
     }
 
     /// How many attempts in a row have failed.
@@ -135,6 +142,8 @@ impl PrepareStatus {
     fn replace(&self, fault: Option<PrepareFault>) -> Option<PrepareFault> {
         let mut trouble = self.lock();
         trouble.failures = if fault.is_some() { trouble.failures.saturating_add(1) } else { 0 };
+        trouble.first =
+            fault.as_ref().map(|fault| trouble.first.take().unwrap_or_else(|| fault.clone()));
         std::mem::replace(&mut trouble.fault, fault)
     }
 

@@ -20,6 +20,22 @@ pub mod errno {
     pub const ENOSPC: i32 = Errno::NOSPC.raw_os_error();
     /// No quota left.
     pub const EDQUOT: i32 = Errno::DQUOT.raw_os_error();
+    /// The file system is read-only.
+    pub const EROFS: i32 = Errno::ROFS.raw_os_error();
+    /// Not permitted by the mode.
+    pub const EACCES: i32 = Errno::ACCESS.raw_os_error();
+    /// Not permitted at all.
+    pub const EPERM: i32 = Errno::PERM.raw_os_error();
+    /// The file would be too large.
+    pub const EFBIG: i32 = Errno::FBIG.raw_os_error();
+    /// No memory, or no thread, for the moment.
+    pub const EAGAIN: i32 = Errno::AGAIN.raw_os_error();
+    /// No memory.
+    pub const ENOMEM: i32 = Errno::NOMEM.raw_os_error();
+    /// The process has no descriptor left.
+    pub const EMFILE: i32 = Errno::MFILE.raw_os_error();
+    /// The system has no descriptor left.
+    pub const ENFILE: i32 = Errno::NFILE.raw_os_error();
     /// Interrupted by a signal: not a fault.
     pub const EINTR: i32 = Errno::INTR.raw_os_error();
 }

@@ -173,10 +173,7 @@ impl Segments {
                 self.taken.push(need);
                 Supply::Ready(PreparedSegment { sequence, name: plan.name, size, file })
             }
-            Err(fault) => {
-                let source = io::Error::new(fault.source.kind(), fault.to_string());
-                Supply::Failed(IoFault::new(IoOp::Prepare, &fault.file, None, source))
-            }
+            Err(fault) => Supply::Failed(fault.to_io_fault().into()),
         }
     }
 }
@@ -196,7 +193,7 @@ impl SegmentSource for SteppedSegments {
                 segments.make(need)
             }
             SupplyMode::Full => Supply::NoSpace(fault(io::ErrorKind::StorageFull)),
-            SupplyMode::Broken => Supply::Failed(fault(io::ErrorKind::Other)),
+            SupplyMode::Broken => Supply::Failed(fault(io::ErrorKind::Other).into()),
         }
     }
 

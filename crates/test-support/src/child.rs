@@ -16,6 +16,7 @@
 //! C <LSN>                            about to release everything up to here
 //! W <LSN>                            the watermark
 //! X                                  closed cleanly
+//! T <state>                          what the log does, each time that this is something else
 //! ! <error>                          an error, as `Debug` shows it
 //! ```
 
@@ -30,7 +31,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix_wal::{
-    AppendError, CommitError, FaultPolicy, FlushPolicy, Lsn, RestartBudget, Wal, WalConfig,
+    AppendError, CommitError, FaultPolicy, FlushPolicy, LogState, Lsn, RestartBudget, Wal,
+    WalConfig,
 };
 
 use crate::facts::{Key, payload};
@@ -54,6 +56,8 @@ pub struct Job {
     pub commits: u32,
     pub segment_size: u64,
     pub fail_fast: bool,
+    /// A sync is stuck after two seconds, and nobody waits on after two more.
+    pub impatient: bool,
 }
 
 impl Job {
@@ -67,16 +71,17 @@ impl Job {
             commits: 0,
             segment_size: 64 << 10,
             fail_fast: false,
+            impatient: false,
         }
     }
 
     /// For the environment of the child.
     pub fn variable(&self) -> (&'static str, String) {
-        let Job { directory, first_client, clients, commits, segment_size, fail_fast } = self;
-        let fail_fast = u8::from(*fail_fast);
+        let Job { directory, first_client, clients, commits, segment_size, .. } = self;
+        let choices = u8::from(self.fail_fast) + 2 * u8::from(self.impatient);
         let directory = directory.display();
         let job =
-            format!("{first_client} {clients} {commits} {segment_size} {fail_fast} {directory}");
+            format!("{first_client} {clients} {commits} {segment_size} {choices} {directory}");
         (JOB, job)
     }
 
@@ -85,9 +90,10 @@ impl Job {
         let mut words = text.splitn(6, ' ');
         let mut number = || words.next().and_then(|word| word.parse::<u64>().ok()).expect("number");
         let (first_client, clients, commits) = (number() as u32, number() as u32, number() as u32);
-        let (segment_size, fail_fast) = (number(), number() == 1);
+        let (segment_size, choices) = (number(), number());
+        let (fail_fast, impatient) = (choices & 1 == 1, choices & 2 == 2);
         let directory = words.next().expect("a directory").into();
-        Some(Job { directory, first_client, clients, commits, segment_size, fail_fast })
+        Some(Job { directory, first_client, clients, commits, segment_size, fail_fast, impatient })
     }
 
     /// The settings of the log of all these tests, but for what the job says. Restarts are quick; there are
@@ -104,6 +110,11 @@ impl Job {
         };
         // A fault that lasts is to be over within a test.
         config.give_up_after = Duration::from_secs(5);
+        if self.impatient {
+            config.slow_sync = Duration::from_millis(200);
+            config.stalled_after = Duration::from_secs(2);
+            config.give_up_after = Duration::from_secs(2);
+        }
         if self.fail_fast {
             config.fault_policy = FaultPolicy::FailFast;
         }
@@ -128,6 +139,7 @@ async fn work(job: Job, pipe: Pipe) {
         Err(error) => return pipe.error(&error),
     };
     pipe.write("R\n");
+    actix::spawn(say_states(wal.clone(), pipe.clone()));
     let clients: Vec<_> = (job.first_client..job.first_client + job.clients)
         .map(|client| {
             let client = Client { wal: wal.clone(), pipe: pipe.clone(), client, job: job.clone() };
@@ -140,6 +152,24 @@ async fn work(job: Job, pipe: Pipe) {
     match wal.close().await {
         Ok(()) => pipe.write("X\n"),
         Err(error) => pipe.error(&error),
+    }
+}
+
+async fn say_states(wal: Wal, pipe: Pipe) {
+    let mut said = String::new();
+    loop {
+        let state = wal.status().state;
+        let now = match &state {
+            LogState::Unavailable(cause) | LogState::Poisoned(cause) => {
+                format!("{}: {cause}", state.name())
+            }
+            _ => state.name().to_owned(),
+        };
+        if said != now {
+            pipe.write(&format!("T {now}\n"));
+            said = now;
+        }
+        actix::clock::sleep(PAUSE).await;
     }
 }
 

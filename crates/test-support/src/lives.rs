@@ -78,6 +78,16 @@ impl Life {
         true
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it this signal.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill is there").success(), "{name}");
+    }
+
     /// `SIGKILL`, and the rest of what it had said.
     pub fn kill(mut self, ledger: &mut Ledger) {
         self.child.kill().unwrap();
@@ -133,6 +143,8 @@ pub struct Ledger {
     pub closed: bool,
     /// What the present life has said of errors.
     pub errors: Vec<String>,
+    /// What its log has done, as far as that was seen.
+    pub states: Vec<String>,
     pub acknowledged: u64,
 }
 
@@ -144,6 +156,7 @@ impl Ledger {
         self.before_this_life = self.last_assigned;
         (self.opening, self.opened, self.closed) = (None, None, false);
         self.errors.clear();
+        self.states.clear();
         job
     }
 
@@ -207,6 +220,7 @@ impl Ledger {
             }
             ("W", &[lsn]) => self.facts.push(Fact::Watermark(Lsn::new(lsn))),
             ("!", _) => self.errors.push(rest.to_owned()),
+            ("T", _) => self.states.push(rest.to_owned()),
             // What the test harness has to say.
             _ => {}
         }

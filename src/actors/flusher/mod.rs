@@ -1,18 +1,19 @@
 //! Role: owns the log through its flush thread; decides about faults; tells everyone what happens.
 //! Owns: the flush thread, or while there is none the flush loop and the queue; the subscriptions; the
 //! restart budget.
-//! Receives: `Subscribe`, `Unsubscribe`, `Checkpoint`, `Read`, `GetStats`, `GetStatus`, `Close`; news
+//! Receives: `Subscribe`, `Unsubscribe`, `Checkpoint`, `Read`, `GetStats`, `GetStatus`, `Close`, `AwaitStart`; news
 //! from the flush thread.
 //! Sends: `LogEvent` to the Appender and the subscribers.
 //! Never: touches a file; begins an epoch before the old flush thread has been joined.
 
+mod faults;
 mod requests;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, Supervised};
+use actix::{Actor, AsyncContext, Context, Handler, Recipient, Supervised};
 use tokio::sync::oneshot;
 
 use super::flush_thread::{self, Board, Left, News, ThreadEnded, Wiring};
@@ -25,11 +26,11 @@ use crate::engine::restarts::Restarts;
 use crate::engine::segments::{Pool, SegmentSource};
 use crate::engine::shared::{LogState, QueueReceiver, Shared};
 use crate::engine::watchdog::{Alarm, Watchdog};
-use crate::error::{Cause, CheckpointError, CloseError};
+use crate::error::{Cause, CheckpointError, CloseError, IoFault};
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::messages::LogEvent;
 use crate::storage::Storage;
-use crate::threads::{Once, Running, SystemThreads, Threads};
+use crate::threads::{Running, SystemThreads, Threads};
 
 /// The actor that owns the log.
 ///
@@ -57,8 +58,16 @@ pub struct Flusher {
     closers: Vec<oneshot::Sender<Result<(), CloseError>>>,
     /// LSNs of which nobody knows, in a log that was poisoned.
     unknown: Vec<LsnRange>,
-    /// Since when no epoch could be begun, and the latest fault.
+    /// Since when no epoch could be begun, and why: the first fault, and the latest.
     unavailable: Option<(Tick, Cause)>,
+    /// Why the system refused the flush thread, until what it was to have has come back.
+    refused: Option<Cause>,
+    /// Whether appends were ever taken.
+    begun: bool,
+    /// Whether a fault before that ends the log.
+    must_start: bool,
+    /// Those who wait for that.
+    starters: Vec<oneshot::Sender<Result<(), Cause>>>,
     watchdog: Watchdog,
     retrying: bool,
     watching: bool,
@@ -121,6 +130,10 @@ impl Flusher {
             closers: Vec::new(),
             unknown: Vec::new(),
             unavailable: None,
+            refused: None,
+            begun: false,
+            must_start: false,
+            starters: Vec::new(),
             watchdog,
             retrying: false,
             watching: false,
@@ -130,6 +143,13 @@ impl Flusher {
     /// Has the flush loop and the preparer driven by these threads, and not by those of the system.
     pub fn on_threads(mut self, threads: Arc<dyn Threads>) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// Has a fault before the first append could be taken end the log: somebody waits for it to open, and would
+    /// rather hear why it does not.
+    pub(crate) fn that_must_start(mut self) -> Self {
+        self.must_start = true;
         self
     }
 
@@ -162,15 +182,12 @@ impl Flusher {
         } = recovered;
         let pool =
             Pool::start(&*self.threads, storage, style, next_sequence, writer.size(), prepared);
-        let mut pool = pool.map_err(|error| Cause::Broken {
-            what: format!("the preparer thread could not be started: {error}"),
-        })?;
+        let mut pool = pool.map_err(|error| IoFault::no_thread("wal-prepare", error))?;
         self.shared.watch_space(pool.status());
         removable.into_iter().for_each(|name| pool.recycle(name));
         let shared = Arc::clone(&self.shared);
-        let mut flush_loop =
+        let flush_loop =
             FlushLoop::new(&self.config, shared, style, Box::new(pool), position, writer);
-        self.pass_on(Left::by(&mut flush_loop, &self.shared));
         Ok(Idle { flush_loop: Box::new(flush_loop), queue })
     }
 
@@ -182,7 +199,10 @@ impl Flusher {
             ended: context.address().recipient(),
         };
         let Idle { flush_loop, queue } = idle;
-        self.thread = flush_thread::spawn(&*self.threads, flush_loop, queue, wiring);
+        match flush_thread::spawn(&*self.threads, flush_loop, queue, wiring) {
+            Ok(thread) => self.thread = Some(thread),
+            Err(fault) => self.refused = Some(fault.into()),
+        }
     }
 
     /// Passes on what the flush thread has left on the board.
@@ -201,6 +221,8 @@ impl Flusher {
                 LoopEvent::EpochStarted(epoch, next_lsn) => {
                     self.unavailable = None;
                     self.watchdog.epoch_began();
+                    self.begun = true;
+                    self.answer_starters(&Ok(()));
                     if !self.closing() {
                         self.shared.set_state(LogState::Running);
                     }
@@ -212,6 +234,10 @@ impl Flusher {
                         self.shared.set_state(LogState::NoSpace(fault.clone()));
                     }
                     self.tell(&LogEvent::Unavailable { cause: Cause::NoSpace(fault) });
+                }
+                LoopEvent::Waiting(cause) => {
+                    self.note_fault(cause);
+                    self.tell_unavailable();
                 }
                 LoopEvent::SegmentComplete(segment) => {
                     self.tell(&LogEvent::SegmentComplete { segment });
@@ -249,64 +275,6 @@ impl Flusher {
         }
     }
 
-    /// The flush thread has ended with a fault: a restart, or the end.
-    fn fault(&mut self, mut idle: Idle, cause: Cause, context: &mut Context<Self>) {
-        tracing::error!(%cause, "the flush thread failed");
-        let queued = flush_thread::take_queued(&mut idle.flush_loop, &idle.queue);
-        let cause = queued.err().unwrap_or(cause);
-        idle.flush_loop.fault(&cause);
-        self.pass_on(Left::by(&mut idle.flush_loop, &self.shared));
-        let now = self.shared.clock.now();
-        let Some(wait) = self.restarts.after_fault(now, !cause.is_no_space()) else {
-            return self.poison(idle, cause, context);
-        };
-        self.shared.counters.restarts.add(1);
-        let since = self.unavailable.take().map_or(now, |(since, _)| since);
-        self.unavailable = Some((since, cause.clone()));
-        if !self.closing() {
-            self.shared.set_state(LogState::Unavailable(cause.clone()));
-        }
-        // Whoever closes on a full disk waits for space, not for as many restarts as there is time for.
-        let wait = if self.closing() && !cause.is_no_space() { Duration::ZERO } else { wait };
-        self.tell(&LogEvent::Unavailable { cause });
-        self.phase = Phase::Faulted(idle, wait);
-        // The Supervisor starts this actor again, with everything it holds and its mailbox in order.
-        context.stop();
-    }
-
-    fn poison(&mut self, mut idle: Idle, cause: Cause, context: &mut Context<Self>) {
-        tracing::error!(%cause, "the log is poisoned: open it again once the cause is mended");
-        let _ = flush_thread::take_queued(&mut idle.flush_loop, &idle.queue);
-        idle.flush_loop.abandon(&cause);
-        self.shared.set_state(LogState::Poisoned(cause.clone()));
-        self.shared.admission.close();
-        self.phase = Phase::Poisoned(cause.clone());
-        let left = Left::by(&mut idle.flush_loop, &self.shared);
-        self.unavailable = None;
-        let failed = left.events.iter().filter_map(|event| match event {
-            LoopEvent::NotDurable(range, _) => Some(*range),
-            _ => None,
-        });
-        let failed = failed.collect();
-        self.pass_on(left);
-        let unknown = self.unknown.clone();
-        self.tell(&LogEvent::Poisoned { cause: cause.clone(), failed, unknown });
-        self.refuse_checkpoints(&cause);
-        // Who follows the tail has to learn that it ends here.
-        self.shared.tail.notify_waiters();
-        // The supply of segments may be busy with a disk that is ill: not on this thread.
-        let retired = context.address().recipient();
-        let retire = move || {
-            idle.flush_loop.stop_source();
-            drop(idle);
-            retired.do_send(Retired);
-        };
-        self.thread = self.threads.spawn("wal-flush", Box::new(Once::new(retire))).ok();
-        if self.thread.is_none() {
-            context.notify(Retired);
-        }
-    }
-
     fn refuse_checkpoints(&mut self, cause: &Cause) {
         for (_, reply) in self.checkpoints.drain(..) {
             let _ = reply.send(Err(CheckpointError::Closed { cause: cause.clone() }));
@@ -331,10 +299,17 @@ impl Flusher {
         self.shared.admission.close();
         self.shared.set_state(LogState::Closed(cause.clone()));
         self.refuse_checkpoints(&cause);
+        self.answer_starters(&Err(cause));
         self.tell(&event);
         self.shared.tail.notify_waiters();
         if !self.subscribers.any_behind() {
             self.subscribers.clear();
+        }
+    }
+
+    fn answer_starters(&mut self, result: &Result<(), Cause>) {
+        for reply in self.starters.drain(..) {
+            let _ = reply.send(result.clone());
         }
     }
 
@@ -484,7 +459,10 @@ impl Handler<ThreadEnded> for Flusher {
         }
         self.pass_on(self.board.take());
         let ThreadEnded { flush_loop, queue, fault } = ended;
-        match fault {
+        match self.refused.take().or(fault) {
+            Some(cause) if self.must_start && !self.begun => {
+                self.fail_to_start(Idle { flush_loop, queue }, cause)
+            }
             Some(cause) => self.fault(Idle { flush_loop, queue }, cause, context),
             None => {
                 drop(flush_loop);

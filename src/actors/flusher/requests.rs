@@ -12,7 +12,7 @@ use crate::engine::shared::LogState;
 use crate::error::{Cause, CheckpointError, CloseError, ReadError};
 use crate::lsn::Lsn;
 use crate::messages::{
-    Checkpoint, Close, GetStats, GetStatus, LogEvent, Read, Subscribe, Unsubscribe,
+    AwaitStart, Checkpoint, Close, GetStats, GetStatus, LogEvent, Read, Subscribe, Unsubscribe,
 };
 
 impl Handler<Subscribe> for Flusher {
@@ -92,6 +92,23 @@ impl Handler<GetStatus> for Flusher {
 
     fn handle(&mut self, _: GetStatus, _: &mut Self::Context) -> Self::Result {
         actix::MessageResult(self.shared.status())
+    }
+}
+
+impl Handler<AwaitStart> for Flusher {
+    type Result = Response<Result<(), Cause>>;
+
+    fn handle(&mut self, _: AwaitStart, _: &mut Self::Context) -> Self::Result {
+        match self.shared.state() {
+            LogState::Closed(cause) => return Response::reply(Err(cause)),
+            _ if self.begun => return Response::reply(Ok(())),
+            _ => {}
+        }
+        let (reply, answer) = oneshot::channel();
+        self.starters.push(reply);
+        Response::fut(
+            async move { answer.await.unwrap_or(Err(Cause::Stopped { actor: "Flusher" })) },
+        )
     }
 }
 

@@ -31,6 +31,7 @@ impl FlushLoop {
             return;
         }
         self.mode = Mode::Starting;
+        self.waits_for = None;
         if self.fault_policy == FaultPolicy::FailFast {
             self.doom_touched(cause);
             self.refuse_pending(cause);

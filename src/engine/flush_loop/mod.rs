@@ -21,7 +21,7 @@ use crate::engine::entry::{Entry, Tally, fill};
 use crate::engine::log_writer::{Empty, LogWriter, Opening, Position, Stamp};
 use crate::engine::segments::{Need, SegmentSource, SegmentStyle, Supply};
 use crate::engine::shared::Shared;
-use crate::error::{Cause, IoFault};
+use crate::error::{Cause, FaultClass, IoFault};
 use crate::format::frame::FrameBuffer;
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::storage::PreparedSegment;
@@ -59,6 +59,8 @@ pub enum LoopEvent {
     EpochStarted(Epoch, Lsn),
     /// The disk is full; appends are refused until space returns.
     NoSpace(IoFault),
+    /// The next epoch has to wait for this, which passes.
+    Waiting(Cause),
     /// A segment is complete: this one, with the LSNs that are live in it.
     SegmentComplete(SegmentInfo),
     /// A checkpoint was carried out up to this LSN.
@@ -105,6 +107,8 @@ pub struct FlushLoop {
     /// The last LSN that was ever passed to a write.
     touched: Lsn,
     doomed: Vec<Doomed>,
+    /// What the next epoch waits for, as far as it was said.
+    waits_for: Option<FaultClass>,
     /// Whether the disk was too full for the close frame.
     too_full: bool,
     /// Whether something vouches for the last batch, or there is no need to.
@@ -144,6 +148,7 @@ impl FlushLoop {
             doomed: Vec::new(),
             failed: Vec::new(),
             never_started: Vec::new(),
+            waits_for: None,
             too_full: false,
             sealed: writer.is_vouched_for(),
             last_activity: now,
@@ -425,7 +430,7 @@ impl FlushLoop {
                 self.enter_no_space(fault);
                 Ok(Worked::NeedsSegment)
             }
-            Supply::Failed(fault) => Err(fault.into()),
+            Supply::Failed(cause) => Err(cause),
         }
     }
 
@@ -450,10 +455,22 @@ impl FlushLoop {
                 self.open_segment(segment, self.position.epoch.next())?;
                 Ok(Worked::Done)
             }
-            Supply::Failed(fault) if !no_space => Err(fault.into()),
+            Supply::Failed(cause) if cause.class() == FaultClass::Permanent => Err(cause),
+            Supply::Failed(cause) if cause.class().passes() => Ok(self.waits_for(cause)),
+            Supply::Failed(cause) if !no_space => Err(cause),
+            Supply::NoSpace(fault) if !no_space => Ok(self.waits_for(fault.into())),
             Supply::NotYet if !no_space => Ok(self.awaits_segment()),
             Supply::NoSpace(_) | Supply::NotYet | Supply::Failed(_) => Ok(Worked::NeedsSegment),
         }
+    }
+
+    /// Says once for what.
+    fn waits_for(&mut self, cause: Cause) -> Worked {
+        let class = Some(cause.class());
+        if mem::replace(&mut self.waits_for, class) != class {
+            self.events.push(LoopEvent::Waiting(cause));
+        }
+        Worked::NeedsSegment
     }
 
     /// Writes the start frame of `segment`. It is the durable cut: what older segments hold beyond the
@@ -512,6 +529,7 @@ impl FlushLoop {
 
     fn epoch_begun(&mut self) {
         self.mode = Mode::Running;
+        self.waits_for = None;
         self.shared.begin_epoch(self.position.epoch);
         self.events.push(LoopEvent::EpochStarted(self.position.epoch, self.expected));
     }

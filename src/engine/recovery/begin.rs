@@ -171,12 +171,7 @@ impl Recovery<'_> {
             recycle: None,
             block_size: style.block_size as usize,
         };
-        let file = prepare(&*self.storage, &job).map_err(|fault| {
-            // What the operating system said belongs into the message.
-            let said = format!("{}: {}", fault.op, fault.source);
-            let source = std::io::Error::new(fault.source.kind(), said);
-            IoFault::new(IoOp::Prepare, &fault.file, None, source)
-        })?;
+        let file = prepare(&*self.storage, &job).map_err(|fault| fault.to_io_fault())?;
         Ok(PreparedSegment { sequence, name: plan.name, size, file })
     }
 

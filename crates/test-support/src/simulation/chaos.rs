@@ -28,6 +28,7 @@ const FAULTS: &[(FaultOp, FaultEffect, &str, u64)] = &[
     (FaultOp::Sync, FaultEffect::Fail(errno::EIO), "sync: EIO", 8),
     (FaultOp::Sync, FaultEffect::FailAfter(errno::EIO), "sync: done, EIO", 4),
     (FaultOp::Sync, FaultEffect::Fail(errno::ENOSPC), "sync: ENOSPC", 3),
+    (FaultOp::Sync, FaultEffect::Fail(errno::ENOMEM), "sync: ENOMEM", 3),
     (FaultOp::Sync, FaultEffect::Fail(errno::EINTR), "sync: EINTR", 3),
     (FaultOp::Sync, FaultEffect::Panic, "sync: panic", 3),
     (FaultOp::SyncDir, FaultEffect::Fail(errno::EIO), "directory sync: EIO", 8),
@@ -37,6 +38,7 @@ const FAULTS: &[(FaultOp, FaultEffect, &str, u64)] = &[
     (FaultOp::Create, FaultEffect::Fail(errno::EIO), "create: EIO", 4),
     (FaultOp::Create, FaultEffect::FailAfter(errno::EIO), "create: done, EIO", 4),
     (FaultOp::Create, FaultEffect::Fail(errno::ENOSPC), "create: ENOSPC", 4),
+    (FaultOp::Create, FaultEffect::Fail(errno::EMFILE), "create: EMFILE", 4),
     (FaultOp::Create, FaultEffect::Fail(errno::EINTR), "create: EINTR", 4),
     (FaultOp::Open, FaultEffect::Fail(errno::EIO), "open: EIO", 6),
     (FaultOp::Open, FaultEffect::Fail(errno::EINTR), "open: EINTR", 4),
@@ -126,6 +128,7 @@ impl Dice {
                     FaultEffect::Short(_) => {}
                     FaultEffect::Fail(errno::EINTR) if goes_on_after_a_signal(op) => {}
                     FaultEffect::Fail(errno::ENOSPC | errno::EDQUOT) => self.world.refused(),
+                    FaultEffect::Fail(errno::EMFILE | errno::ENOMEM) => self.world.is_short(),
                     _ => self.world.fault(),
                 }
                 self.plan.add(FaultRule::on(op, *effect).times(1));

@@ -229,7 +229,7 @@ impl Coordinator {
             let recent = self.world.faults_within(self.budget.within);
             let allowed = self.budget.restarts as usize;
             if faults == 0 {
-                self.say(format!("P21: a full disk has poisoned the log: {cause}"));
+                self.say(format!("P21: what passes has poisoned the log: {cause}"));
             } else if recent <= allowed {
                 self.say(format!("P21: {recent} faults of {allowed}, and poisoned: {cause}"));
             }

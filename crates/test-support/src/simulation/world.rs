@@ -89,9 +89,10 @@ struct State {
     epoch: Epoch,
     /// When something failed in this life that the log can not get over without a new epoch.
     faults: Vec<Duration>,
-    /// How often the disk has refused an operation for want of space, though it had been promised.
+    /// How often something was refused for want of space, though it had been promised, or of anything else that
+    /// comes back.
     refused: u64,
-    /// Whether the disk was full in this life.
+    /// Whether the disk was full in this life, or the system short of something.
     was_full: bool,
     refuses: Refuses,
     /// Whether work was stuck in this life.
@@ -410,9 +411,8 @@ impl World {
     /// What a client is told that only a defect in the log explains.
     pub fn no_defect(&self, told: &dyn fmt::Debug) -> Result<(), String> {
         let told = format!("{told:?}");
-        // A thread that the system refuses is said to be a broken invariant too.
         let defect = told.contains("Stopped {")
-            || told.contains("Broken {") && !told.contains("thread")
+            || told.contains("Broken {")
             || told.contains("Panic {") && !told.contains("injected panic");
         if defect && !self.has_crashed() { Err(format!("P6: {told}")) } else { Ok(()) }
     }
@@ -494,6 +494,11 @@ impl World {
         let mut state = self.state();
         state.was_full = true;
         state.refused += 1;
+    }
+
+    /// The system is short of something: that passes, and is no fault that the budget is for.
+    pub(crate) fn is_short(&self) {
+        self.refused();
     }
 
     /// P21: a full disk costs no restart, unless it refuses a write that was sure to find its space.

@@ -1,0 +1,112 @@
+//! What a fault comes to: a wait and a restart, the end of the log, or of its start.
+
+use std::time::Duration;
+
+use actix::{ActorContext, AsyncContext, Context};
+
+use super::{Flusher, Idle, Left, Phase, Retired, flush_thread};
+use crate::engine::flush_loop::LoopEvent;
+use crate::engine::shared::LogState;
+use crate::error::{Cause, CloseError, FaultClass, IoFault};
+use crate::messages::LogEvent;
+use crate::threads::Once;
+
+impl Flusher {
+    /// The flush thread has ended with a fault: a restart, or the end.
+    pub(super) fn fault(&mut self, mut idle: Idle, fault: Cause, context: &mut Context<Self>) {
+        tracing::error!(%fault, "the flush thread failed");
+        let queued = flush_thread::take_queued(&mut idle.flush_loop, &idle.queue);
+        let fault = match queued {
+            Ok(()) => fault,
+            Err(broken) => fault.followed_by(broken),
+        };
+        let class = fault.class();
+        // What was before the fault comes before it.
+        self.pass_on(Left::by(&mut idle.flush_loop, &self.shared));
+        let cause = self.note_fault(fault);
+        idle.flush_loop.fault(&cause);
+        self.pass_on(Left::by(&mut idle.flush_loop, &self.shared));
+        let now = self.shared.clock.now();
+        let wait = match class {
+            FaultClass::Permanent => None,
+            class => self.restarts.after_fault(now, !class.passes()),
+        };
+        let Some(wait) = wait else {
+            return self.poison(idle, cause, context);
+        };
+        self.shared.counters.restarts.add(1);
+        // Whoever closes waits for what passes, not for as many restarts as there is time for.
+        let wait = if self.closing() && !class.passes() { Duration::ZERO } else { wait };
+        self.tell_unavailable();
+        self.phase = Phase::Faulted(idle, wait);
+        // The Supervisor starts this actor again, with everything it holds and its mailbox in order.
+        context.stop();
+    }
+
+    /// Keeps what went wrong first since the last epoch, and what went wrong last.
+    pub(super) fn note_fault(&mut self, fault: Cause) -> Cause {
+        let (since, cause) = match self.unavailable.take() {
+            Some((since, first)) => (since, first.followed_by(fault)),
+            None => (self.shared.clock.now(), fault),
+        };
+        self.unavailable = Some((since, cause.clone()));
+        cause
+    }
+
+    pub(super) fn tell_unavailable(&mut self) {
+        let Some((_, cause)) = self.unavailable.clone() else {
+            return;
+        };
+        if !self.closing() {
+            self.shared.set_state(LogState::Unavailable(cause.clone()));
+        }
+        self.tell(&LogEvent::Unavailable { cause });
+    }
+
+    /// Nothing was accepted yet, and nothing is: whoever opens the log is told why, and may try again.
+    pub(super) fn fail_to_start(&mut self, idle: Idle, cause: Cause) {
+        tracing::error!(%cause, "the log can not be started");
+        drop(idle);
+        let error = CloseError { cause: cause.clone(), unresolved: None };
+        self.end(Phase::Closed, LogEvent::Closed { cause });
+        self.answer_closers(&Err(error));
+    }
+
+    fn poison(&mut self, mut idle: Idle, cause: Cause, context: &mut Context<Self>) {
+        tracing::error!(%cause, "the log is poisoned: open it again once the cause is mended");
+        let _ = flush_thread::take_queued(&mut idle.flush_loop, &idle.queue);
+        idle.flush_loop.abandon(&cause);
+        self.shared.set_state(LogState::Poisoned(cause.clone()));
+        self.shared.admission.close();
+        self.phase = Phase::Poisoned(cause.clone());
+        let left = Left::by(&mut idle.flush_loop, &self.shared);
+        self.unavailable = None;
+        let failed = left.events.iter().filter_map(|event| match event {
+            LoopEvent::NotDurable(range, _) => Some(*range),
+            _ => None,
+        });
+        let failed = failed.collect();
+        self.pass_on(left);
+        let unknown = self.unknown.clone();
+        self.tell(&LogEvent::Poisoned { cause: cause.clone(), failed, unknown });
+        self.refuse_checkpoints(&cause);
+        // Who follows the tail has to learn that it ends here.
+        self.shared.tail.notify_waiters();
+        // The supply of segments may be busy with a disk that is ill: not on this thread.
+        let retired = context.address().recipient();
+        let retire = move || {
+            idle.flush_loop.stop_source();
+            drop(idle);
+            retired.do_send(Retired);
+        };
+        match self.threads.spawn(flush_thread::NAME, Box::new(Once::new(retire))) {
+            Ok(thread) => self.thread = Some(thread),
+            // Then the supply was dropped, and gives the directory back when it comes to that.
+            Err(error) => {
+                let fault = IoFault::no_thread(flush_thread::NAME, error);
+                tracing::warn!(%fault, "nobody waits for the end of the preparer");
+                context.notify(Retired);
+            }
+        }
+    }
+}
