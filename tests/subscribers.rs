@@ -3,13 +3,11 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, Addr, Arbiter, Context, Handler};
-use actix_wal::engine::clock::{Clock, SystemClock, Tick};
 use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, MockLog, MockScript, SimDisk, errno,
 };
@@ -24,34 +22,9 @@ fn config() -> WalConfig {
 }
 
 async fn open(plan: &FaultPlan, config: WalConfig) -> Wal {
-    open_by(&Arc::default(), plan, config).await
-}
-
-async fn open_by(clock: &Arc<Ahead>, plan: &FaultPlan, config: WalConfig) -> Wal {
     let storage = FaultyStorage::mount(&SimDisk::new(), plan.clone()).expect("free");
-    let open = Wal::open(config).on_storage(Arc::new(storage)).with_clock(clock.clone());
+    let open = Wal::open(config).on_storage(Arc::new(storage));
     within("open", open.into_future()).await.expect("opens")
-}
-
-/// A clock that the test can put forward, so that a sync is stuck for long without anyone waiting for that.
-#[derive(Debug, Default)]
-struct Ahead {
-    clock: SystemClock,
-    seconds: AtomicU64,
-}
-
-impl Clock for Ahead {
-    fn now(&self) -> Tick {
-        self.clock.now() + Duration::from_secs(self.seconds.load(Ordering::SeqCst))
-    }
-
-    fn wall_us(&self) -> u64 {
-        self.clock.wall_us()
-    }
-
-    fn random(&self) -> u64 {
-        self.clock.random()
-    }
 }
 
 /// What happens to the next syncs of the log, and not to those of a segment that is being prepared.
@@ -234,23 +207,23 @@ async fn p6_without_room_when_the_log_is_to_close_that_is_heard_before_the_disk_
 }
 
 /// A log whose disk does not answer, the clock, the subscriber, and the LSN that is stuck.
-async fn stuck(plan: &FaultPlan) -> (Wal, Arc<Ahead>, Hold, Lsn) {
-    let (mut config, clock) = (config(), Arc::default());
-    // Looked at often; this alarm is for the log file alone.
+async fn stuck(plan: &FaultPlan, give_up_after: Duration) -> (Wal, Hold, Lsn) {
+    let mut config = config();
     config.slow_sync = Duration::from_millis(10);
-    let wal = open_by(&clock, plan, config).await;
+    config.stalled_after = Duration::from_millis(20);
+    config.give_up_after = give_up_after;
+    let wal = open(plan, config).await;
     let busy = Hold::full(&wal).await;
     plan.add(on_syncs(FaultEffect::Stuck).times(1));
     let stuck = within("append", wal.append("stuck")).await.expect("accepted");
     assert!(plan.wait_until_stuck(SOON), "the disk does not answer");
-    (wal, clock, busy, stuck)
+    (wal, busy, stuck)
 }
 
 #[actix::test]
 async fn p6_without_room_when_a_sync_is_stuck_that_is_heard_before_the_disk_answers() {
     let plan = FaultPlan::new();
-    let (wal, clock, mut busy, stuck) = stuck(&plan).await;
-    clock.seconds.store(11, Ordering::SeqCst);
+    let (wal, mut busy, stuck) = stuck(&plan, 2 * SOON).await;
     until("a stuck sync", || wal.status().stalled).await;
     busy.let_go();
     let mut words = vec![Word::Durable(1), Word::Durable(2), Word::Stalled];
@@ -265,8 +238,7 @@ async fn p6_without_room_when_a_sync_is_stuck_that_is_heard_before_the_disk_answ
 #[actix::test]
 async fn p6_without_room_when_nobody_should_wait_on_that_is_heard_before_the_disk_answers() {
     let plan = FaultPlan::new();
-    let (wal, clock, mut busy, stuck) = stuck(&plan).await;
-    clock.seconds.store(3600, Ordering::SeqCst);
+    let (wal, mut busy, stuck) = stuck(&plan, Duration::from_millis(20)).await;
     within("wait", wal.wait_for_lsn(stuck)).await.expect_err("given up");
     busy.let_go();
     // Of the states the newest: that the sync is stuck was said before.

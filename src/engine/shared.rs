@@ -317,10 +317,14 @@ impl Shared {
         self.io_since.store(0, Ordering::Release);
     }
 
-    /// How long the write or sync that runs now has been running.
+    /// When the write or sync that runs now began.
+    pub fn io_since(&self) -> Option<Tick> {
+        self.io_since.load(Ordering::Acquire).checked_sub(1).map(Duration::from_nanos)
+    }
+
+    /// How long the write or sync that runs now has been running, by the clock.
     pub fn io_running_for(&self, now: Tick) -> Option<Duration> {
-        let since = self.io_since.load(Ordering::Acquire).checked_sub(1)?;
-        Some(now.saturating_sub(Duration::from_nanos(since)))
+        self.io_since().map(|since| now.saturating_sub(since))
     }
 
     /// Whether a sync has not returned for longer than the configured limit.

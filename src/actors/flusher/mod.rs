@@ -349,13 +349,12 @@ impl Flusher {
             return;
         }
         let now = self.shared.clock.now();
-        let running = self.shared.io_running_for(now);
-        let unavailable = self.unavailable.as_ref().map(|(since, _)| now.saturating_sub(*since));
-        for alarm in self.watchdog.look(now, running, unavailable) {
-            self.raise(alarm, running.unwrap_or_default().as_secs());
+        let unavailable = self.unavailable.as_ref().map(|(since, _)| *since);
+        for alarm in self.watchdog.look(now, self.shared.io_since(), unavailable) {
+            self.raise(alarm, self.watchdog.running().as_secs());
         }
         self.retry_subscribers(context);
-        let busy = self.shared.io_running_for(now).is_some()
+        let busy = self.shared.io_since().is_some()
             || self.shared.admission.entries_in_flight() > 0
             || self.unavailable.is_some();
         if busy {
@@ -363,9 +362,7 @@ impl Flusher {
         }
         self.shared.watched.store(false, Ordering::SeqCst);
         // A write may have begun in between, and have seen that somebody watches.
-        if self.shared.io_running_for(now).is_some()
-            && !self.shared.watched.swap(true, Ordering::SeqCst)
-        {
+        if self.shared.io_since().is_some() && !self.shared.watched.swap(true, Ordering::SeqCst) {
             self.watch_later(context);
         }
     }
