@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use test_support::child;
 
-use actix_wal::storage::{Directory, filesystem_name};
+use actix_wal::storage::{Directory, Storage, filesystem_name};
 use actix_wal::{AppendError, CommitError, LogState, Lsn, OpenError, Wal, WalConfig};
 use test_support::child::Job;
 use test_support::kills::{kill_again_and_again, wanted};
@@ -49,6 +49,20 @@ fn p1_p2_p9_p11_killed_processes_lose_nothing_on_xfs() {
 #[test]
 fn p1_p2_p9_p11_killed_processes_lose_nothing_on_btrfs() {
     kills_on(BTRFS);
+}
+
+/// Free space is a hint. A file system that says "0 of 0" is not full: the writes decide.
+#[actix::test]
+async fn p21_a_file_system_that_does_not_tell_its_space_takes_a_log() {
+    let Some(mount) = Mount::without_a_size() else { return };
+    assert_eq!(Directory::open(&mount.place).unwrap().free_bytes(), None);
+    let wal = within("open", Wal::open(WalConfig::new(&mount.place))).await.expect("it opens");
+    for _ in 0..3 {
+        within("commit", wal.commit(vec![7; 2 << 20]))
+            .await
+            .expect("durable, in segment after segment");
+    }
+    within("close", wal.close()).await.expect("closes");
 }
 
 #[actix::test]

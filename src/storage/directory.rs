@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags},
+    fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, StatVfs},
     io::Errno,
 };
 use tracing::warn;
@@ -83,7 +83,7 @@ impl Directory {
         create_durably(path)?;
         let handle = open_directory(path)?;
         let handle = Locked::new(handle, path)?;
-        let (name, medium) = identify(&handle)?;
+        let (name, medium) = identify(&handle);
         if medium == Medium::Memory {
             warn!(path = %path.display(), "the log lies on {name}: nothing in it survives power loss");
         }
@@ -142,9 +142,8 @@ impl Storage for Directory {
         self.handle.handle.sync_all()
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
-        let stat = rustix::fs::fstatvfs(&self.handle)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    fn free_bytes(&self) -> Option<u64> {
+        free_of(&rustix::fs::fstatvfs(&self.handle).ok()?)
     }
 
     fn medium(&self) -> Medium {
@@ -183,6 +182,11 @@ impl StorageFile for DirectoryFile {
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
+}
+
+/// A file system of no size at all has not filled in the answer (some FUSE file systems, unlimited tmpfs).
+fn free_of(stat: &StatVfs) -> Option<u64> {
+    (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// Creates the directory at `path` and what is missing above it, each name durable before anything is

@@ -34,26 +34,29 @@ const KNOWN: &[(u32, &str, Medium)] = &[
 ];
 
 /// What people call the file system that `path` lies on: `"ext4"`, `"xfs"`, `"btrfs"`, `"tmpfs"`,
-/// `"overlay"` and so on, or `"unknown (0x..)"` with the number that the kernel gives for it.
+/// `"overlay"` and so on, or `"unknown (0x..)"` with the number that the kernel gives for it, or `"unknown"`
+/// if it gives none.
 ///
 /// # Errors
-/// The error of opening `path`, which must exist and be readable, or of asking about it.
+/// The error of opening `path`, which must exist and be readable.
 pub fn filesystem_name(path: impl AsRef<Path>) -> io::Result<String> {
-    identify(&File::open(path)?).map(|(name, _)| name)
+    Ok(identify(&File::open(path)?).0)
 }
 
-/// The name and the kind of the file system that `fd` lies on.
+/// The name and the kind of the file system that `fd` lies on. One that does not answer is unknown.
 #[cfg(target_os = "linux")]
-pub(super) fn identify(fd: impl AsFd) -> io::Result<(String, Medium)> {
-    // Magic numbers have 32 bits, but `f_type` is a signed word of the machine's width.
-    let magic = rustix::fs::fstatfs(fd)?.f_type as u32;
-    Ok(named(magic))
+pub(super) fn identify(fd: impl AsFd) -> (String, Medium) {
+    match rustix::fs::fstatfs(fd) {
+        // Magic numbers have 32 bits, but `f_type` is a signed word of the machine's width.
+        Ok(stat) => named(stat.f_type as u32),
+        Err(_) => ("unknown".to_owned(), Medium::InPlace),
+    }
 }
 
 /// Without Linux's magic numbers every file system is taken for one that overwrites in place.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn identify(_fd: impl AsFd) -> io::Result<(String, Medium)> {
-    Ok(("unknown".to_owned(), Medium::InPlace))
+pub(super) fn identify(_fd: impl AsFd) -> (String, Medium) {
+    ("unknown".to_owned(), Medium::InPlace)
 }
 
 #[cfg(target_os = "linux")]

@@ -91,7 +91,7 @@ impl Storage for Metered {
         Ok(())
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
+    fn free_bytes(&self) -> Option<u64> {
         self.inner.free_bytes()
     }
 

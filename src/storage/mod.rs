@@ -48,8 +48,9 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Makes every create, rename and remove so far durable.
     fn sync_dir(&self) -> io::Result<()>;
 
-    /// Bytes that can still be allocated.
-    fn free_bytes(&self) -> io::Result<u64>;
+    /// Bytes that can still be allocated, or `None` where the storage does not know. It is a hint that saves
+    /// useless writes on a full disk: without it the write decides.
+    fn free_bytes(&self) -> Option<u64>;
 
     /// What kind of file system this is.
     fn medium(&self) -> Medium;

@@ -198,10 +198,9 @@ fn begin(storage: &dyn Storage, job: &PrepareJob) -> Result<Box<dyn StorageFile>
 }
 
 /// A full disk is better found out before it is filled to the last byte, again at every attempt: others
-/// write there too.
+/// write there too. Where the free space is not known, the write finds out.
 fn check_space(storage: &dyn Storage, size: u64) -> io::Result<()> {
-    let free = storage.free_bytes()?;
-    if free < size {
+    if let Some(free) = storage.free_bytes().filter(|free| *free < size) {
         let message = format!("{size} bytes are needed, {free} are free");
         return Err(io::Error::new(io::ErrorKind::StorageFull, message));
     }

@@ -223,3 +223,18 @@ fn after_power_loss_at_any_point_a_segments_name_stands_for_a_complete_segment()
         }
     }
 }
+
+/// Some FUSE file systems do not tell the free space: it is a hint, and the write decides.
+#[test]
+fn p21_where_the_free_space_is_not_known_the_write_decides() {
+    let disk = SimDisk::new();
+    let unknown = || FaultRule::on(FaultOp::FreeBytes, FaultEffect::Fail(errno::EIO));
+    prepare(&faulty(&disk, unknown()), &job()).unwrap();
+    assert_eq!(disk.read_file("2.wal").unwrap().len() as u64, SIZE);
+
+    let full = SimDisk::new();
+    full.set_capacity(SIZE / 2);
+    let fault = prepare(&faulty(&full, unknown()), &job()).unwrap_err();
+    assert_eq!((fault.op, fault.is_no_space()), ("zero-fill", true));
+    assert!(full.names().is_empty(), "nothing of the attempt is kept");
+}

@@ -239,8 +239,8 @@ impl Storage for Mount {
         Ok(())
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
-        Ok(self.state().free())
+    fn free_bytes(&self) -> Option<u64> {
+        Some(self.state().free())
     }
 
     fn medium(&self) -> Medium {

@@ -313,7 +313,7 @@ impl Storage for Recorder {
         synced
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
+    fn free_bytes(&self) -> Option<u64> {
         self.inner.free_bytes()
     }
 

@@ -168,7 +168,7 @@ impl Storage for Liar {
         }
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
+    fn free_bytes(&self) -> Option<u64> {
         self.inner.free_bytes()
     }
 

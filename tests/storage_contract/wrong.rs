@@ -210,8 +210,8 @@ impl Storage for WrongStorage {
         if self.is(Wrong::SyncDirLies) { Ok(()) } else { self.inner.sync_dir() }
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
-        if self.is(Wrong::HasNoSpace) { Ok(0) } else { self.inner.free_bytes() }
+    fn free_bytes(&self) -> Option<u64> {
+        if self.is(Wrong::HasNoSpace) { Some(0) } else { self.inner.free_bytes() }
     }
 
     fn medium(&self) -> Medium {

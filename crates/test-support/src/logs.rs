@@ -200,7 +200,7 @@ impl Storage for Watch {
         self.inner.sync_dir()
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
+    fn free_bytes(&self) -> Option<u64> {
         self.inner.free_bytes()
     }
 

@@ -50,6 +50,19 @@ impl Mount {
         None
     }
 
+    /// A memory file system without a limit: `statfs` says of it 0 of 0, as of some FUSE file systems.
+    pub(crate) fn without_a_size() -> Option<Mount> {
+        sweep();
+        let mount = Mount { place: fresh("tmpfs") };
+        let mut mounting = Command::new("mount");
+        mounting.args(["-t", "tmpfs", "-o", "size=0", "none"]).arg(&mount.place);
+        match said(&mut mounting) {
+            Err(why) => leave_out(&format!("tmpfs can not be mounted here: {why}")),
+            Ok(()) => return Some(mount),
+        }
+        None
+    }
+
     fn image(&self) -> PathBuf {
         self.place.with_extension("img")
     }

@@ -191,7 +191,7 @@ impl Storage for Chaos {
         self.inner.sync_dir()
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
+    fn free_bytes(&self) -> Option<u64> {
         self.dice.roll(FaultOp::FreeBytes, format_args!("free space"));
         self.inner.free_bytes()
     }
