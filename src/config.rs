@@ -107,6 +107,18 @@ pub enum DamagePolicy {
     Salvage,
 }
 
+/// Whether a log must be there already when it is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Existence {
+    /// Where there is no log, one begins; the directory is created if need be.
+    #[default]
+    MayBegin,
+    /// Where there is no log the open fails with [`OpenError::NoLog`](crate::OpenError), and creates nothing, not
+    /// even the directory. For services, which would take a file system that is not mounted for an empty log.
+    MustExist,
+}
+
 /// How often a failed Flusher is restarted before the log is poisoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartBudget {
@@ -143,8 +155,10 @@ impl Default for RestartBudget {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WalConfig {
-    /// The directory. It is created, and belongs to one log alone.
+    /// The directory. It is created, unless `existence` says otherwise, and belongs to one log alone.
     pub directory: PathBuf,
+    /// Whether there must be a log already. Default: one may begin.
+    pub existence: Existence,
     /// When pending records are flushed. Default: [`FlushPolicy::Adaptive`].
     pub flush_policy: FlushPolicy,
     /// The least time from the start of one flush to the next, for devices that are paid by the
@@ -190,6 +204,7 @@ impl WalConfig {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         WalConfig {
             directory: directory.into(),
+            existence: Existence::default(),
             flush_policy: FlushPolicy::default(),
             min_sync_interval: Duration::ZERO,
             seal_after: Duration::from_millis(100),
@@ -227,6 +242,15 @@ impl WalConfig {
     pub(crate) const RESERVED_BLOCKS: u64 = 3;
     /// Header and checksum of a frame; `engine` checks that it is what the format says.
     pub(crate) const FRAME_OVERHEAD: u64 = 108;
+
+    /// Checks that a directory is named; a log on another storage has none.
+    pub(crate) fn check_directory(&self) -> Result<(), ConfigError> {
+        if !self.directory.as_os_str().is_empty() {
+            return Ok(());
+        }
+        let rule = "it must name the directory of the log".to_owned();
+        Err(ConfigError { setting: "directory", value: "empty".to_owned(), rule })
+    }
 
     /// Checks that the settings go together.
     ///

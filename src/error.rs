@@ -387,6 +387,40 @@ pub enum DamageKind {
     },
 }
 
+/// Why a name in a directory is a sign of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Sign {
+    /// It is the name of a file of the log, and what bears it is no regular file.
+    #[error(
+        "is {what}, and a log has regular files only; put the file itself in its place, or move it out of the directory if it belongs to no log"
+    )]
+    NotAFile {
+        /// What it is.
+        what: &'static str,
+    },
+    /// It is like the name of a segment that is not there: compressed, a backup, in capital letters.
+    #[error(
+        "is named like a segment of a log, and that segment is not here; give it back its content and its name, or move it out of the directory if it belongs to no log"
+    )]
+    OtherName,
+    /// There is no segment in the directory, but there is one in a folder of it.
+    #[error(
+        "lies in a folder, and the directory has no segment itself; open the folder or move its files up, or move it out of the directory to begin a new log here"
+    )]
+    Deeper,
+    /// It is what a salvage set aside, without the segments that were written after it.
+    #[error(
+        "was set aside by a salvage, and the segments that were written after it are not here; put them back, or move it out of the directory to begin a new log here"
+    )]
+    SetAside,
+    /// It was being prepared to follow on segments that are not there.
+    #[error(
+        "was being prepared, and the segments before it are not here; put them back, or move it out of the directory to begin a new log here"
+    )]
+    Unfinished,
+}
+
 /// Why a log could not be opened. Nothing was lost by trying; what was replayed to the host before the
 /// error is to be thrown away, since the next attempt replays it again.
 #[derive(Clone, Debug, Error)]
@@ -402,6 +436,42 @@ pub enum OpenError {
     Locked {
         /// The directory.
         directory: String,
+    },
+    /// There is no log, and the settings ask for one: [`Existence::MustExist`](crate::Existence). Nothing was
+    /// created.
+    #[error(
+        "there is no log in {directory}, and there must be one (existence is MustExist); see whether its file system is mounted, or open it with MayBegin once to begin a log"
+    )]
+    NoLog {
+        /// The directory.
+        directory: String,
+    },
+    /// Something in the directory is named like a file of a log and is none, and the log would begin anew or end
+    /// early without it. Nothing was changed.
+    #[error("{directory}: {name} {sign}")]
+    SignsOfLog {
+        /// The directory.
+        directory: String,
+        /// The name in it.
+        name: String,
+        /// The sequence number in the name.
+        segment: u64,
+        /// What is wrong with it.
+        sign: Sign,
+    },
+    /// The directory can not be opened or created: a file is in its place or above it, a link leads nowhere, or a
+    /// folder does not let us.
+    #[error("{directory} can not be the directory of a log: {obstacle} {problem}")]
+    InTheWay {
+        /// The directory.
+        directory: String,
+        /// What is in the way: the directory itself, or something above it.
+        obstacle: String,
+        /// What is wrong with that, and what to do.
+        problem: &'static str,
+        /// What the operating system said.
+        #[source]
+        source: Arc<io::Error>,
     },
     /// An I/O error.
     #[error(transparent)]

@@ -58,8 +58,8 @@ pub mod threads;
 mod wal;
 
 pub use config::{
-    Bounds, DamagePolicy, Durability, FaultPolicy, FlushPolicy, OverloadPolicy, RestartBudget,
-    WalConfig,
+    Bounds, DamagePolicy, Durability, Existence, FaultPolicy, FlushPolicy, OverloadPolicy,
+    RestartBudget, WalConfig,
 };
 pub use engine::records::{Record, RecordBatch};
 pub use engine::recovery::RecoveryReport;

@@ -1,4 +1,4 @@
-//! Guards P2, P9, P10, P11, P13, P14: a table of damages and one driver. Damage is refused with segment,
+//! Guards P2, P9, P10, P11, P13, P14, P20: a table of damages and one driver. Damage is refused with segment,
 //! offset and LSN, twice in the same words; the salvage policy cuts there, keeps what it takes out of the
 //! log, gives no LSN out again, and leaves a log that works.
 
@@ -572,15 +572,21 @@ fn p14_a_number_that_no_segment_ever_bears_is_refused() {
 }
 
 #[test]
-fn no_number_is_given_out_again_that_a_file_bore_which_was_set_aside() {
+fn p20_what_a_salvage_has_set_aside_without_what_it_began_then_is_refused() {
     for aside in [set_aside_name(9), format!("{}.2", set_aside_name(9))] {
         let disk = killed_log(3);
         let prepared: Vec<_> =
             segments(&disk).into_iter().filter(|segment| segment.frames.is_empty()).collect();
         prepared.iter().for_each(|segment| remove(&disk, segment.sequence));
         disk.write_file(&aside, prepared[0].bytes.clone());
-        recover(&disk, Refuse).expect("it opens");
-        assert_eq!(segments(&disk).last().map(|segment| segment.sequence), Some(10), "{aside}");
+        let before = disk.names();
+        for policy in [Refuse, Salvage] {
+            match recover(&disk, policy) {
+                Err(OpenError::SignsOfLog { name, segment: 9, .. }) => assert_eq!(name, aside),
+                other => panic!("{aside}: {other:?}"),
+            }
+        }
+        assert_eq!(disk.names(), before);
     }
 }
 

@@ -140,6 +140,7 @@ fn assert_all_seen(seen: &BTreeMap<String, u64>) {
         "closed cleanly",
         "ended uncleanly",
         "torn tail",
+        "refused: Sign",
         "refused: NewerVersion",
         "refused: Header",
         "refused: Foreign",

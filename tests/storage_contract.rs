@@ -9,10 +9,11 @@ mod storage_contract {
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_wal::storage::{Directory, Medium, Metered, Storage};
+use actix_wal::storage::{Directory, EntryKind, Medium, Metered, Storage};
 use actix_wal::testkit::storage_contract::{Place, examine, run_all};
 use actix_wal::testkit::{
     FailedSync, FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Persist, Recorder,
@@ -21,8 +22,30 @@ use actix_wal::testkit::{
 use storage_contract::wrong::{Wrong, WrongPlace};
 
 /// All checks, and those that need no simulated loss of power.
-const ALL: usize = 21;
-const WITHOUT_POWER_LOSS: usize = 17;
+const ALL: usize = 22;
+const WITHOUT_POWER_LOSS: usize = 18;
+
+struct RealPlace(PathBuf);
+
+impl Place for RealPlace {
+    fn open(&self) -> io::Result<Arc<dyn Storage>> {
+        Ok(Arc::new(Directory::open(&self.0)?))
+    }
+
+    fn put(&self, name: &str, kind: EntryKind) -> bool {
+        std::fs::create_dir_all(&self.0).expect("a directory");
+        let path = self.0.join(name);
+        let put = match kind {
+            EntryKind::File => std::fs::write(path, "").is_ok(),
+            EntryKind::Folder => std::fs::create_dir(path).is_ok(),
+            EntryKind::Link => std::os::unix::fs::symlink("folder", path).is_ok(),
+            // A socket, which stays when its owner has gone.
+            _ => std::os::unix::net::UnixListener::bind(path).is_ok(),
+        };
+        assert!(put, "{name}");
+        put
+    }
+}
 
 #[test]
 fn a_real_directory_keeps_the_contract() {
@@ -30,8 +53,7 @@ fn a_real_directory_keeps_the_contract() {
     let mut count = 0;
     let checks = run_all(|| {
         count += 1;
-        let path = parent.path().join(format!("{count}"));
-        move || Ok(Arc::new(Directory::open(&path)?) as Arc<dyn Storage>)
+        RealPlace(parent.path().join(format!("{count}")))
     });
     assert_eq!(checks.len(), WITHOUT_POWER_LOSS);
 }
@@ -45,6 +67,11 @@ where
 {
     fn open(&self) -> io::Result<Arc<dyn Storage>> {
         (self.1)(&self.0)
+    }
+
+    fn put(&self, name: &str, kind: EntryKind) -> bool {
+        self.0.put_other(name, kind);
+        true
     }
 
     fn after_power_loss(&self, seed: u64) -> Option<Box<dyn Place>> {
@@ -91,7 +118,7 @@ fn harmless() -> FaultPlan {
 }
 
 /// Each wrong storage, and a check that must catch it.
-const CAUGHT_BY: [(Wrong, &str); 28] = [
+const CAUGHT_BY: [(Wrong, &str); 30] = [
     (Wrong::IsNotEmpty, "a_new_place_is_empty_and_can_be_named"),
     (Wrong::HasNoName, "a_new_place_is_empty_and_can_be_named"),
     (Wrong::HasNoSpace, "a_new_place_is_empty_and_can_be_named"),
@@ -105,6 +132,8 @@ const CAUGHT_BY: [(Wrong, &str); 28] = [
     (Wrong::RemoveForgives, "remove_takes_the_name_away"),
     (Wrong::RemoveEmpties, "remove_takes_the_name_away"),
     (Wrong::ListHasNoSizes, "list_tells_every_name_and_size"),
+    (Wrong::ListsFilesOnly, "list_tells_what_is_no_file"),
+    (Wrong::SeesNoFolders, "list_tells_what_is_no_file"),
     (Wrong::FilesGoByName, "open_files_survive_rename_and_removal"),
     (Wrong::ReadsFailAtTheEnd, "reads_end_at_the_end"),
     (Wrong::ReadsAreEmptyBeforeTheEnd, "reads_end_at_the_end"),
@@ -158,5 +187,6 @@ fn a_place_that_can_not_be_reopened_is_spared_the_checks_of_owners() {
             false
         }
     }
-    assert_eq!(run_all(|| Once).len(), WITHOUT_POWER_LOSS - 2);
+    // Nor can anything be put there.
+    assert_eq!(run_all(|| Once).len(), WITHOUT_POWER_LOSS - 3);
 }

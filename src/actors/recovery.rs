@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -16,13 +17,13 @@ use actix::{Actor, Context, Handler, Recipient, ResponseFuture, Supervised};
 use tokio::sync::oneshot;
 
 use super::flush_thread::panic_message;
-use crate::config::WalConfig;
+use crate::config::{Existence, WalConfig};
 use crate::engine::records::RecordBatch;
 use crate::engine::recovery::{Progress, RecoveredLog, ReplaySink, recover};
 use crate::engine::shared::Shared;
 use crate::error::{Cause, IoFault, IoOp, OpenError};
 use crate::messages::{Recover, Replay};
-use crate::storage::{Directory, Metered, Storage};
+use crate::storage::{Directory, Metered, Obstacle, Storage, obstacle};
 use crate::threads::{Once, SystemThreads, Threads};
 
 /// The actor that recovers a log. It is needed once, and stops when its last address is dropped.
@@ -90,16 +91,51 @@ fn run(request: Recover, config: &WalConfig, shared: &Shared) -> Result<Recovere
 }
 
 fn open_directory(config: &WalConfig) -> Result<Arc<dyn Storage>, OpenError> {
-    match Directory::open(&config.directory) {
-        Ok(directory) => Ok(Arc::new(directory)),
+    config.check_directory()?;
+    let path = &config.directory;
+    let opened = match config.existence {
+        Existence::MustExist => Directory::open_existing(path),
+        _ => Directory::open(path),
+    };
+    let directory = path.display().to_string();
+    match opened {
+        Ok(opened) => Ok(Arc::new(opened)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(OpenError::Locked { directory: config.directory.display().to_string() })
+            Err(OpenError::Locked { directory })
         }
-        Err(error) => {
-            let place = config.directory.display().to_string();
-            Err(IoFault::new(IoOp::OpenDirectory, place, None, error).into())
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                && config.existence == Existence::MustExist =>
+        {
+            Err(OpenError::NoLog { directory })
         }
+        Err(error) => Err(match in_the_way(path, &error) {
+            Some((obstacle, problem)) => {
+                OpenError::InTheWay { directory, obstacle, problem, source: Arc::new(error) }
+            }
+            None => IoFault::new(IoOp::OpenDirectory, directory, None, error).into(),
+        }),
     }
+}
+
+/// What keeps the directory from being opened, and what to do about it.
+fn in_the_way(path: &Path, error: &io::Error) -> Option<(String, &'static str)> {
+    use io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
+    let (place, obstacle) = obstacle(path)?;
+    let problem = match (obstacle, error.kind()) {
+        (Obstacle::File, _) => "is no directory; move it away, or configure another directory",
+        (Obstacle::DeadLink, NotFound) => {
+            "is a symbolic link that leads nowhere; mount or create what it leads to, or remove it"
+        }
+        (Obstacle::Folder, PermissionDenied) => {
+            "does not permit it; let the user of this process search, read and write it"
+        }
+        (Obstacle::Folder, ReadOnlyFilesystem) => {
+            "lies on a read-only file system; mount that for writing"
+        }
+        _ => return None,
+    };
+    Some((place.display().to_string(), problem))
 }
 
 /// Whom records are replayed to, if anyone wants them. The next batch is read while the host is busy with one,

@@ -143,10 +143,13 @@ const SEGMENT_SUFFIX: &str = ".wal";
 pub enum FileKind {
     /// A segment with this sequence number.
     Segment(u64),
-    /// A file that was being prepared, or waits to be reused; nothing in it is part of the log.
-    Scratch,
-    /// Set aside by the salvage policy; never read again.
-    SetAside,
+    /// The segment with this sequence number, while it is prepared; nothing in it is part of the log.
+    Scratch(u64),
+    /// The segment with this sequence number, set aside by the salvage policy; never read again.
+    SetAside(u64),
+    /// No name of ours, but like that of the segment with this sequence number: compressed, a backup, in capital
+    /// letters. The largest number stands for those that are larger still.
+    Alike(u64),
     /// Not ours.
     Other,
 }
@@ -168,16 +171,47 @@ pub fn set_aside_name(sequence: u64) -> String {
 
 /// What a file is, by its name.
 pub fn file_kind(name: &str) -> FileKind {
-    let Some((stem, rest)) = name.split_once('.') else {
+    let Some((digits, behind, is_begin)) = twenty_digits(name) else {
         return FileKind::Other;
     };
-    let digits = stem.len() == 20 && stem.bytes().all(|byte| byte.is_ascii_digit());
-    match (digits, rest) {
-        (true, "wal") => stem.parse().map_or(FileKind::Other, FileKind::Segment),
-        (true, "wal.tmp") => FileKind::Scratch,
-        (true, "wal.damaged") => FileKind::SetAside,
-        _ => FileKind::Other,
+    let Ok(sequence) = digits.parse() else {
+        return FileKind::Alike(u64::MAX);
+    };
+    match behind {
+        SEGMENT_SUFFIX if is_begin => FileKind::Segment(sequence),
+        ".wal.tmp" if is_begin => FileKind::Scratch(sequence),
+        _ if is_begin && is_set_aside(behind) => FileKind::SetAside(sequence),
+        _ => FileKind::Alike(sequence),
     }
+}
+
+/// The first run of exactly 20 digits that `.wal` follows, in any case, or that the name begins with and no
+/// letter follows; what stands behind it, and whether the name begins with it.
+fn twenty_digits(name: &str) -> Option<(&str, &str, bool)> {
+    let (mut at, mut rest) = (0, name);
+    while let Some(skipped) = rest.find(|c: char| c.is_ascii_digit()) {
+        let begin = at + skipped;
+        let run = &name[begin..];
+        let (digits, behind) =
+            run.split_at(run.find(|c: char| !c.is_ascii_digit()).unwrap_or(run.len()));
+        let has_suffix = behind
+            .get(..SEGMENT_SUFFIX.len())
+            .is_some_and(|suffix| suffix.eq_ignore_ascii_case(SEGMENT_SUFFIX));
+        let stands_alone = begin == 0 && !behind.starts_with(char::is_alphanumeric);
+        if digits.len() == 20 && (has_suffix || stands_alone) {
+            return Some((digits, behind, begin == 0));
+        }
+        (at, rest) = (begin + digits.len(), behind);
+    }
+    None
+}
+
+/// `.wal.damaged`, or with a number behind where several lie there.
+fn is_set_aside(behind: &str) -> bool {
+    let is_number = |copy: &str| !copy.is_empty() && copy.bytes().all(|byte| byte.is_ascii_digit());
+    behind
+        .strip_prefix(".wal.damaged")
+        .is_some_and(|copy| copy.is_empty() || copy.strip_prefix('.').is_some_and(is_number))
 }
 
 #[cfg(test)]
@@ -264,11 +298,58 @@ mod tests {
     fn names_are_read_back_to_what_they_name() {
         assert_eq!(segment_name(7), "00000000000000000007.wal");
         assert_eq!(file_kind(&segment_name(u64::MAX)), FileKind::Segment(u64::MAX));
-        assert_eq!(file_kind(&scratch_name(7)), FileKind::Scratch);
-        assert_eq!(file_kind(&set_aside_name(7)), FileKind::SetAside);
-        for other in ["7.wal", "x", "", "99999999999999999999.wal", "00000000000000000007.wal.bak"]
-        {
-            assert_eq!(file_kind(other), FileKind::Other, "{other}");
+        assert_eq!(file_kind(&scratch_name(7)), FileKind::Scratch(7));
+        assert_eq!(file_kind(&set_aside_name(7)), FileKind::SetAside(7));
+        assert_eq!(file_kind(&format!("{}.2", set_aside_name(7))), FileKind::SetAside(7));
+        assert_eq!(file_kind("99999999999999999999.wal"), FileKind::Alike(u64::MAX));
+    }
+
+    #[test]
+    fn names_that_are_like_those_of_a_log_are_told_from_all_others() {
+        let alike = [
+            "00000000000000000007",
+            "00000000000000000007.gz",
+            "00000000000000000007.log",
+            "00000000000000000007~",
+            "00000000000000000007 (copy)",
+            "00000000000000000007.wal.gz",
+            "00000000000000000007.wal.zst",
+            "00000000000000000007.wal.bak",
+            "00000000000000000007.wal.1",
+            "00000000000000000007.wal~",
+            "00000000000000000007.WAL",
+            "00000000000000000007.Wal",
+            "00000000000000000007.WAL.TMP",
+            "00000000000000000007.wal.tmp.gz",
+            "00000000000000000007.wal.damaged.gz",
+            "00000000000000000007.wal.damaged.",
+            ".00000000000000000007.wal.Ab3xYz",
+            "._00000000000000000007.wal",
+            ".#00000000000000000007.wal",
+            "old-00000000000000000007.wal",
+            "12-00000000000000000007.wal",
+            "00000000000000000007.wal\u{fffd}",
+        ];
+        for name in alike {
+            assert_eq!(file_kind(name), FileKind::Alike(7), "{name}");
+        }
+        let other = [
+            "7.wal",
+            "x",
+            "",
+            "x.wal",
+            ".wal",
+            "lost+found",
+            "LOCK",
+            ".nfs000000000000000100000007",
+            "0000000000000000007.wal",
+            "000000000000000000007.wal",
+            "x00000000000000000007",
+            "00000000000000000007a",
+            "0000000000000000000\u{667}.wal",
+        ];
+        for name in other {
+            assert_eq!(file_kind(name), FileKind::Other, "{name}");
         }
     }
 }

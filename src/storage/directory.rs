@@ -17,7 +17,7 @@ use rustix::{
 };
 use tracing::warn;
 
-use super::{FileEntry, Medium, Storage, StorageFile, filesystem::identify};
+use super::{EntryKind, FileEntry, Medium, Storage, StorageFile, filesystem::identify};
 
 /// What a directory and a file are created with, before the process's umask is applied.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o750);
@@ -81,6 +81,21 @@ impl Directory {
     pub fn open(path: impl AsRef<Path>) -> io::Result<Directory> {
         let path = path.as_ref();
         create_durably(path)?;
+        Directory::lock(path)
+    }
+
+    /// Opens and locks the directory at `path`, and creates nothing.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] if it is not there; otherwise as [`open`](Self::open).
+    pub fn open_existing(path: impl AsRef<Path>) -> io::Result<Directory> {
+        let path = path.as_ref();
+        open_directory(path)?;
+        sync_name(path, false)?;
+        Directory::lock(path)
+    }
+
+    fn lock(path: &Path) -> io::Result<Directory> {
         let handle = open_directory(path)?;
         let handle = Locked::new(handle, path)?;
         let (name, medium) = identify(&handle);
@@ -99,24 +114,14 @@ impl Directory {
 }
 
 impl Storage for Directory {
-    /// Leaves out names that are not UTF-8: no log has such names.
     fn list(&self) -> io::Result<Vec<FileEntry>> {
-        let mut entries = Vec::new();
-        for entry in Dir::read_from(&self.handle)? {
-            let entry = entry?;
-            let Ok(name) = entry.file_name().to_str() else {
-                continue;
-            };
-            match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => {
-                    entries.push(FileEntry { name: name.to_owned(), size: stat.st_size as u64 });
-                }
-                // Not a regular file, or removed since its name was read.
-                Ok(_) | Err(Errno::NOENT) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(entries)
+        list(&self.handle)
+    }
+
+    fn list_folder(&self, name: &str) -> io::Result<Vec<FileEntry>> {
+        check_name(name)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        list(rustix::fs::openat(&self.handle, name, flags, Mode::empty())?)
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
@@ -184,9 +189,68 @@ impl StorageFile for DirectoryFile {
     }
 }
 
+/// Names that are not UTF-8 are listed as near to them as UTF-8 comes: no log has such names.
+fn list(folder: impl AsFd) -> io::Result<Vec<FileEntry>> {
+    let mut entries = Vec::new();
+    for entry in Dir::read_from(&folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => entries.push(FileEntry {
+                name: name.to_string_lossy().into_owned(),
+                size: stat.st_size as u64,
+                kind: kind_of(FileType::from_raw_mode(stat.st_mode)),
+            }),
+            // Removed since its name was read.
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(entries)
+}
+
+fn kind_of(file_type: FileType) -> EntryKind {
+    match file_type {
+        FileType::RegularFile => EntryKind::File,
+        FileType::Directory => EntryKind::Folder,
+        FileType::Symlink => EntryKind::Link,
+        _ => EntryKind::Other,
+    }
+}
+
 /// A file system of no size at all has not filled in the answer (some FUSE file systems, unlimited tmpfs).
 fn free_of(stat: &StatVfs) -> Option<u64> {
     (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// What keeps a directory from being opened or created at `path`, and why: a file in its place or in that of
+/// a folder above, a link that leads nowhere, or the folder that does not let us.
+pub(crate) fn obstacle(path: &Path) -> Option<(PathBuf, Obstacle)> {
+    let here = path.ancestors().filter(|path| !path.as_os_str().is_empty());
+    let here = here.chain([Path::new(".")]);
+    let (found, link) =
+        here.filter_map(|path| Some((path, path.symlink_metadata().ok()?))).next()?;
+    let obstacle = match found.metadata() {
+        Ok(target) if target.is_dir() => Obstacle::Folder,
+        Ok(_) => Obstacle::File,
+        Err(_) if link.is_symlink() => Obstacle::DeadLink,
+        Err(_) => return None,
+    };
+    Some((found.to_owned(), obstacle))
+}
+
+/// What is in the way of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// Something that is no folder.
+    File,
+    /// A symbolic link to nothing.
+    DeadLink,
+    /// The folder itself, or the nearest one above it: it does not let us.
+    Folder,
 }
 
 /// Creates the directory at `path` and what is missing above it, each name durable before anything is
@@ -209,6 +273,11 @@ fn create_durably(path: &Path) -> io::Result<()> {
         Err(Errno::ROFS | Errno::ACCESS) if path.exists() => false,
         Err(error) => return Err(error.into()),
     };
+    sync_name(path, is_new)
+}
+
+/// Makes the name of the directory durable.
+fn sync_name(path: &Path, is_new: bool) -> io::Result<()> {
     match sync_parent(path) {
         // A folder that we did not write to, and may not read, is its owner's to sync.
         Err(error) if !is_new && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),

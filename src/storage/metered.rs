@@ -69,6 +69,10 @@ impl Storage for Metered {
         self.inner.list()
     }
 
+    fn list_folder(&self, name: &str) -> io::Result<Vec<FileEntry>> {
+        self.inner.list_folder(name)
+    }
+
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
         self.inner.create(name).map(|file| self.wrap(file))
     }

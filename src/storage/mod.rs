@@ -18,6 +18,7 @@ mod preparer;
 use std::{fmt, io};
 
 pub use directory::Directory;
+pub(crate) use directory::{Obstacle, obstacle};
 pub use filesystem::filesystem_name;
 pub use metered::{IoCounts, Metered};
 pub use prepare::{PrepareFault, PrepareJob, prepare};
@@ -30,8 +31,15 @@ pub use preparer::{
 /// directories are locked when they are opened, and unlocked when the value and every file opened through
 /// it have been dropped (promise P20).
 pub trait Storage: Send + Sync + fmt::Debug {
-    /// The regular files of the directory, in no particular order.
+    /// All that lies in the directory, in no particular order: its files, and whatever else has a name there.
     fn list(&self) -> io::Result<Vec<FileEntry>>;
+
+    /// The same of a folder in the directory, or of what a symbolic link in it leads to. A log has no folders:
+    /// recovery looks into them before it begins a new log, since one may have been moved there.
+    ///
+    /// # Errors
+    /// It is none, or can not be read.
+    fn list_folder(&self, name: &str) -> io::Result<Vec<FileEntry>>;
 
     /// Creates `name`, which must not exist, for reading and writing.
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>>;
@@ -77,13 +85,29 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// A file in a directory.
+/// A name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileEntry {
-    /// Its name, without any folder.
+    /// The name, without any folder.
     pub name: String,
-    /// Its size in bytes.
+    /// The size in bytes, if it is a file.
     pub size: u64,
+    /// What bears the name.
+    pub kind: EntryKind,
+}
+
+/// What bears a name in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum EntryKind {
+    /// A regular file: all that a log consists of.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link, whatever it leads to.
+    Link,
+    /// A pipe, a socket or a device.
+    Other,
 }
 
 /// What kind of file system a directory lies on, as far as a log has to care.

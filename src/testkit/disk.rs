@@ -1,6 +1,7 @@
 //! A directory in memory that knows what power loss would take.
 
 use std::{
+    collections::BTreeMap,
     io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -11,7 +12,7 @@ use std::{
 use super::copying::Copying;
 pub use super::image::SECTOR;
 use super::image::{DiskImage, FailedSync, FileId, Persist};
-use crate::storage::{FileEntry, Medium, Storage, StorageFile};
+use crate::storage::{EntryKind, FileEntry, Medium, Storage, StorageFile};
 
 /// How much a disk holds unless told otherwise: more than a test will write.
 const DEFAULT_CAPACITY: u64 = 1 << 40;
@@ -35,6 +36,8 @@ struct Shared {
 #[derive(Clone, Debug)]
 struct State {
     image: DiskImage,
+    /// What is no file, by name; and what lies in a folder, as `folder/name`.
+    others: BTreeMap<String, EntryKind>,
     capacity: u64,
     medium: Medium,
 }
@@ -42,6 +45,15 @@ struct State {
 impl State {
     fn free(&self) -> u64 {
         self.capacity.saturating_sub(self.image.bytes())
+    }
+
+    /// What is no file in the directory (`""`) or in a folder of it.
+    fn others_in(&self, folder: &str) -> Vec<FileEntry> {
+        let inner = |(name, kind): (&String, &EntryKind)| {
+            let (place, name) = name.rsplit_once('/').unwrap_or(("", name));
+            (place == folder).then(|| FileEntry { name: name.to_owned(), size: 0, kind: *kind })
+        };
+        self.others.iter().filter_map(inner).collect()
     }
 }
 
@@ -61,6 +73,7 @@ impl SimDisk {
     pub fn with_medium(medium: Medium) -> SimDisk {
         SimDisk::from_state(State {
             image: DiskImage::default(),
+            others: BTreeMap::new(),
             capacity: DEFAULT_CAPACITY,
             medium,
         })
@@ -92,7 +105,8 @@ impl SimDisk {
     /// Another disk, as this one would be found if the power failed now. This one goes on.
     pub fn crash(&self, persist: Persist) -> SimDisk {
         let state = self.state();
-        SimDisk::from_state(State { image: state.image.after_power_loss(persist), ..*state })
+        let image = state.image.after_power_loss(persist);
+        SimDisk::from_state(State { image, ..state.clone() })
     }
 
     /// How many disks [`Persist::Chosen`] can choose from if the power fails now: every state of every
@@ -130,6 +144,12 @@ impl SimDisk {
     /// file, change it, and write it back.
     pub fn write_file(&self, name: &str, content: impl Into<Vec<u8>>) {
         self.state().image.put(name, content.into());
+    }
+
+    /// Puts something there that is no file of the directory, durably: a folder, a link, a pipe; or as
+    /// `folder/name` an empty file in a folder. The log can do nothing with it.
+    pub fn put_other(&self, name: &str, kind: EntryKind) {
+        self.state().others.insert(name.to_owned(), kind);
     }
 
     /// Takes a file away, durably.
@@ -202,8 +222,19 @@ impl Storage for Mount {
         let entries = state.image.names().map(|(name, file)| FileEntry {
             name: name.clone(),
             size: file.content().len() as u64,
+            kind: EntryKind::File,
         });
-        Ok(entries.collect())
+        Ok(entries.chain(state.others_in("")).collect())
+    }
+
+    fn list_folder(&self, name: &str) -> io::Result<Vec<FileEntry>> {
+        let state = self.state();
+        match state.others.get(name) {
+            Some(EntryKind::Folder) => Ok(state.others_in(name)),
+            Some(_) => Err(io::ErrorKind::NotADirectory.into()),
+            None if state.image.id_of(name).is_some() => Err(io::ErrorKind::NotADirectory.into()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
@@ -253,14 +284,17 @@ impl Storage for Mount {
 }
 
 fn find(state: &State, name: &str) -> io::Result<FileId> {
+    if state.others.contains_key(name) {
+        return Err(io::Error::other(format!("{name} is no regular file")));
+    }
     let id = state.image.id_of(name);
     id.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 fn refuse_existing(state: &State, name: &str) -> io::Result<()> {
-    match state.image.id_of(name) {
-        Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
-        None => Ok(()),
+    match state.image.id_of(name).is_some() || state.others.contains_key(name) {
+        true => Err(io::ErrorKind::AlreadyExists.into()),
+        false => Ok(()),
     }
 }
 

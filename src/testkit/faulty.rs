@@ -63,7 +63,7 @@ pub enum FaultOp {
     SetSize,
     /// [`StorageFile::size`]
     Size,
-    /// [`Storage::list`]; it has the name `""`.
+    /// [`Storage::list`], which has the name `""`, and [`Storage::list_folder`].
     List,
     /// [`Storage::free_bytes`]; it has the name `""`. Where it fails the free space is not known.
     FreeBytes,
@@ -384,6 +384,10 @@ impl FaultyShared {
 impl Storage for FaultyStorage {
     fn list(&self) -> io::Result<Vec<FileEntry>> {
         self.perform(FaultOp::List, "", || self.inner.list())
+    }
+
+    fn list_folder(&self, name: &str) -> io::Result<Vec<FileEntry>> {
+        self.perform(FaultOp::List, name, || self.inner.list_folder(name))
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {

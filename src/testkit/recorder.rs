@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{Cuts, Persist, SimDisk, names::Names};
-use crate::storage::{FileEntry, Medium, Storage, StorageFile, read_exact_at};
+use crate::storage::{EntryKind, FileEntry, Medium, Storage, StorageFile, read_exact_at};
 
 /// Something that a test wants to find again in the order of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,7 +246,8 @@ impl Recorder {
     pub fn new(inner: Arc<dyn Storage>) -> io::Result<Recorder> {
         let mut state = LogState::default();
         let mut base = Vec::new();
-        for FileEntry { name, size } in inner.list()? {
+        let is_file = |entry: &FileEntry| entry.kind == EntryKind::File;
+        for FileEntry { name, size, .. } in inner.list()?.into_iter().filter(is_file) {
             let mut content = vec![0; usize::try_from(size).map_err(io::Error::other)?];
             read_exact_at(&*inner.open(&name)?, &mut content, 0)?;
             let id = state.names.create(&name);
@@ -270,6 +271,10 @@ impl Recorder {
 impl Storage for Recorder {
     fn list(&self) -> io::Result<Vec<FileEntry>> {
         self.inner.list()
+    }
+
+    fn list_folder(&self, name: &str) -> io::Result<Vec<FileEntry>> {
+        self.inner.list_folder(name)
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {

@@ -39,7 +39,7 @@ mod lasting;
 
 use std::{fmt, io, sync::Arc};
 
-use crate::storage::{Storage, StorageFile, read_exact_at, write_all_at};
+use crate::storage::{EntryKind, Storage, StorageFile, read_exact_at, write_all_at};
 
 /// Where a storage lies. Functions that open one are places.
 pub trait Place {
@@ -52,6 +52,13 @@ pub trait Place {
     /// Whether opening it again gives the same files. Where not, ownership is not checked.
     fn can_be_reopened(&self) -> bool {
         true
+    }
+
+    /// Puts something there that is no file: a folder, a link or a pipe; or as `folder/name` a file in a folder.
+    /// Whether it is there now. Where it never is, nothing is checked about it.
+    fn put(&self, name: &str, kind: EntryKind) -> bool {
+        let _ = (name, kind);
+        false
     }
 
     /// A copy of the place as it may be found if the power fails now; another seed may give another copy.

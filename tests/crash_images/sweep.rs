@@ -419,7 +419,7 @@ impl<'a> Sweep<'a> {
 
     fn count_half_filled(&mut self, disk: &SimDisk) {
         let size = self.history.config().segment_size as usize;
-        let is_scratch = |name: &String| file_kind(name) == FileKind::Scratch;
+        let is_scratch = |name: &String| matches!(file_kind(name), FileKind::Scratch(_));
         // By whole pieces: a write that failed in the middle leaves any length.
         let is_half_filled = |name: String| {
             let len = disk.read_file(&name).unwrap_or_default().len();

@@ -135,6 +135,10 @@ impl Storage for Liar {
         Ok(files)
     }
 
+    fn list_folder(&self, name: &str) -> io::Result<Vec<FileEntry>> {
+        self.inner.list_folder(name)
+    }
+
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
         self.catch_up();
         Ok(self.wrap(self.inner.create(name)?))

@@ -4,7 +4,9 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use actix_wal::storage::{FileEntry, Medium, Storage, StorageFile, read_exact_at, write_all_at};
+use actix_wal::storage::{
+    EntryKind, FileEntry, Medium, Storage, StorageFile, read_exact_at, write_all_at,
+};
 use actix_wal::testkit::storage_contract::Place;
 use actix_wal::testkit::{Persist, SimDisk};
 
@@ -24,6 +26,8 @@ pub(crate) enum Wrong {
     RemoveForgives,
     RemoveEmpties,
     ListHasNoSizes,
+    ListsFilesOnly,
+    SeesNoFolders,
     FilesGoByName,
     ReadsFailAtTheEnd,
     ReadsAreEmptyBeforeTheEnd,
@@ -97,6 +101,11 @@ impl Place for WrongPlace {
         Ok(Arc::new(WrongStorage { inner, wrong: self.wrong }))
     }
 
+    fn put(&self, name: &str, kind: EntryKind) -> bool {
+        self.disk.put_other(name, kind);
+        true
+    }
+
     fn after_power_loss(&self, seed: u64) -> Option<Box<dyn Place>> {
         let image = self.disk.crash(Persist::Torn { seed });
         let content = |persist| self.disk.crash(persist).read_file("a");
@@ -157,7 +166,15 @@ impl Storage for WrongStorage {
         if self.is(Wrong::ListHasNoSizes) {
             entries.iter_mut().for_each(|entry| entry.size = 0);
         }
+        if self.is(Wrong::ListsFilesOnly) {
+            entries.retain(|entry| entry.kind == EntryKind::File);
+        }
         Ok(entries)
+    }
+
+    fn list_folder(&self, name: &str) -> io::Result<Vec<FileEntry>> {
+        let entries = self.inner.list_folder(name)?;
+        Ok(if self.is(Wrong::SeesNoFolders) { Vec::new() } else { entries })
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {

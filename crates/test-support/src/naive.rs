@@ -33,6 +33,8 @@ pub struct Opened {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
+    /// A name that is like one of the log's, and that the log is not without.
+    Sign,
     NewerVersion,
     Header,
     Foreign,
@@ -380,8 +382,14 @@ struct Directory<'a> {
 
 /// Reads a directory.
 pub fn read(files: &Files) -> Answer {
+    if let Some(number) = sign(files) {
+        return Answer::Refused(What::Sign, number, 0);
+    }
     match survey(files).and_then(|directory| open(&directory)) {
         Ok(opened) => Answer::Opened(opened),
+        Err((What::Missing, missing, _)) if stands_for(files, missing) => {
+            Answer::Refused(What::Sign, missing, 0)
+        }
         Err((what, segment, offset)) => Answer::Refused(what, segment, offset),
     }
 }
@@ -391,6 +399,59 @@ fn number(name: &str, suffix: &str) -> Option<u64> {
     let digits = name.strip_suffix(suffix)?;
     let are_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     if are_digits { digits.parse().ok() } else { None }
+}
+
+/// Whether this is what a salvage calls a segment that it sets aside, and its number.
+fn set_aside(name: &str) -> Option<u64> {
+    let (base, copy) = name.split_once(".damaged")?;
+    let is_copy = |copy: &str| !copy.is_empty() && copy.bytes().all(|byte| byte.is_ascii_digit());
+    let is_whole = copy.is_empty() || copy.strip_prefix('.').is_some_and(is_copy);
+    if is_whole { number(base, ".wal") } else { None }
+}
+
+/// The number in a name that is like one of a log, those of a log among them.
+fn like(name: &str) -> Option<u64> {
+    let chars: Vec<char> = name.chars().collect();
+    let is_digit = |at: usize| chars.get(at).is_some_and(char::is_ascii_digit);
+    for begin in 0..chars.len() {
+        let end = begin + 20;
+        let is_run = (begin..end).all(is_digit) && !is_digit(end);
+        if !is_run || (begin > 0 && is_digit(begin - 1)) {
+            continue;
+        }
+        let behind: String = chars[end..].iter().take(4).collect();
+        let is_bare = begin == 0 && !behind.starts_with(char::is_alphanumeric);
+        if is_bare || behind.to_lowercase() == ".wal" {
+            let digits: String = chars[begin..end].iter().collect();
+            return Some(digits.parse().unwrap_or(u64::MAX));
+        }
+    }
+    None
+}
+
+/// The first name that stands for a segment which the log is without.
+fn sign(files: &Files) -> Option<u64> {
+    // No segment ever has a number above 2^62.
+    let possible = |number: u64| if number <= 1 << 62 { number } else { 0 };
+    let newest = files.keys().filter_map(|name| number(name, ".wal")).map(possible).max();
+    files.keys().find_map(|name| {
+        let like = like(name)?;
+        let is_missed = match (number(name, ".wal"), number(name, ".wal.tmp"), newest) {
+            (Some(_), ..) => false,
+            (_, Some(_), newest) => newest.is_none() && like > 1,
+            (.., None) => true,
+            (.., Some(newest)) => possible(like) > newest,
+        };
+        is_missed.then_some(like)
+    })
+}
+
+/// Whether a missing segment lies there under another name.
+fn stands_for(files: &Files, missing: u64) -> bool {
+    files.keys().any(|name| {
+        let is_ours = number(name, ".wal").or(number(name, ".wal.tmp")).or(set_aside(name));
+        is_ours.is_none() && like(name) == Some(missing)
+    })
 }
 
 fn survey(files: &Files) -> Result<Directory<'_>, Refusal> {

@@ -167,7 +167,7 @@ impl<'a> LiveWalk<'a> {
             Some(First::Unused(verdict)) => {
                 self.recovery.start_damage(before, &describe(verdict), lsn).into()
             }
-            _ => self.damage(before, 0, lsn, DamageKind::MissingSegment),
+            _ => self.recovery.missing(before, lsn),
         }
     }
 
@@ -198,7 +198,7 @@ impl<'a> LiveWalk<'a> {
         }
         let next = info.sequence.saturating_add(1);
         match surveyed(next).map(|next| &next.first) {
-            None => self.damage(next, 0, lsn, DamageKind::MissingSegment),
+            None => self.recovery.missing(next, lsn),
             Some(First::Unused(verdict @ (Verdict::TornTail(_) | Verdict::Damage { .. }))) => {
                 self.recovery.start_damage(next, &describe(verdict), lsn).into()
             }

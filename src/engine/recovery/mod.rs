@@ -17,6 +17,7 @@
 mod begin;
 mod live_walk;
 mod salvage;
+mod signs;
 mod survey;
 mod tail;
 
@@ -279,6 +280,8 @@ struct Recovery<'a> {
     highest: u64,
     /// How many files earlier salvages have set aside.
     aside_before: u64,
+    /// Names that are like those of a log, and are none.
+    signs: Vec<signs::Found>,
     /// Files that were being prepared. They go when the log has begun behind them: until then they tell
     /// that a number was never used.
     scratch: Vec<String>,

@@ -180,7 +180,8 @@ mod tests {
     use super::*;
     use crate::Link;
     use crate::config::{DamagePolicy, WalConfig};
-    use crate::format::segment::segment_name;
+    use crate::format::segment::{SegmentHeader, segment_name};
+    use crate::format::{LogId, Place};
     use crate::testkit::SimDisk;
 
     /// An earlier salvage could have skipped as much as a later one, and the LSNs of its life be forgotten.
@@ -193,6 +194,10 @@ mod tests {
             let disk = SimDisk::new();
             (0..aside_before).for_each(|at| disk.write_file(&set_aside_name(10 + at), *b"aside"));
             (0..lost).for_each(|at| disk.write_file(&segment_name(20 + at), *b"no header"));
+            // Without a segment behind what was set aside the directory would be refused.
+            let place = Place { log_id: LogId([7; 16]), sequence: 30, block_size: 512 };
+            let header = SegmentHeader { place, size: 4096, recycled: false, growing: false };
+            disk.write_file(&segment_name(30), header.encode());
             let storage = disk.mount().expect("free");
             let mut recovery = Recovery::survey(storage, &config, &shared).expect("surveyed");
             recovery.set_lost_aside();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::signs::Listed;
 use super::{First, Recovery, Surveyed, open};
 use crate::config::{DamagePolicy, WalConfig};
 use crate::engine::segment_reader::{Next, SegmentReader};
@@ -11,10 +12,15 @@ use crate::format::LogId;
 use crate::format::scan::Until;
 use crate::format::segment::{FileKind, HeaderFault, SegmentHeader, file_kind};
 use crate::lsn::Lsn;
-use crate::storage::{FileEntry, Storage};
+use crate::storage::{EntryKind, FileEntry, Storage};
 
 /// More segments than any log will ever begin: a name with a higher number is not ours.
 const MAX_SEQUENCE: u64 = 1 << 62;
+
+/// A number that a segment can have, or 0.
+pub(super) fn possible(sequence: u64) -> u64 {
+    if sequence <= MAX_SEQUENCE { sequence } else { 0 }
+}
 
 impl<'a> Recovery<'a> {
     pub(super) fn survey(
@@ -35,6 +41,7 @@ impl<'a> Recovery<'a> {
             highest: 0,
             aside_before: 0,
             lost: Vec::new(),
+            signs: Vec::new(),
             scratch: Vec::new(),
             aside: Vec::new(),
             cut: None,
@@ -48,16 +55,17 @@ impl<'a> Recovery<'a> {
 
     /// The files that bear the name of a segment, in order.
     fn list(&mut self, location: &str) -> Result<Vec<(u64, FileEntry)>, OpenError> {
-        let mut files = Vec::new();
         let listed = self.storage.list();
-        for entry in listed.map_err(|error| IoFault::new(IoOp::List, location, None, error))? {
+        let entries = listed.map_err(|error| IoFault::new(IoOp::List, location, None, error))?;
+        let mut files = Vec::new();
+        for entry in &entries {
             match file_kind(&entry.name) {
-                FileKind::Segment(sequence) => {
+                FileKind::Segment(sequence) if entry.kind == EntryKind::File => {
                     self.note_number(sequence);
-                    files.push((sequence, entry));
+                    files.push((sequence, entry.clone()));
                 }
-                FileKind::Scratch => self.scratch.push(entry.name),
-                FileKind::SetAside | FileKind::Other => {
+                FileKind::Scratch(_) => self.scratch.push(entry.name.clone()),
+                _ => {
                     if let Some(sequence) = aside_sequence(&entry.name) {
                         self.note_number(sequence);
                         self.aside_before += 1;
@@ -66,14 +74,14 @@ impl<'a> Recovery<'a> {
             }
         }
         files.sort_by_key(|(sequence, _)| *sequence);
+        let newest = files.iter().map(|(sequence, _)| possible(*sequence)).max();
+        self.check_signs(&Listed { newest, entries: &entries })?;
         Ok(files)
     }
 
     /// A number that was never given out stands in the way of none.
     fn note_number(&mut self, sequence: u64) {
-        if sequence <= MAX_SEQUENCE {
-            self.highest = self.highest.max(sequence);
-        }
+        self.highest = self.highest.max(possible(sequence));
     }
 
     fn survey_files(&mut self, files: Vec<(u64, FileEntry)>) -> Result<(), OpenError> {

@@ -91,7 +91,7 @@ impl Recovery<'_> {
 
     /// Segments are prepared, named and started in order, so a number that is left out behind the end of the
     /// log, but for what nobody could begin in, was once its end.
-    fn check_successor(&self, last: u64, lsn: Lsn) -> Result<(), Damage> {
+    fn check_successor(&self, last: u64, lsn: Lsn) -> Result<(), OpenError> {
         let is_known = |sequence: &u64| {
             self.lost.iter().any(|(damage, _)| damage.segment == *sequence)
                 || self.scratch.contains(&scratch_name(*sequence))
@@ -99,8 +99,7 @@ impl Recovery<'_> {
         let mut expected = last + 1;
         for segment in self.segments.iter().filter(|segment| segment.sequence > last) {
             if let Some(missing) = (expected..segment.sequence).find(|number| !is_known(number)) {
-                let kind = DamageKind::MissingSegment;
-                return Err(Damage { segment: missing, offset: 0, lsn, kind });
+                return Err(self.missing(missing, lsn));
             }
             // Whoever could have begun in it would not have gone past it.
             if segment.could_begin() {

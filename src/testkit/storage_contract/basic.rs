@@ -3,7 +3,7 @@
 use std::{io, thread};
 
 use super::{Applies, Check, Place, Seen, content, expect, expect_error, file_with, names};
-use crate::storage::{Storage, read_exact_at, write_all_at};
+use crate::storage::{EntryKind, Storage, read_exact_at, write_all_at};
 
 type Checked = Result<Applies, Seen>;
 
@@ -52,9 +52,15 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "list_tells_every_name_and_size",
-        rule: "`list` tells the regular files with their sizes in bytes, in any order",
+        rule: "`list` tells the files with their sizes in bytes, in any order",
         remedy: "ask for the sizes when `list` is called, not when files are created",
         run: list_tells_every_name_and_size,
+    },
+    Check {
+        name: "list_tells_what_is_no_file",
+        rule: "`list` tells whatever has a name, and its kind; `list_folder` what lies in a folder",
+        remedy: "leave nothing out, and look at a link itself instead of what it leads to",
+        run: list_tells_what_is_no_file,
     },
     Check {
         name: "open_files_survive_rename_and_removal",
@@ -181,12 +187,40 @@ fn list_tells_every_name_and_size(place: &dyn Place) -> Checked {
     for number in 0..50_u64 {
         let name = format!("{number:020}.wal");
         storage.create(&name)?.set_size(number)?;
-        wanted.push((name, number));
+        wanted.push((name, number, EntryKind::File));
     }
     let mut found: Vec<_> =
-        storage.list()?.into_iter().map(|entry| (entry.name, entry.size)).collect();
+        storage.list()?.into_iter().map(|entry| (entry.name, entry.size, entry.kind)).collect();
     found.sort();
-    expect("names and sizes", found, wanted)?;
+    expect("names, sizes and kinds", found, wanted)?;
+    Ok(Applies::Yes)
+}
+
+fn list_tells_what_is_no_file(place: &dyn Place) -> Checked {
+    let all =
+        [("folder", EntryKind::Folder), ("link", EntryKind::Link), ("pipe", EntryKind::Other)];
+    let put: Vec<_> = all.into_iter().filter(|(name, kind)| place.put(name, *kind)).collect();
+    if put.is_empty() {
+        return Ok(Applies::No);
+    }
+    let storage = place.open()?;
+    let mut found: Vec<_> = storage.list()?.into_iter().map(|one| (one.name, one.kind)).collect();
+    found.sort();
+    let wanted: Vec<_> = put.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
+    expect("names and kinds", found, wanted)?;
+    for (name, kind) in put {
+        expect_error("creating it", storage.create(name), io::ErrorKind::AlreadyExists)?;
+        expect("it is opened as a file", storage.open(name).is_ok(), false)?;
+        if kind == EntryKind::Folder {
+            expect("what lies in the folder", storage.list_folder(name)?, Vec::new())?;
+            place.put("folder/file", EntryKind::File);
+            let inner = storage.list_folder(name)?.into_iter().map(|one| (one.name, one.kind));
+            let wanted = vec![("file".to_owned(), EntryKind::File)];
+            expect("what lies in the folder", inner.collect(), wanted)?;
+        }
+    }
+    file_with(&*storage, "file", b"")?;
+    expect("a file is read as a folder", storage.list_folder("file").is_ok(), false)?;
     Ok(Applies::Yes)
 }
 

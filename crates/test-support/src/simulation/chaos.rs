@@ -165,6 +165,11 @@ impl Storage for Chaos {
         self.inner.list()
     }
 
+    fn list_folder(&self, name: &str) -> io::Result<Vec<FileEntry>> {
+        self.dice.roll(FaultOp::List, format_args!("list folder {name}"));
+        self.inner.list_folder(name)
+    }
+
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
         self.dice.roll(FaultOp::Create, format_args!("create {name}"));
         self.file(name, self.inner.create(name)?)
