@@ -13,6 +13,10 @@ use thiserror::Error;
 pub use self::class::FaultClass;
 use crate::lsn::{Lsn, LsnRange};
 
+/// What an LSN may mean that the log has never had.
+const OLDER_COPY: &str =
+    "if it once had that one, an older copy of it was restored: look for the newer one";
+
 /// What was being done to a file when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -301,7 +305,7 @@ pub enum CommitError {
         cause: Cause,
     },
     /// No record has this LSN, so there is nothing to wait for.
-    #[error("LSN {lsn} was never assigned; the next one is {next}")]
+    #[error("LSN {lsn} was never assigned, the next one is {next}: {OLDER_COPY}")]
     NeverAssigned {
         /// The LSN asked for.
         lsn: Lsn,
@@ -490,6 +494,17 @@ pub enum OpenError {
         /// What it claims.
         reason: String,
     },
+    /// The host wants to replay from an LSN that the log has never had: `next` is the first one that it may ask
+    /// for, and gives no record.
+    #[error(
+        "replay from LSN {from} is not possible: the log ends before LSN {next}, and {OLDER_COPY}"
+    )]
+    BeyondEnd {
+        /// The LSN asked for.
+        from: Lsn,
+        /// The LSN of the next append.
+        next: Lsn,
+    },
     /// The host wants to replay from an LSN that a checkpoint has released.
     #[error(
         "replay from LSN {from} is not possible: a checkpoint has released everything up to {released}"
@@ -523,6 +538,14 @@ pub enum CheckpointError {
         /// The watermark.
         durable: Lsn,
     },
+    /// No record has this LSN yet.
+    #[error("LSN {lsn} was never assigned, the next one is {next}: {OLDER_COPY}")]
+    NeverAssigned {
+        /// The LSN asked for.
+        lsn: Lsn,
+        /// The LSN the next append will get.
+        next: Lsn,
+    },
     /// The log is closed, or was poisoned.
     #[error("the log takes no checkpoint: {cause}")]
     Closed {
@@ -540,6 +563,15 @@ pub enum ReadError {
     Released {
         /// The low-water mark.
         released: Lsn,
+    },
+    /// The log has never had this LSN: `next` is the first one that may be asked for, and gives no record before
+    /// one is appended.
+    #[error("LSN {from} can not be read: the log ends before LSN {next}, and {OLDER_COPY}")]
+    BeyondEnd {
+        /// The LSN asked for.
+        from: Lsn,
+        /// The LSN of the next append.
+        next: Lsn,
     },
     /// The reader made no progress for longer than its lease, and its records may be gone.
     #[error(

@@ -96,7 +96,8 @@ pub struct Open {
 
 impl Open {
     /// Replays the log to an actor before anything is accepted: from `from` on, or with `None` everything
-    /// that no checkpoint has released. The actor must be able to handle messages meanwhile, so it must
+    /// that no checkpoint has released. The open fails with [`OpenError::BeyondEnd`] if the log has never had `from`:
+    /// then the host has seen a later copy of it. The actor must be able to handle messages meanwhile, so it must
     /// not be the one that blocks on the open: also a failed open is answered only when the actor is done with
     /// what it has been given.
     pub fn replay_to(mut self, host: Recipient<Replay>, from: impl Into<Option<Lsn>>) -> Self {
@@ -403,17 +404,18 @@ impl Wal {
     /// Returns the low-water mark.
     ///
     /// # Errors
-    /// `lsn` is not durable yet, or the log is closed.
+    /// `lsn` is not durable yet, or was never assigned; or the log is closed.
     pub async fn checkpoint(&self, lsn: Lsn) -> Result<Lsn, CheckpointError> {
         let gone = |_| CheckpointError::Closed { cause: self.gone("Flusher") };
         self.inner.to.checkpoint.send(Checkpoint(lsn)).await.map_err(gone)?
     }
 
     /// Reads durable records from `from` on, up to what is durable when it gets there; see
-    /// [`ReadStream::follow`].
+    /// [`ReadStream::follow`]. From the next LSN on there is nothing to read yet, which is no error.
     ///
     /// # Errors
-    /// A checkpoint has released `from`, or the log is closed.
+    /// A checkpoint has released `from`, the log has never had it (an older copy may have been restored), or the
+    /// log is closed.
     pub async fn read(&self, from: Lsn) -> Result<ReadStream, ReadError> {
         let gone = |_| ReadError::Closed { cause: self.gone("Flusher") };
         let cursor = self.inner.to.read.send(Read { from }).await.map_err(gone)??;

@@ -354,7 +354,7 @@ async fn without_a_disk_a_checkpoint_is_taken_and_a_read_is_refused_by_type() {
     let lsn = wal.commit("a").await.expect("durable");
     assert_eq!(wal.checkpoint(lsn).await.expect("durable"), lsn);
     let beyond = wal.checkpoint(lsn.next()).await;
-    assert!(matches!(beyond, Err(CheckpointError::NotDurable { .. })), "{beyond:?}");
+    assert!(matches!(beyond, Err(CheckpointError::NeverAssigned { .. })), "{beyond:?}");
     match wal.read(lsn).await {
         Err(ReadError::Io(fault)) => {
             assert_eq!(fault.source.kind(), std::io::ErrorKind::Unsupported);

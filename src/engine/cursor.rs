@@ -33,7 +33,8 @@ impl Cursor {
     /// long as it makes progress within its lease.
     ///
     /// # Errors
-    /// `Released` if a checkpoint has released `from`.
+    /// `Released` if a checkpoint has released `from`; `BeyondEnd` if the log has never had it and it is not the
+    /// next one either.
     pub fn new(
         shared: Arc<Shared>,
         storage: Arc<dyn Storage>,
@@ -46,7 +47,14 @@ impl Cursor {
         let builder = BatchBuilder::default();
         let cursor = Cursor { shared, storage, next, hold, open: None, builder };
         let released = cursor.shared.catalog.low_water();
-        if next <= released { Err(ReadError::Released { released }) } else { Ok(cursor) }
+        if next <= released {
+            return Err(ReadError::Released { released });
+        }
+        let end = cursor.shared.next_lsn();
+        if next > end {
+            return Err(ReadError::BeyondEnd { from: next, next: end });
+        }
+        Ok(cursor)
     }
 
     /// The LSN that it reads next.

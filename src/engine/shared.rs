@@ -161,6 +161,11 @@ impl Shared {
         Lsn::new(self.accepted.load(Ordering::Acquire))
     }
 
+    /// The LSN of the next append: no record has it, nor any above it.
+    pub fn next_lsn(&self) -> Lsn {
+        self.accepted().max(self.durable()).next()
+    }
+
     /// The highest LSN that was given to the file system.
     pub fn written(&self) -> Lsn {
         Lsn::new(self.written.load(Ordering::Acquire))

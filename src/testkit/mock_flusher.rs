@@ -515,6 +515,10 @@ impl Handler<Checkpoint> for MockFlusher {
     type Result = Result<Lsn, CheckpointError>;
 
     fn handle(&mut self, Checkpoint(lsn): Checkpoint, _: &mut Self::Context) -> Self::Result {
+        let next = self.shared.next_lsn();
+        if lsn >= next {
+            return Err(CheckpointError::NeverAssigned { lsn, next });
+        }
         let durable = self.shared.durable();
         if lsn > durable {
             return Err(CheckpointError::NotDurable { lsn, durable });

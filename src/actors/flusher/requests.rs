@@ -45,6 +45,10 @@ impl Handler<Checkpoint> for Flusher {
     type Result = Response<Result<Lsn, CheckpointError>>;
 
     fn handle(&mut self, Checkpoint(lsn): Checkpoint, _: &mut Self::Context) -> Self::Result {
+        let next = self.shared.next_lsn();
+        if lsn >= next {
+            return Response::reply(Err(CheckpointError::NeverAssigned { lsn, next }));
+        }
         let durable = self.shared.durable();
         if lsn > durable {
             return Response::reply(Err(CheckpointError::NotDurable { lsn, durable }));

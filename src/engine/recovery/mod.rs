@@ -208,10 +208,7 @@ pub fn recover(
     };
     let tail = recovery.tail()?;
     let low_water = tail.position.low_water;
-    if let Some(from) = from.filter(|from| *from <= low_water) {
-        return Err(OpenError::Released { from, released: low_water });
-    }
-    let from = from.unwrap_or(low_water.next());
+    let from = first_to_replay(from, low_water, tail.next_life)?;
     let mut replay = Replaying { from, batch: BatchBuilder::default(), replayed: 0, sink };
     let mut counts = RecoveryReport { salvaged, ..RecoveryReport::default() };
     let live = recovery.live_until(tail.position.last_live);
@@ -227,11 +224,23 @@ pub fn recover(
     let report = &mut recovered.report;
     walk.run(&carried, report, &mut |frame, progress| replay.frame(frame, progress))?;
     report.replayed = replay.end(walk.progress.total)?;
+    // A reader may ask for what comes next before the Appender is ready.
+    shared.publish_accepted(report.next_lsn.previous());
     report.elapsed = shared.clock.now().saturating_sub(began);
     // No client may hear that what stands in a gap is durable, because the watermark passes it.
     let open_end = LsnRange::new(report.last_lsn.next(), report.next_lsn.previous());
     report.gaps.iter().copied().chain(open_end).for_each(|gap| shared.note_gap(gap));
     Ok(recovered)
+}
+
+/// Where the replay begins, if the log has had that LSN and has it still.
+fn first_to_replay(from: Option<Lsn>, low_water: Lsn, next: Lsn) -> Result<Lsn, OpenError> {
+    match from.map(|from| from.max(Lsn::FIRST)) {
+        None => Ok(low_water.next()),
+        Some(from) if from <= low_water => Err(OpenError::Released { from, released: low_water }),
+        Some(from) if from > next => Err(OpenError::BeyondEnd { from, next }),
+        Some(from) => Ok(from),
+    }
 }
 
 /// Hands records on to the host, in batches.
