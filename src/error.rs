@@ -4,6 +4,7 @@
 //! (see [`CommitError`]) and *what can be done about it?* (the last sentence of the message).
 
 mod class;
+mod damage;
 
 use std::sync::Arc;
 use std::{fmt, io};
@@ -11,11 +12,12 @@ use std::{fmt, io};
 use thiserror::Error;
 
 pub use self::class::FaultClass;
+pub use self::damage::{Damage, DamageKind, Loss, Sign};
 use crate::lsn::{Lsn, LsnRange};
 
 /// What an LSN may mean that the log has never had.
 const OLDER_COPY: &str =
-    "if it once had that one, an older copy of it was restored: look for the newer one";
+    "if the log once had it, an older copy was restored: look for the newer one";
 
 /// What was being done to a file when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -305,7 +307,7 @@ pub enum CommitError {
         cause: Cause,
     },
     /// No record has this LSN, so there is nothing to wait for.
-    #[error("LSN {lsn} was never assigned, the next one is {next}: {OLDER_COPY}")]
+    #[error("LSN {lsn} was never assigned, the next one is {next}; {OLDER_COPY}")]
     NeverAssigned {
         /// The LSN asked for.
         lsn: Lsn,
@@ -323,106 +325,6 @@ impl CommitError {
             CommitError::Unknown { .. } => false,
         }
     }
-}
-
-/// Damage that recovery refuses to skip.
-#[derive(Clone, Debug, Error)]
-#[error("segment {segment}, offset {offset}, LSN {lsn}: {kind}")]
-pub struct Damage {
-    /// The sequence number of the segment.
-    pub segment: u64,
-    /// The offset in it, in bytes.
-    pub offset: u64,
-    /// The LSN of the first record that can not be read, as far as it is known.
-    pub lsn: Lsn,
-    /// What is wrong.
-    pub kind: DamageKind,
-}
-
-/// Kinds of damage.
-#[derive(Clone, Debug, Error)]
-#[non_exhaustive]
-pub enum DamageKind {
-    /// A segment is not there, although the others say that there must be one: later ones begin, or the one
-    /// before ends, where its records are missing; or its number is left out right behind the end of the log.
-    #[error("the segment is missing")]
-    MissingSegment,
-    /// A segment lies under the name of another one, or twice.
-    #[error("the file is segment {found} under another name")]
-    SwappedSegment {
-        /// The sequence number in its header.
-        found: u64,
-    },
-    /// A segment belongs to another log.
-    #[error("the file belongs to log {found}, this is log {expected}")]
-    ForeignSegment {
-        /// The id of this log.
-        expected: String,
-        /// The id in the header.
-        found: String,
-    },
-    /// A segment is shorter than it was.
-    #[error("the file has {found} bytes of {expected}")]
-    ShortenedSegment {
-        /// The size in its header, in bytes.
-        expected: u64,
-        /// The size of the file, in bytes.
-        found: u64,
-    },
-    /// The first block of a file is not a segment header.
-    #[error("{reason}")]
-    SegmentHeader {
-        /// Why not.
-        reason: String,
-    },
-    /// A frame that was durable once is damaged.
-    #[error("{reason}{}", .proof.map(|at| format!(", although a later frame at offset {at} proves that it was durable")).unwrap_or_default())]
-    Frame {
-        /// What is wrong with it.
-        reason: String,
-        /// The offset of a later frame that proves it.
-        proof: Option<u64>,
-    },
-    /// Two segments contradict each other.
-    #[error("the segment contradicts the ones before: {what}")]
-    Contradiction {
-        /// What does not fit.
-        what: String,
-    },
-}
-
-/// Why a name in a directory is a sign of a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum Sign {
-    /// It is the name of a file of the log, and what bears it is no regular file.
-    #[error(
-        "is {what}, and a log has regular files only; put the file itself in its place, or move it out of the directory if it belongs to no log"
-    )]
-    NotAFile {
-        /// What it is.
-        what: &'static str,
-    },
-    /// It is like the name of a segment that is not there: compressed, a backup, in capital letters.
-    #[error(
-        "is named like a segment of a log, and that segment is not here; give it back its content and its name, or move it out of the directory if it belongs to no log"
-    )]
-    OtherName,
-    /// There is no segment in the directory, but there is one in a folder of it.
-    #[error(
-        "lies in a folder, and the directory has no segment itself; open the folder or move its files up, or move it out of the directory to begin a new log here"
-    )]
-    Deeper,
-    /// It is what a salvage set aside, without the segments that were written after it.
-    #[error(
-        "was set aside by a salvage, and the segments that were written after it are not here; put them back, or move it out of the directory to begin a new log here"
-    )]
-    SetAside,
-    /// It was being prepared to follow on segments that are not there.
-    #[error(
-        "was being prepared, and the segments before it are not here; put them back, or move it out of the directory to begin a new log here"
-    )]
-    Unfinished,
 }
 
 /// Why a log could not be opened. Nothing was lost by trying; what was replayed to the host before the
@@ -480,14 +382,12 @@ pub enum OpenError {
     /// An I/O error.
     #[error(transparent)]
     Io(#[from] IoFault),
-    /// Acknowledged records are damaged or missing. Restore the segment from a copy, or choose
-    /// `DamagePolicy::Salvage` to cut the log there.
-    #[error(
-        "damaged: {0}; restore it from a copy, or open with the salvage policy to cut the log there"
-    )]
+    /// The log is damaged: records are missing, or may be, or a file is not where it belongs. The message says which,
+    /// and what to do; see [`Damage::remedy`].
+    #[error("damaged: {damage}; {}", .0.remedy(), damage = .0)]
     Damaged(#[from] Damage),
     /// A later version of the crate wrote the log.
-    #[error("{file}: {reason}")]
+    #[error("{file}: {reason}; open the log with a later version of actix-wal")]
     NewerVersion {
         /// The segment.
         file: String,
@@ -496,9 +396,7 @@ pub enum OpenError {
     },
     /// The host wants to replay from an LSN that the log has never had: `next` is the first one that it may ask
     /// for, and gives no record.
-    #[error(
-        "replay from LSN {from} is not possible: the log ends before LSN {next}, and {OLDER_COPY}"
-    )]
+    #[error("replay from LSN {from} is not possible: the log ends before LSN {next}; {OLDER_COPY}")]
     BeyondEnd {
         /// The LSN asked for.
         from: Lsn,
@@ -507,7 +405,7 @@ pub enum OpenError {
     },
     /// The host wants to replay from an LSN that a checkpoint has released.
     #[error(
-        "replay from LSN {from} is not possible: a checkpoint has released everything up to {released}"
+        "replay from LSN {from} is not possible: a checkpoint has released everything up to LSN {released}; replay from LSN {} or later", .released.next()
     )]
     Released {
         /// The LSN asked for.
@@ -515,10 +413,10 @@ pub enum OpenError {
         /// The low-water mark.
         released: Lsn,
     },
-    /// The actor that records are replayed to refused them or went away.
-    #[error("the replay was refused by its receiver: {reason}")]
+    /// The actor that records are replayed to refused them, was stopped, or panicked.
+    #[error("the log is sound, but its replay ended early: {reason}")]
     Replay {
-        /// What it said.
+        /// What it said, or what became of it.
         reason: String,
     },
     /// A thread could not be started, or an actor was stopped while the log was opening.
@@ -539,7 +437,7 @@ pub enum CheckpointError {
         durable: Lsn,
     },
     /// No record has this LSN yet.
-    #[error("LSN {lsn} was never assigned, the next one is {next}: {OLDER_COPY}")]
+    #[error("LSN {lsn} was never assigned, the next one is {next}; {OLDER_COPY}")]
     NeverAssigned {
         /// The LSN asked for.
         lsn: Lsn,
@@ -559,14 +457,14 @@ pub enum CheckpointError {
 #[non_exhaustive]
 pub enum ReadError {
     /// A checkpoint has released the records.
-    #[error("everything up to LSN {released} was released by a checkpoint; read from {} or later", .released.next())]
+    #[error("everything up to LSN {released} was released by a checkpoint; read from LSN {} or later", .released.next())]
     Released {
         /// The low-water mark.
         released: Lsn,
     },
     /// The log has never had this LSN: `next` is the first one that may be asked for, and gives no record before
     /// one is appended.
-    #[error("LSN {from} can not be read: the log ends before LSN {next}, and {OLDER_COPY}")]
+    #[error("LSN {from} can not be read: the log ends before LSN {next}; {OLDER_COPY}")]
     BeyondEnd {
         /// The LSN asked for.
         from: Lsn,
@@ -585,7 +483,7 @@ pub enum ReadError {
     #[error(transparent)]
     Io(#[from] IoFault),
     /// The records are damaged.
-    #[error("damaged: {0}")]
+    #[error("damaged: {damage}; {}", .0.remedy(), damage = .0)]
     Damaged(#[from] Damage),
     /// The log is closed.
     #[error("the log is closed: {cause}")]

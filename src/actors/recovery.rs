@@ -22,6 +22,7 @@ use crate::engine::records::RecordBatch;
 use crate::engine::recovery::{Progress, RecoveredLog, ReplaySink, recover};
 use crate::engine::shared::Shared;
 use crate::error::{Cause, IoFault, IoOp, OpenError};
+use crate::lsn::Lsn;
 use crate::messages::{Recover, Replay};
 use crate::storage::{Directory, Metered, Obstacle, Storage, obstacle};
 use crate::threads::{Once, SystemThreads, Threads};
@@ -86,7 +87,7 @@ fn run(request: Recover, config: &WalConfig, shared: &Shared) -> Result<Recovere
     };
     let metered = Metered::new(storage);
     shared.count_io(metered.counts());
-    let mut host = Host { address: request.replay_to, asked: None };
+    let mut host = Host { address: request.replay_to, asked: None, first: None };
     recover(Arc::new(metered), config, shared, request.from, &mut host)
 }
 
@@ -143,11 +144,14 @@ fn in_the_way(path: &Path, error: &io::Error) -> Option<(String, &'static str)> 
 struct Host {
     address: Option<Recipient<Replay>>,
     asked: Option<RecipientRequest<Replay>>,
+    /// The first LSN of what it was asked to take; `None` if that was nothing.
+    first: Option<Lsn>,
 }
 
 impl ReplaySink for Host {
     fn replay(&mut self, records: RecordBatch, progress: Progress) -> Result<(), String> {
         self.settle()?;
+        self.first = records.first_lsn();
         self.asked = self.address.as_ref().map(|host| host.send(Replay { records, progress }));
         Ok(())
     }
@@ -155,11 +159,25 @@ impl ReplaySink for Host {
     fn settle(&mut self) -> Result<(), String> {
         match self.asked.take().map(block_on) {
             None => Ok(()),
-            Some(Ok(answer)) => answer.map_err(|refused| refused.0),
-            Some(Err(gone)) => {
-                Err(format!("the actor that records are replayed to is gone: {gone}"))
-            }
+            Some(Ok(answer)) => answer.map_err(|refused| {
+                format!(
+                    "the actor that it goes to refused what it was given{}: {}",
+                    self.place(),
+                    refused.0
+                )
+            }),
+            // A panic of an actor is nobody's to catch: its thread has printed it.
+            Some(Err(_)) => Err(format!(
+                "the actor that it goes to was stopped or has panicked{}; if it panicked, the reason is on standard error",
+                self.place()
+            )),
         }
+    }
+}
+
+impl Host {
+    fn place(&self) -> String {
+        self.first.map(|first| format!(" with the records from LSN {first} on")).unwrap_or_default()
     }
 }
 

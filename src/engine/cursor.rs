@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::catalog::SegmentInfo;
 use super::records::{BatchBuilder, RecordBatch};
-use super::segment_reader::{Next, SegmentReader};
+use super::segment_reader::{Next, SegmentReader, what_is_wrong};
 use super::shared::Shared;
-use crate::error::{Damage, DamageKind, IoFault, IoOp, ReadError};
+use crate::error::{Damage, DamageKind, IoFault, IoOp, Loss, ReadError};
 use crate::format::scan::Until;
 use crate::format::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 use crate::lsn::Lsn;
@@ -112,10 +112,8 @@ impl Cursor {
                     segment: info.sequence,
                     offset: ending.offset,
                     lsn: self.next,
-                    kind: DamageKind::Frame {
-                        reason: format!("{:?}", ending.verdict),
-                        proof: None,
-                    },
+                    loss: Loss::Certain,
+                    kind: DamageKind::Frame { reason: what_is_wrong(&ending.verdict), proof: None },
                 },
             };
             return Err(damage.into());
@@ -129,11 +127,12 @@ impl Cursor {
         let file = self.storage.open(&info.name).map_err(fault(IoOp::Open))?;
         let mut block = [0; SEGMENT_HEADER_LEN];
         read_exact_at(&*file, &mut block, 0).map_err(fault(IoOp::Read))?;
-        let header = SegmentHeader::decode(&block).map_err(|reason| Damage {
+        let header = SegmentHeader::decode(&block).map_err(|fault| Damage {
             segment: info.sequence,
             offset: 0,
             lsn: self.next,
-            kind: DamageKind::SegmentHeader { reason: reason.to_string() },
+            loss: Loss::Certain,
+            kind: DamageKind::SegmentHeader { reason: fault.to_string() },
         })?;
         // The live end is checked here, frame by frame: it moves while the segment is written.
         Ok(SegmentReader::new(file, &info.name, header, Until::LiveEnd(Lsn::MAX))?)

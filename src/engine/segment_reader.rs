@@ -5,7 +5,7 @@ use std::{io, mem};
 
 use crate::error::{IoFault, IoOp};
 use crate::format::frame::Frame;
-use crate::format::scan::{Ending, Scanner, Seen, Until};
+use crate::format::scan::{Ending, Scanner, Seen, Until, Verdict};
 use crate::format::segment::SegmentHeader;
 use crate::storage::StorageFile;
 
@@ -94,6 +94,15 @@ impl SegmentReader {
     /// The offset behind the last frame that was given out.
     pub fn offset(&self) -> u64 {
         self.scanner.offset()
+    }
+}
+
+/// What is wrong where a segment ends and should not.
+pub(super) fn what_is_wrong(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Clean => "there is none".to_owned(),
+        Verdict::TornTail(torn) => torn.reason.to_string(),
+        Verdict::Damage { fault, .. } => fault.to_string(),
     }
 }
 
@@ -198,7 +207,6 @@ mod tests {
     use crate::format::Place;
     use crate::format::frame::tests::{PLACE, header};
     use crate::format::frame::{FrameBuffer, FrameHeader, Start};
-    use crate::format::scan::Verdict;
     use crate::lsn::Lsn;
     use crate::testkit::SimDisk;
 

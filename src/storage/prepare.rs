@@ -74,7 +74,7 @@ impl PrepareFault {
 
 /// An I/O error and what was being done. The number of the error stays within reach.
 #[derive(Debug, thiserror::Error)]
-#[error("{op}: {source}")]
+#[error("can not {op} it: {source}")]
 struct Said {
     op: &'static str,
     source: Arc<io::Error>,

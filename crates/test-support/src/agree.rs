@@ -81,8 +81,8 @@ fn refused(error: &OpenError) -> Answer {
                 DamageKind::SwappedSegment { .. } => What::WrongName,
                 DamageKind::ForeignSegment { .. } => What::Foreign,
                 DamageKind::ShortenedSegment { .. } => What::Shortened,
-                DamageKind::SegmentHeader { .. } => What::Header,
-                DamageKind::Contradiction { .. } if damage.offset == 0 => What::Impossible,
+                DamageKind::SegmentHeader { .. } | DamageKind::EmptySegment => What::Header,
+                DamageKind::NoSuchNumber => What::Impossible,
                 DamageKind::Contradiction { .. } => What::Contradiction,
                 _ => What::Frame,
             };

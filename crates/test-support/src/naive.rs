@@ -526,7 +526,10 @@ fn open(directory: &Directory<'_>) -> Result<Opened, Refusal> {
     }
     let torn_start = behind_the_end(directory, last_number)?;
     if let Some((last, walk)) = &all {
-        let is_short = (last.segment.bytes.len() as u64) < last.segment.size;
+        let len = last.segment.bytes.len() as u64;
+        // A whole block behind the good frames that holds none: nothing was ever durable there.
+        let ends_here = walk.end == End::Clean && len >= walk.offset + last.segment.block;
+        let is_short = len < last.segment.size && !ends_here;
         if is_short && !last.segment.growing && !closed {
             return Err(match torn_start {
                 Some((number, block, ..)) => (What::Frame, number, block),

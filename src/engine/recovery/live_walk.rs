@@ -4,8 +4,8 @@
 use super::{First, Progress, Recovery, RecoveryReport, follow, open};
 use crate::engine::catalog::SegmentInfo;
 use crate::engine::log_writer::Position;
-use crate::engine::segment_reader::{Next, SegmentReader};
-use crate::error::{Damage, DamageKind, IoFault, IoOp, OpenError};
+use crate::engine::segment_reader::{Next, SegmentReader, what_is_wrong};
+use crate::error::{Damage, DamageKind, IoFault, IoOp, Loss, OpenError};
 use crate::format::frame::Frame;
 use crate::format::scan::{Until, Verdict};
 use crate::format::segment::SegmentHeader;
@@ -165,9 +165,9 @@ impl<'a> LiveWalk<'a> {
         let known = self.recovery.segments.iter().find(|one| one.sequence == before);
         match known.map(|one| &one.first) {
             Some(First::Unused(verdict)) => {
-                self.recovery.start_damage(before, &describe(verdict), lsn).into()
+                self.recovery.start_damage(before, &what_is_wrong(verdict), lsn).into()
             }
-            _ => self.recovery.missing(before, lsn),
+            _ => self.recovery.missing(before, lsn, Loss::Certain),
         }
     }
 
@@ -198,9 +198,9 @@ impl<'a> LiveWalk<'a> {
         }
         let next = info.sequence.saturating_add(1);
         match surveyed(next).map(|next| &next.first) {
-            None => self.recovery.missing(next, lsn),
+            None => self.recovery.missing(next, lsn, Loss::Certain),
             Some(First::Unused(verdict @ (Verdict::TornTail(_) | Verdict::Damage { .. }))) => {
-                self.recovery.start_damage(next, &describe(verdict), lsn).into()
+                self.recovery.start_damage(next, &what_is_wrong(verdict), lsn).into()
             }
             Some(_) => self.damage(info.sequence, offset, lsn, DamageKind::Frame { reason, proof }),
         }
@@ -212,16 +212,8 @@ impl<'a> LiveWalk<'a> {
     }
 
     fn damage(&self, segment: u64, offset: u64, lsn: Lsn, kind: DamageKind) -> OpenError {
-        Damage { segment, offset, lsn, kind }.into()
-    }
-}
-
-/// What is wrong where a start frame should be.
-fn describe(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::Clean => "there is none".to_owned(),
-        Verdict::TornTail(torn) => torn.reason.to_string(),
-        Verdict::Damage { fault, .. } => fault.to_string(),
+        // All of it was live: later segments say so.
+        Damage { segment, offset, lsn, loss: Loss::Certain, kind }.into()
     }
 }
 

@@ -4,7 +4,7 @@ use super::live_walk::LiveWalk;
 use super::{Cut, First, Recovery, RecoveryReport, Surveyed, open};
 use crate::engine::log_writer::Position;
 use crate::engine::segment_reader::Next;
-use crate::error::{Damage, IoFault, IoOp, OpenError};
+use crate::error::{Damage, IoFault, IoOp, Loss, OpenError};
 use crate::format::frame::FrameHeader;
 use crate::format::scan::{Until, Verdict};
 use crate::format::segment::set_aside_name;
@@ -39,7 +39,9 @@ impl Recovery<'_> {
         // A segment that could not be read is the reason why its records are missing.
         let is_reason = |lost: &Damage| (walked_to..=damage.segment).contains(&lost.segment);
         let known = self.lost.iter().find(|(lost, _)| is_reason(lost));
-        let damage = known.map_or(damage, |(lost, _)| Damage { lsn: missed_from, ..lost.clone() });
+        let loss = damage.loss;
+        let damage =
+            known.map_or(damage, |(lost, _)| Damage { lsn: missed_from, loss, ..lost.clone() });
         self.cut_after(good, sequence, claims);
         tracing::warn!(%damage, last_lsn = %good.last_live, "the log was cut");
         Ok(Some(damage))
@@ -48,7 +50,7 @@ impl Recovery<'_> {
     /// What could be read is whole. Segments that could not be read may have been its end.
     fn salvage_around_lost(&mut self, missed_from: Lsn) -> Option<Damage> {
         let (lost, _) = self.lost.first()?;
-        let damage = Damage { lsn: missed_from, ..lost.clone() };
+        let damage = Damage { lsn: missed_from, loss: Loss::Possible, ..lost.clone() };
         self.set_lost_aside();
         self.skip = self.unknown_lsns();
         tracing::warn!(%damage, "the log was opened without a segment");

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use super::Recovery;
 use super::survey::possible;
 use crate::config::Existence;
-use crate::error::{Damage, DamageKind, IoFault, IoOp, OpenError, Sign};
+use crate::error::{Damage, DamageKind, IoFault, IoOp, Loss, OpenError, Sign};
 use crate::format::segment::{FileKind, file_kind};
 use crate::lsn::Lsn;
 use crate::storage::{EntryKind, FileEntry};
@@ -126,11 +126,13 @@ impl Recovery<'_> {
     }
 
     /// A segment is not there; or it is, under another name.
-    pub(super) fn missing(&self, segment: u64, lsn: Lsn) -> OpenError {
+    pub(super) fn missing(&self, segment: u64, lsn: Lsn, loss: Loss) -> OpenError {
         let stands_for = |found: &&Found| found.segment == segment && found.sign == Sign::OtherName;
         match self.signs.iter().find(stands_for) {
             Some(found) => self.refuse(found),
-            None => Damage { segment, offset: 0, lsn, kind: DamageKind::MissingSegment }.into(),
+            None => {
+                Damage { segment, offset: 0, lsn, loss, kind: DamageKind::MissingSegment }.into()
+            }
         }
     }
 

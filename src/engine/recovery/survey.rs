@@ -7,7 +7,7 @@ use super::{First, Recovery, Surveyed, open};
 use crate::config::{DamagePolicy, WalConfig};
 use crate::engine::segment_reader::{Next, SegmentReader};
 use crate::engine::shared::Shared;
-use crate::error::{Damage, DamageKind, IoFault, IoOp, OpenError};
+use crate::error::{Damage, DamageKind, IoFault, IoOp, Loss, OpenError};
 use crate::format::LogId;
 use crate::format::scan::Until;
 use crate::format::segment::{FileKind, HeaderFault, SegmentHeader, file_kind};
@@ -112,7 +112,9 @@ impl<'a> Recovery<'a> {
         sequence: u64,
         entry: &FileEntry,
     ) -> Result<Result<SegmentHeader, Damage>, OpenError> {
-        let damage = |kind| Ok(Err(Damage { segment: sequence, offset: 0, lsn: Lsn::NONE, kind }));
+        let damage = |loss, kind| {
+            Ok(Err(Damage { segment: sequence, offset: 0, lsn: Lsn::NONE, loss, kind }))
+        };
         let file = open(&*self.storage, &entry.name)?;
         let mut block = [0; crate::format::segment::SEGMENT_HEADER_LEN];
         let len = usize::try_from(entry.size).map_or(block.len(), |size| size.min(block.len()));
@@ -123,14 +125,15 @@ impl<'a> Recovery<'a> {
                 let reason = fault.to_string();
                 Err(OpenError::NewerVersion { file: entry.name.clone(), reason })
             }
-            Err(fault) => damage(DamageKind::SegmentHeader { reason: fault.to_string() }),
+            Err(HeaderFault::Short { len: 0 }) => damage(Loss::Possible, DamageKind::EmptySegment),
+            Err(fault) => {
+                let reason = fault.to_string();
+                damage(Loss::Possible, DamageKind::SegmentHeader { reason })
+            }
             Ok(header) if header.place.sequence != sequence => {
-                damage(DamageKind::SwappedSegment { found: header.place.sequence })
+                damage(Loss::None, DamageKind::SwappedSegment { found: header.place.sequence })
             }
-            Ok(_) if sequence == 0 || sequence > MAX_SEQUENCE => {
-                let what = "no segment ever has this sequence number".to_owned();
-                damage(DamageKind::Contradiction { what })
-            }
+            Ok(_) if possible(sequence) == 0 => damage(Loss::None, DamageKind::NoSuchNumber),
             Ok(header) => Ok(Ok(header)),
         }
     }
@@ -141,7 +144,7 @@ impl<'a> Recovery<'a> {
         }
         let (expected, found) = (self.log_id.to_string(), header.place.log_id.to_string());
         let kind = DamageKind::ForeignSegment { expected, found };
-        Err(Damage { segment: sequence, offset: 0, lsn: Lsn::NONE, kind })
+        Err(Damage { segment: sequence, offset: 0, lsn: Lsn::NONE, loss: Loss::None, kind })
     }
 
     fn survey_segment(

@@ -3,7 +3,7 @@
 use super::{Cut, First, LastFrame, Recovery, Tail, follow};
 use crate::engine::log_writer::Position;
 use crate::engine::segment_reader::Next;
-use crate::error::{Damage, DamageKind, OpenError};
+use crate::error::{Damage, DamageKind, Loss, OpenError};
 use crate::format::frame::{Frame, FrameHeader};
 use crate::format::scan::{TornTail, Until, Verdict};
 use crate::format::segment::scratch_name;
@@ -34,30 +34,45 @@ impl Recovery<'_> {
                 Next::End(ending) => break ending,
             }
         };
-        let damage = |kind| Damage {
+        let damage = |loss, kind| Damage {
             segment: segment.sequence,
             offset: ending.offset,
             lsn: ending.next_lsn,
+            loss,
             kind,
         };
         let torn = match ending.verdict {
             Verdict::Clean => None,
             Verdict::TornTail(torn) => Some((segment.sequence, torn)),
             Verdict::Damage { fault, proof } => {
-                return Err(damage(DamageKind::Frame { reason: fault.to_string(), proof }).into());
+                // Without a later frame nobody knows whether this one was ever synced.
+                let loss = if proof.is_some() { Loss::Certain } else { Loss::Possible };
+                let reason = fault.to_string();
+                return Err(damage(loss, DamageKind::Frame { reason, proof }).into());
             }
         };
         let later_torn = self.judge_unused(segment.sequence, ending.next_lsn)?;
         self.check_successor(segment.sequence, ending.next_lsn)?;
         let (expected, found) = (segment.header.size, segment.len);
-        if found < expected && !segment.header.growing && !walk.closed {
+        let is_short = found < expected && !segment.header.growing && !walk.closed;
+        // A block behind the last good frame in which none begins: nothing was ever synced there.
+        let block = u64::from(segment.header.place.block_size);
+        let ends_here = torn.is_none() && found >= ending.offset.saturating_add(block);
+        if is_short && ends_here {
+            tracing::warn!(
+                name = segment.name,
+                expected,
+                found,
+                "the segment lacks zeros at its end"
+            );
+        } else if is_short {
             // A file is trimmed only after the next start frame is durable: where that is torn, it is
             // damaged now.
             return Err(match later_torn {
                 Some((sequence, torn)) => {
                     self.start_damage(sequence, &torn.reason, ending.next_lsn)
                 }
-                None => damage(DamageKind::ShortenedSegment { expected, found }),
+                None => damage(Loss::Possible, DamageKind::ShortenedSegment { expected, found }),
             }
             .into());
         }
@@ -81,7 +96,10 @@ impl Recovery<'_> {
                 First::Unused(Verdict::Damage { fault, proof }) => {
                     let kind = DamageKind::Frame { reason: fault.to_string(), proof };
                     let offset = u64::from(segment.header.place.block_size);
-                    return Err(Damage { segment: segment.sequence, offset, lsn, kind }.into());
+                    let loss = Loss::Certain;
+                    return Err(
+                        Damage { segment: segment.sequence, offset, lsn, loss, kind }.into()
+                    );
                 }
                 _ => {}
             }
@@ -99,7 +117,7 @@ impl Recovery<'_> {
         let mut expected = last + 1;
         for segment in self.segments.iter().filter(|segment| segment.sequence > last) {
             if let Some(missing) = (expected..segment.sequence).find(|number| !is_known(number)) {
-                return Err(self.missing(missing, lsn));
+                return Err(self.missing(missing, lsn, Loss::Possible));
             }
             // Whoever could have begun in it would not have gone past it.
             if segment.could_begin() {
@@ -119,7 +137,8 @@ impl Recovery<'_> {
         let surveyed = self.segments.iter().find(|one| one.sequence == segment);
         let offset = surveyed.map_or(0, |one| u64::from(one.header.place.block_size));
         let reason = format!("its start frame is damaged: {reason}");
-        Damage { segment, offset, lsn, kind: DamageKind::Frame { reason, proof: None } }
+        let kind = DamageKind::Frame { reason, proof: None };
+        Damage { segment, offset, lsn, loss: Loss::Certain, kind }
     }
 }
 
