@@ -12,6 +12,7 @@
 
 mod differential {
     pub(crate) mod damages;
+    mod guessed;
     pub(crate) mod histories;
 }
 

@@ -153,6 +153,15 @@ impl<'a> Recovery<'a> {
         entry: FileEntry,
         header: SegmentHeader,
     ) -> Result<(), OpenError> {
+        if entry.size > header.size && !header.growing {
+            let (size, found) = (header.size, entry.size);
+            tracing::warn!(
+                name = entry.name,
+                size,
+                found,
+                "what lies behind the segment is ignored"
+            );
+        }
         let file = open(&*self.storage, &entry.name)?;
         let mut reader = SegmentReader::new(file, &entry.name, header, Until::Tail)?;
         let first = match reader.next()? {
