@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Handler, Recipient, Supervised};
+use actix::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle, Supervised};
 use tokio::sync::oneshot;
 
 use super::flush_thread::{self, Board, Left, News, ThreadEnded, Wiring};
@@ -70,7 +70,8 @@ pub struct Flusher {
     starters: Vec<oneshot::Sender<Result<(), Cause>>>,
     watchdog: Watchdog,
     retrying: bool,
-    watching: bool,
+    /// The timer of the next look of the watchdog.
+    watching: Option<SpawnHandle>,
 }
 
 /// What is not with the flush thread.
@@ -136,7 +137,7 @@ impl Flusher {
             starters: Vec::new(),
             watchdog,
             retrying: false,
-            watching: false,
+            watching: None,
         }
     }
 
@@ -344,7 +345,7 @@ impl Flusher {
 
     /// Looks, while anything is in flight, whether a sync is stuck. An idle log is not watched.
     fn watch(&mut self, context: &mut Context<Self>) {
-        self.watching = false;
+        self.watching = None;
         if matches!(self.phase, Phase::Closed) {
             return;
         }
@@ -368,8 +369,14 @@ impl Flusher {
     }
 
     fn watch_later(&mut self, context: &mut Context<Self>) {
-        self.watching = true;
-        context.run_later(self.watchdog.interval(), Self::watch);
+        self.watching = Some(context.run_later(self.watchdog.interval(), Self::watch));
+    }
+
+    /// A timer keeps its actor alive, and this one the memory of a log that is closed.
+    fn stop_watching(&mut self, context: &mut Context<Self>) {
+        if let Some(timer) = self.watching.take() {
+            context.cancel_future(timer);
+        }
     }
 
     fn raise(&mut self, alarm: Alarm, seconds: u64) {
@@ -411,7 +418,7 @@ impl Actor for Flusher {
 
     fn started(&mut self, context: &mut Self::Context) {
         // A restart has cancelled the timers.
-        (self.retrying, self.watching) = (false, false);
+        (self.retrying, self.watching) = (false, None);
         self.alive = Some(context.address().recipient());
         if self.shared.watched.load(Ordering::SeqCst) || self.unavailable.is_some() {
             self.shared.watched.store(true, Ordering::SeqCst);
@@ -440,7 +447,7 @@ impl Handler<News> for Flusher {
     fn handle(&mut self, _: News, context: &mut Self::Context) {
         self.pass_on(self.board.take());
         self.retry_subscribers(context);
-        if self.shared.watched.load(Ordering::SeqCst) && !self.watching {
+        if self.shared.watched.load(Ordering::SeqCst) && self.watching.is_none() {
             self.watch_later(context);
         }
     }
@@ -468,6 +475,7 @@ impl Handler<ThreadEnded> for Flusher {
                     _ => Cause::Closed,
                 };
                 self.end(Phase::Closed, LogEvent::Closed { cause });
+                self.stop_watching(context);
                 self.answer_closers(&Ok(()));
             }
         }
@@ -486,6 +494,7 @@ impl Handler<Retired> for Flusher {
             let cause = cause.clone();
             let unresolved = self.unresolved();
             self.end(Phase::Closed, LogEvent::Closed { cause: cause.clone() });
+            self.stop_watching(context);
             self.answer_closers(&Err(CloseError { cause, unresolved }));
         }
         self.retry_subscribers(context);
