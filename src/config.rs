@@ -187,8 +187,8 @@ pub struct WalConfig {
     pub slow_sync: Duration,
     /// A sync that runs longer than this makes the log `Stalled`. Default: 10 s.
     pub stalled_after: Duration,
-    /// After being stalled or unavailable for this long, waiters are answered `Unknown`.
-    /// Default: 30 s.
+    /// After being stalled or unavailable for this long, waiters are answered `Unknown`. An open waits as
+    /// long for a log of the same process that is ending. Default: 30 s.
     pub give_up_after: Duration,
     /// What recovery does about damage. Default: refuse.
     pub damage_policy: DamagePolicy,

@@ -182,7 +182,13 @@ pub enum Cause {
     /// The log has been closed, or its last handle dropped.
     #[error("the log was closed")]
     Closed,
+    /// A blocking call on the thread of an Arbiter.
+    #[error("{WOULD_BLOCK}")]
+    WouldBlockArbiter,
 }
+
+/// What an error says of a blocking call on the thread of an Arbiter.
+const WOULD_BLOCK: &str = "a blocking call on the thread of an Arbiter would stop the actors it waits for; await the call of the same name without `_blocking`";
 
 /// A setting that can not be.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -269,10 +275,8 @@ pub enum AppendError {
     /// `append_record`: the value could not be encoded.
     #[error("the value can not be encoded: {0}")]
     Encode(#[from] EncodeError),
-    /// A blocking call on the thread of an Arbiter, where it could wait for itself for ever.
-    #[error(
-        "a blocking call on the thread of an Arbiter would stop the actors it waits for; await `commit` instead"
-    )]
+    /// A blocking call on the thread of an Arbiter, where it could wait for itself forever.
+    #[error("{WOULD_BLOCK}")]
     WouldBlockArbiter,
     /// The Appender went away while the append was on its way: it may or may not have an LSN.
     #[error("unknown whether it was appended: {cause}")]
@@ -335,14 +339,28 @@ pub enum OpenError {
     /// The configuration is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Another process, or another handle in this one, has the directory open.
-    #[error(
-        "{directory} is in use by another log, in this process or another one; close that first"
-    )]
+    /// Another log has the directory open. If that log is in this process and ending, `open` has waited for it for
+    /// [`give_up_after`](crate::WalConfig::give_up_after).
+    #[error("{directory} is in use by {holder}")]
     Locked {
         /// The directory.
         directory: String,
+        /// Who has it open, as far as that can be known.
+        holder: Holder,
     },
+    /// No actix System runs on this thread, and no other place was chosen for the actors of the log.
+    #[error(
+        "no actix System runs on this thread; await the open in one, name an Arbiter with `in_arbiter`, or give the log a thread of its own with `on_own_thread`"
+    )]
+    NoSystem,
+    /// The tokio runtime of the System has no timers, which the log needs.
+    #[error("the tokio runtime of the System has no timers; build it with `enable_time`")]
+    NoTimers,
+    /// A blocking open on the thread of an Arbiter, where it could wait for itself forever.
+    #[error(
+        "a blocking open on the thread of an Arbiter would stop the actors of that Arbiter; await the open instead"
+    )]
+    WouldBlockArbiter,
     /// There is no log, and the settings ask for one: [`Existence::MustExist`](crate::Existence). Nothing was
     /// created.
     #[error(
@@ -413,7 +431,7 @@ pub enum OpenError {
         /// The low-water mark.
         released: Lsn,
     },
-    /// The actor that records are replayed to refused them, was stopped, or panicked.
+    /// The actor or the function that records are replayed to refused them, was stopped, or panicked.
     #[error("the log is sound, but its replay ended early: {reason}")]
     Replay {
         /// What it said, or what became of it.
@@ -422,6 +440,33 @@ pub enum OpenError {
     /// A thread could not be started, or an actor was stopped while the log was opening.
     #[error("the log could not be started: {0}")]
     Start(Cause),
+}
+
+/// Who has the directory of a log open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Holder {
+    /// A log in this process, which is in use.
+    ThisProcess,
+    /// A log in this process that was ending and did not end in time: a sync is stuck, or a reader is still there.
+    Ending,
+    /// The process with this id.
+    Process(u32),
+    /// A process that can not be named, on this machine or on another one.
+    Unknown,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Holder::ThisProcess => f.write_str("another log in this process; close that first"),
+            Holder::Ending => f.write_str(
+                "a log of this process that has not ended yet; drop its readers, and look whether its disk hangs",
+            ),
+            Holder::Process(id) => write!(f, "process {id}; end that first"),
+            Holder::Unknown => f.write_str("another process; end that first"),
+        }
+    }
 }
 
 /// Why nothing was checkpointed.
@@ -444,6 +489,9 @@ pub enum CheckpointError {
         /// The LSN the next append will get.
         next: Lsn,
     },
+    /// A blocking call on the thread of an Arbiter, where it could wait for itself forever.
+    #[error("{WOULD_BLOCK}")]
+    WouldBlockArbiter,
     /// The log is closed, or was poisoned.
     #[error("the log takes no checkpoint: {cause}")]
     Closed {
@@ -485,6 +533,9 @@ pub enum ReadError {
     /// The records are damaged.
     #[error("damaged: {damage}; {}", .0.remedy(), damage = .0)]
     Damaged(#[from] Damage),
+    /// A blocking call on the thread of an Arbiter, where it could wait for itself forever.
+    #[error("{WOULD_BLOCK}")]
+    WouldBlockArbiter,
     /// The log is closed.
     #[error("the log is closed: {cause}")]
     Closed {

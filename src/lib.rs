@@ -7,7 +7,7 @@
 //!
 //! | module | what is in it | may know |
 //! |---|---|---|
-//! | the root | [`Wal`], [`ReadStream`], and what they take and give | all of it |
+//! | the root | [`Wal`], [`Open`], [`ReadStream`], [`Records`], and what they take and give | all of it |
 //! | [`messages`] | what actors say to each other and to yours | plain data |
 //! | [`actors`] | [`Appender`](actors::Appender), [`Flusher`](actors::Flusher), [`Recovery`](actors::Recovery) | messages, engine |
 //! | [`engine`] | the decisions: no actor, no thread, no clock | format, storage |
@@ -41,6 +41,7 @@
 //! ```
 
 pub mod actors;
+mod blocking;
 pub mod codec;
 pub mod config;
 pub mod engine;
@@ -49,14 +50,17 @@ pub mod error;
 pub mod format;
 pub mod lsn;
 pub mod messages;
+mod open;
 mod outbox;
 mod read_stream;
+mod runtime;
 pub mod storage;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod threads;
 mod wal;
 
+pub use blocking::Records;
 pub use config::{
     Bounds, DamagePolicy, Durability, Existence, FaultPolicy, FlushPolicy, OverloadPolicy,
     RestartBudget, WalConfig,
@@ -65,10 +69,12 @@ pub use engine::records::{Record, RecordBatch};
 pub use engine::recovery::RecoveryReport;
 pub use engine::shared::{LogState, Stats, Status};
 pub use error::{
-    AppendError, Cause, CheckpointError, CloseError, CommitError, ConfigError, OpenError, ReadError,
+    AppendError, Cause, CheckpointError, CloseError, CommitError, ConfigError, Holder, OpenError,
+    ReadError,
 };
 pub use lsn::{Epoch, Lsn, LsnRange};
 pub use messages::LogEvent;
+pub use open::Open;
 pub use outbox::Outbox;
 pub use read_stream::ReadStream;
-pub use wal::{Link, Open, Wal};
+pub use wal::{Link, Wal};

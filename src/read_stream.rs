@@ -1,8 +1,6 @@
 //! A stream of durable records.
 
 use std::future::{Future, poll_fn};
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,7 +11,8 @@ use futures_core::Stream;
 use crate::engine::cursor::Cursor;
 use crate::engine::records::{Record, RecordBatch};
 use crate::engine::shared::Shared;
-use crate::error::{Cause, IoFault, ReadError};
+use crate::error::ReadError;
+use crate::runtime::off_thread;
 
 type Step =
     Pin<Box<dyn Future<Output = (Option<Cursor>, Result<Option<RecordBatch>, ReadError>)> + Send>>;
@@ -21,8 +20,8 @@ type Step =
 /// Durable records in LSN order: those that are there, or with [`follow`](Self::follow) also those that
 /// will be. Ends after an error, and when the log closes.
 ///
-/// Files are read on the blocking threads of the runtime, so it has to be polled within one; any actix
-/// System is. As long as it makes progress, nothing that it has not read yet is removed.
+/// Any executor can poll it. Files are read on the blocking threads of the tokio runtime that polls it, or outside of
+/// one on a thread for each batch. As long as it makes progress, nothing that it has not read yet is removed.
 pub struct ReadStream {
     shared: Arc<Shared>,
     /// `None` while a step has it, and after an error.
@@ -118,18 +117,13 @@ async fn step(
         let mut news = pin!(shared.tail.notified());
         news.as_mut().enable();
         let ended = shared.state().is_final();
-        let read = move || {
+        let read = off_thread(move || {
             let read = cursor.read();
             (cursor, read)
-        };
-        // It panics where the system has no thread left. That passes, and the host is not to die of it.
-        let spawned = catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(read)));
-        let Ok(read) = spawned else {
-            let fault = IoFault::no_thread("to read", io::ErrorKind::WouldBlock.into());
-            return (None, Err(fault.into()));
-        };
-        let Ok((back, result)) = read.await else {
-            return (None, Err(ReadError::Closed { cause: Cause::Stopped { actor: "runtime" } }));
+        });
+        let (back, result) = match read.await {
+            Ok(read) => read,
+            Err(error) => return (None, Err(error)),
         };
         cursor = back;
         match result {

@@ -1,47 +1,42 @@
-//! The handle of a log, and the only file that starts actors and wires them.
+//! The handle of a log.
 
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
 use std::sync::Arc;
 
 use actix::dev::ToEnvelope;
-use actix::{
-    Actor, Addr, Arbiter, ArbiterHandle, Handler, MailboxError, Message, Recipient, Supervisor,
-};
+use actix::{Actor, Addr, Handler, Message, Recipient};
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use crate::actors::{Appender, Flusher, Recovery, block_on};
+use crate::actors::Appender;
 use crate::codec::{Bincode, Codec};
 use crate::config::{Durability, WalConfig};
 use crate::engine::admission::{Admission, Permit};
 use crate::engine::clock::{Clock, SystemClock};
+use crate::engine::cursor::Cursor;
 use crate::engine::entry::Payload;
 use crate::engine::outcomes::Fate;
 use crate::engine::recovery::RecoveryReport;
 use crate::engine::shared::{LogState, QueueReceiver, Shared, Stats, Status};
 use crate::entrance::Entrance;
-use crate::error::{
-    AppendError, Cause, CheckpointError, CloseError, CommitError, OpenError, ReadError,
-};
+use crate::error::{AppendError, Cause, CheckpointError, CloseError, CommitError, ReadError};
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::{
-    Accepted, Await, AwaitStart, Checkpoint, Close, Collect, Flush, GetStats, GetStatus, LogEvent,
-    Read, Recipients, Recover, Replay, Reply, Submit, Subscribe, Unsubscribe,
+    Accepted, Await, Checkpoint, Close, Collect, Flush, GetStats, GetStatus, LogEvent, Read,
+    Recipients, Recover, Reply, Submit, Subscribe, Unsubscribe,
 };
 use crate::outbox::Outbox;
 use crate::read_stream::ReadStream;
-use crate::storage::Storage;
-use crate::threads::{SystemThreads, Threads};
+use crate::runtime::OwnSystem;
 
 /// A handle of an open log. Clones are handles of the same log; they can be sent to other threads.
 ///
 /// When the last handle is dropped, the log closes in the background: what was appended is flushed, if
 /// the System lives long enough. Only [`close`](Self::close) tells when that is done, and how.
 ///
-/// All waiting is asynchronous and never blocks an Arbiter. A future that is dropped withdraws nothing:
-/// once it has been polled, its record may become durable without anyone hearing of it.
+/// The asynchronous calls never block an Arbiter, and any executor can await them. Those that end in `_blocking` are
+/// for plain threads. A future that is dropped withdraws nothing: once it has been polled, its record may become
+/// durable all the same.
 #[derive(Clone, Debug)]
 pub struct Wal {
     inner: Arc<Inner>,
@@ -52,11 +47,26 @@ struct Inner {
     entrance: Entrance,
     report: RecoveryReport,
     to: Recipients,
+    /// The System of the log, if it is the log's own.
+    system: Option<OwnSystem>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.to.close.do_send(Close);
+        let shared = Arc::clone(self.entrance.shared());
+        shared.release();
+        let Some(system) = self.system.take() else {
+            return self.to.close.do_send(Close);
+        };
+        let close = self.to.close.clone();
+        let arbiter = system.arbiter().clone();
+        arbiter.spawn(async move {
+            // A log whose sync is stuck answers with an error before it has closed: its System stays until then.
+            while let Ok(Err(_)) = close.send(Close).await
+                && !matches!(shared.state(), LogState::Closed(_))
+            {}
+            drop(system);
+        });
     }
 }
 
@@ -83,110 +93,7 @@ impl Link {
     }
 }
 
-/// A log that is about to be opened: await it. See [`Wal::open`].
-#[derive(Debug)]
-#[must_use = "nothing is opened before this is awaited"]
-pub struct Open {
-    config: WalConfig,
-    replay: Recover,
-    arbiter: Option<ArbiterHandle>,
-    clock: Option<Arc<dyn Clock>>,
-    threads: Option<Arc<dyn Threads>>,
-}
-
-impl Open {
-    /// Replays the log to an actor before anything is accepted: from `from` on, or with `None` everything
-    /// that no checkpoint has released. The open fails with [`OpenError::BeyondEnd`] if the log has never had `from`:
-    /// then the host has seen a later copy of it. The actor must be able to handle messages meanwhile, so it must
-    /// not be the one that blocks on the open: also a failed open is answered only when the actor is done with
-    /// what it has been given.
-    pub fn replay_to(mut self, host: Recipient<Replay>, from: impl Into<Option<Lsn>>) -> Self {
-        self.replay.replay_to = Some(host);
-        self.replay.from = from.into();
-        self
-    }
-
-    /// Runs the actors of the log in this Arbiter instead of the current one. In the Arbiter of the
-    /// clients a commit takes fewer thread hops; in one of its own the log is not slowed by them.
-    pub fn in_arbiter(mut self, arbiter: ArbiterHandle) -> Self {
-        self.arbiter = Some(arbiter);
-        self
-    }
-
-    /// Puts the log on another storage than the directory of the configuration.
-    pub fn on_storage(mut self, storage: Arc<dyn Storage>) -> Self {
-        self.replay.storage = Some(storage);
-        self
-    }
-
-    /// Takes time and chance from elsewhere.
-    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
-    /// Takes the threads of the log from elsewhere.
-    pub fn on_threads(mut self, threads: Arc<dyn Threads>) -> Self {
-        self.threads = Some(threads);
-        self
-    }
-
-    async fn open(self) -> Result<Wal, OpenError> {
-        self.config.validate()?;
-        let arbiter = self.arbiter.unwrap_or_else(Arbiter::current);
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::default()));
-        let Link { shared, queue } = Link::with_clock(&self.config, clock);
-        let stopped = |actor| move |_: MailboxError| OpenError::Start(Cause::Stopped { actor });
-
-        let threads = self.threads.unwrap_or_else(SystemThreads::shared);
-        let recovery = Recovery::new(Arc::clone(&shared), self.config.clone());
-        let recovery = recovery.on_threads(Arc::clone(&threads));
-        let recovery = Supervisor::start_in_arbiter(&arbiter, |_| recovery);
-        let recovered = recovery.send(self.replay).await.map_err(stopped("Recovery"))??;
-        let report = recovered.report().clone();
-
-        let appender = Appender::new(Arc::clone(&shared), self.config.overload);
-        let appender = Supervisor::start_in_arbiter(&arbiter, |_| appender);
-        let flusher = Flusher::new(
-            recovered,
-            Arc::clone(&shared),
-            queue,
-            self.config.clone(),
-            appender.clone().recipient(),
-        );
-        let flusher = flusher.on_threads(threads).that_must_start();
-        let flusher = Supervisor::start_in_arbiter(&arbiter, |_| flusher);
-        // From here on there is a handle that closes the log, also when this future is dropped.
-        let wal = Wal::compose(&self.config, shared, report, &appender, &flusher);
-        // Answered once its thread runs, and it has told the Appender that appends are welcome.
-        let started = flusher.send(AwaitStart).await.map_err(stopped("Flusher"))?;
-        started.map(|()| wal).map_err(OpenError::Start)
-    }
-}
-
-impl IntoFuture for Open {
-    type Output = Result<Wal, OpenError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.open())
-    }
-}
-
 impl Wal {
-    /// Opens the log in a directory, or begins one: recovers, replays if asked to, then accepts appends.
-    /// Must be awaited in an actix System.
-    ///
-    /// ```no_run
-    /// # use actix_wal::{Wal, WalConfig};
-    /// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let wal = Wal::open(WalConfig::new("data/wal")).await?;
-    /// # Ok(()) }
-    /// ```
-    pub fn open(config: WalConfig) -> Open {
-        Open { config, replay: Recover::default(), arbiter: None, clock: None, threads: None }
-    }
-
     /// A handle over actors that the host has started itself. `flusher` may be any actor that keeps the
     /// contract of one, such as the testkit's.
     pub fn compose<F>(
@@ -231,8 +138,15 @@ impl Wal {
             close: flusher.clone().recipient(),
         };
         let entrance = Entrance::new(shared, config.overload, to.collect.clone());
-        let inner = Inner { entrance, report, to };
-        Wal { inner: Arc::new(inner) }
+        Wal { inner: Arc::new(Inner { entrance, report, to, system: None }) }
+    }
+
+    /// Ends this System when the log has closed. Called before there is a second handle.
+    pub(crate) fn with_system(mut self, system: Option<OwnSystem>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.system = system;
+        }
+        self
     }
 
     /// Phase one: gives the record an LSN and sends it on its way. Returns before it is durable.
@@ -322,17 +236,6 @@ impl Wal {
         Ok(range.first)
     }
 
-    /// [`commit`](Self::commit) for plain threads: blocks until the record is durable.
-    ///
-    /// # Errors
-    /// See [`CommitError`]. On the thread of an Arbiter it refuses to block.
-    pub fn commit_blocking(&self, payload: impl Into<Bytes>) -> Result<Lsn, CommitError> {
-        if Arbiter::try_current().is_some() {
-            return Err(AppendError::WouldBlockArbiter.into());
-        }
-        block_on(self.commit(payload))
-    }
-
     /// Makes everything durable that was appended so far, without waiting for a batch. Returns the LSN up
     /// to which everything is durable then.
     ///
@@ -417,9 +320,12 @@ impl Wal {
     /// A checkpoint has released `from`, the log has never had it (an older copy may have been restored), or the
     /// log is closed.
     pub async fn read(&self, from: Lsn) -> Result<ReadStream, ReadError> {
+        Ok(ReadStream::new(Arc::clone(self.shared()), self.cursor(from).await?))
+    }
+
+    pub(crate) async fn cursor(&self, from: Lsn) -> Result<Cursor, ReadError> {
         let gone = |_| ReadError::Closed { cause: self.gone("Flusher") };
-        let cursor = self.inner.to.read.send(Read { from }).await.map_err(gone)??;
-        Ok(ReadStream::new(Arc::clone(self.shared()), cursor))
+        self.inner.to.read.send(Read { from }).await.map_err(gone)?
     }
 
     /// What has been counted since the log was opened.
@@ -439,16 +345,35 @@ impl Wal {
 
     /// Takes no more appends, makes durable what was accepted, and gives the directory back. All handles
     /// are closed by it; closing twice is no error. A [`ReadStream`] that is still there keeps the
-    /// directory locked until it is dropped.
+    /// directory locked until it is dropped. A log [on its own thread](crate::Open::on_own_thread) ends its System.
     ///
     /// # Errors
     /// The log could not be closed cleanly. Acknowledged records are safe all the same.
     pub async fn close(&self) -> Result<(), CloseError> {
         self.inner.entrance.call();
-        match self.inner.to.close.send(Close).await {
+        self.shared().release();
+        let closed = match self.inner.to.close.send(Close).await {
             Ok(result) => result,
-            Err(_) => Err(CloseError { cause: self.gone("Flusher"), unresolved: None }),
+            Err(_) => match self.gone("Flusher") {
+                // It has closed, and its actors are gone.
+                Cause::Closed => Ok(()),
+                cause => Err(CloseError { cause, unresolved: None }),
+            },
+        };
+        if let Some(system) = &self.inner.system
+            && matches!(self.shared().state(), LogState::Closed(_))
+        {
+            self.appender_has_heard().await;
+            system.end().await;
         }
+        closed
+    }
+
+    /// Returns when the Appender has handled everything that was sent to it before.
+    async fn appender_has_heard(&self) {
+        let (reply, _) = oneshot::channel();
+        // An Appender that is gone has answered everything too.
+        let _ = self.inner.to.wait.send(Await { lsn: Lsn::NONE, reply }).await;
     }
 
     /// The bound on what is in flight, for hosts that send the messages themselves.

@@ -1,6 +1,6 @@
 //! The actors: thin shells over the [engine](crate::engine).
 //!
-//! Actors know messages, not each other: each holds `Recipient`s, and only `wal.rs`, or a host that
+//! Actors know messages, not each other: each holds `Recipient`s, and only `open.rs`, or a host that
 //! composes its own server, starts and wires them.
 
 mod appender;
@@ -12,5 +12,4 @@ mod subscribers;
 pub use appender::Appender;
 pub use flusher::Flusher;
 pub use recovery::Recovery;
-pub(crate) use recovery::block_on;
 pub use subscribers::Subscribers;

@@ -4,17 +4,17 @@
 //! Sends: `Replay` to the host, one at a time.
 //! Never: blocks its Arbiter; lets anyone append.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Poll;
+use std::time::Duration;
 
-use actix::dev::RecipientRequest;
-use actix::{Actor, Context, Handler, Recipient, ResponseFuture, Supervised};
-use tokio::sync::oneshot;
+use actix::dev::{MessageResponse, OneshotSender, RecipientRequest};
+use actix::{Actor, Arbiter, ArbiterHandle, Context, Handler, Supervised};
 
 use super::flush_thread::panic_message;
 use crate::config::{Existence, WalConfig};
@@ -23,9 +23,19 @@ use crate::engine::recovery::{Progress, RecoveredLog, ReplaySink, recover};
 use crate::engine::shared::Shared;
 use crate::error::{Cause, IoFault, IoOp, OpenError};
 use crate::lsn::Lsn;
-use crate::messages::{Recover, Replay};
-use crate::storage::{Directory, Metered, Obstacle, Storage, obstacle};
+use crate::messages::{Recover, Replay, ReplayRefused, ReplayTarget};
+use crate::runtime::block_on;
+use crate::storage::{Directory, LockError, Metered, Obstacle, Patience, Storage, obstacle};
 use crate::threads::{Once, SystemThreads, Threads};
+
+/// The name of the thread that recovers.
+const THREAD: &str = "wal-recover";
+
+/// How long an Arbiter may take to answer whether it was stopped. One that takes longer is busy.
+const ARBITER_ANSWERS: Duration = Duration::from_secs(1);
+
+/// How long an opener waits for a reader of a closed log: one that reads a last batch has ended by then.
+const READER_ENDS: Duration = Duration::from_secs(1);
 
 /// The actor that recovers a log. It is needed once, and stops when its last address is dropped.
 #[derive(Debug)]
@@ -55,67 +65,117 @@ impl Actor for Recovery {
 impl Supervised for Recovery {}
 
 impl Handler<Recover> for Recovery {
-    type Result = ResponseFuture<Result<RecoveredLog, OpenError>>;
+    type Result = Job;
 
-    fn handle(&mut self, request: Recover, _: &mut Self::Context) -> Self::Result {
-        let (reply, answer) = oneshot::channel();
+    fn handle(&mut self, request: Recover, _: &mut Self::Context) -> Job {
         let (shared, config) = (Arc::clone(&self.shared), self.config.clone());
-        let work = move || {
-            // It lets go of the directory before it answers: the next attempt must not find it locked.
-            let recovered = catch_unwind(AssertUnwindSafe(|| run(request, &config, &shared)));
-            let _ = reply.send(recovered.unwrap_or_else(|panic| {
-                let message = panic_message(&*panic);
-                Err(OpenError::Start(Cause::Panic { place: "recovery thread", message }))
-            }));
-        };
-        let spawned = self.threads.spawn("wal-recover", Box::new(Once::new(work)));
-        Box::pin(async move {
-            if let Err(error) = spawned {
-                return Err(OpenError::Start(IoFault::no_thread("wal-recover", error).into()));
-            }
-            let gone = OpenError::Start(Cause::Stopped { actor: "Recovery" });
-            answer.await.unwrap_or(Err(gone))
-        })
+        let (threads, arbiter) = (Arc::clone(&self.threads), Arbiter::try_current());
+        Job { request, shared, config, threads, arbiter }
     }
 }
 
-fn run(request: Recover, config: &WalConfig, shared: &Shared) -> Result<RecoveredLog, OpenError> {
-    config.validate()?;
-    let storage = match request.storage {
-        Some(storage) => storage,
-        None => open_directory(config)?,
-    };
-    let metered = Metered::new(storage);
-    shared.count_io(metered.counts());
-    let mut host = Host { address: request.replay_to, asked: None, first: None };
-    recover(Arc::new(metered), config, shared, request.from, &mut host)
+type Reply = OneshotSender<Result<RecoveredLog, OpenError>>;
+
+/// A recovery that waits for its thread. It is the answer to [`Recover`], so that the thread holds the other end of
+/// the answer, and sees when nobody waits for it any more.
+#[derive(Debug)]
+#[allow(unreachable_pub, reason = "the answer of a handler has to be public")]
+pub struct Job {
+    request: Recover,
+    shared: Arc<Shared>,
+    config: WalConfig,
+    threads: Arc<dyn Threads>,
+    /// Where the actors of the log are going to run.
+    arbiter: Option<ArbiterHandle>,
 }
 
-fn open_directory(config: &WalConfig) -> Result<Arc<dyn Storage>, OpenError> {
+impl MessageResponse<Recovery, Recover> for Job {
+    fn handle(self, _: &mut Context<Recovery>, reply: Option<Reply>) {
+        // Without one the log would be closed as soon as it was recovered.
+        let Some(reply) = reply else { return };
+        // The actors need timers. tokio says only by a panic that there are none.
+        if catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_err() {
+            return drop(reply.send(Err(OpenError::NoTimers)));
+        }
+        // Both come back out of here if there is no thread.
+        let threads = Arc::clone(&self.threads);
+        let work = Arc::new(Mutex::new(Some((self, reply))));
+        let there = Arc::clone(&work);
+        let run = move || {
+            if let Some((job, reply)) = take(&there) {
+                job.run(reply);
+            }
+        };
+        if let Err(error) = threads.spawn(THREAD, Box::new(Once::new(run)))
+            && let Some((_, reply)) = take(&work)
+        {
+            let cause = IoFault::no_thread(THREAD, error).into();
+            let _ = reply.send(Err(OpenError::Start(cause)));
+        }
+    }
+}
+
+fn take<T>(there: &Mutex<Option<T>>) -> Option<T> {
+    there.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+impl Job {
+    fn run(self, mut reply: Reply) {
+        // The directory is free before the answer is sent: the next attempt must not find it locked.
+        let recovered = catch_unwind(AssertUnwindSafe(|| self.recover(&mut reply)));
+        let _ = reply.send(recovered.unwrap_or_else(|panic| {
+            let message = panic_message(&*panic);
+            Err(OpenError::Start(Cause::Panic { place: "recovery thread", message }))
+        }));
+    }
+
+    fn recover(self, reply: &mut Reply) -> Result<RecoveredLog, OpenError> {
+        let Job { request, shared, config, arbiter, .. } = self;
+        config.validate()?;
+        let storage = match request.storage {
+            Some(storage) => storage,
+            None => open_directory(&config, &shared, arbiter, reply)?,
+        };
+        let metered = Metered::new(storage);
+        shared.count_io(metered.counts());
+        let mut host = Host { target: request.replay_to, asked: None, first: None, reply };
+        recover(Arc::new(metered), &config, &shared, request.from, &mut host)
+    }
+}
+
+fn open_directory(
+    config: &WalConfig,
+    shared: &Arc<Shared>,
+    arbiter: Option<ArbiterHandle>,
+    reply: &Reply,
+) -> Result<Arc<dyn Storage>, OpenError> {
     config.check_directory()?;
     let path = &config.directory;
-    let opened = match config.existence {
-        Existence::MustExist => Directory::open_existing(path),
-        _ => Directory::open(path),
-    };
+    let must_exist = config.existence == Existence::MustExist;
+    let is_wanted = || !reply.is_closed();
+    let patience = Patience { at_most: config.give_up_after, is_wanted: &is_wanted };
+    let opened = Directory::open_when_free(path, !must_exist, &patience);
+    let directory = opened.map_err(|error| refusal(path, must_exist, error))?;
+    let shared = Arc::downgrade(shared);
+    directory
+        .ends_within(Box::new(move |patience| ends_within(&shared, arbiter.as_ref(), patience)));
+    Ok(Arc::new(directory))
+}
+
+fn refusal(path: &Path, must_exist: bool, error: LockError) -> OpenError {
     let directory = path.display().to_string();
-    match opened {
-        Ok(opened) => Ok(Arc::new(opened)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(OpenError::Locked { directory })
+    let error = match error {
+        LockError::Held(holder) => return OpenError::Locked { directory, holder },
+        LockError::Io(error) => error,
+    };
+    if must_exist && error.kind() == io::ErrorKind::NotFound {
+        return OpenError::NoLog { directory };
+    }
+    match in_the_way(path, &error) {
+        Some((obstacle, problem)) => {
+            OpenError::InTheWay { directory, obstacle, problem, source: Arc::new(error) }
         }
-        Err(error)
-            if error.kind() == io::ErrorKind::NotFound
-                && config.existence == Existence::MustExist =>
-        {
-            Err(OpenError::NoLog { directory })
-        }
-        Err(error) => Err(match in_the_way(path, &error) {
-            Some((obstacle, problem)) => {
-                OpenError::InTheWay { directory, obstacle, problem, source: Arc::new(error) }
-            }
-            None => IoFault::new(IoOp::OpenDirectory, directory, None, error).into(),
-        }),
+        None => IoFault::new(IoOp::OpenDirectory, directory, None, error).into(),
     }
 }
 
@@ -139,72 +199,114 @@ fn in_the_way(path: &Path, error: &io::Error) -> Option<(String, &'static str)> 
     Some((place.display().to_string(), problem))
 }
 
-/// Whom records are replayed to, if anyone wants them. The next batch is read while the host is busy with one,
-/// and handed over when the host has answered.
-struct Host {
-    address: Option<Recipient<Replay>>,
+/// For how long an opener with so much patience should wait for this log to end: not at all while it is in use.
+fn ends_within(
+    shared: &Weak<Shared>,
+    arbiter: Option<&ArbiterHandle>,
+    patience: Duration,
+) -> Duration {
+    let Some(shared) = shared.upgrade() else {
+        return patience;
+    };
+    if !shared.is_ending() && !arbiter.is_some_and(was_stopped) && !shared.is_ending() {
+        Duration::ZERO
+    } else if shared.state().is_final() && shared.catalog.is_held() {
+        patience.min(READER_ENDS)
+    } else {
+        patience
+    }
+}
+
+/// Whether an Arbiter was told to stop: it drops its actors soon, and the log with them. What is asked after a stop is
+/// never run, since an Arbiter takes its orders in turn.
+fn was_stopped(arbiter: &ArbiterHandle) -> bool {
+    let (reply, answer) = crossbeam_channel::bounded(1);
+    let asked = arbiter.spawn_fn(move || {
+        let _ = reply.send(());
+    });
+    let dropped = crossbeam_channel::RecvTimeoutError::Disconnected;
+    !asked || answer.recv_timeout(ARBITER_ANSWERS) == Err(dropped)
+}
+
+/// What records are replayed to, if anything. An actor works on one batch while the next one is read, which is
+/// handed over when the actor has answered.
+struct Host<'a> {
+    target: Option<ReplayTarget>,
     asked: Option<RecipientRequest<Replay>>,
     /// The first LSN of what it was asked to take; `None` if that was nothing.
     first: Option<Lsn>,
+    reply: &'a mut Reply,
 }
 
-impl ReplaySink for Host {
+impl ReplaySink for Host<'_> {
     fn replay(&mut self, records: RecordBatch, progress: Progress) -> Result<(), String> {
         self.settle()?;
         self.first = records.first_lsn();
-        self.asked = self.address.as_ref().map(|host| host.send(Replay { records, progress }));
-        Ok(())
+        let replay = Replay { records, progress };
+        match &mut self.target {
+            None => Ok(()),
+            Some(ReplayTarget::Function(function)) => call(function, replay),
+            Some(ReplayTarget::Actor(host)) => {
+                self.asked = Some(host.send(replay));
+                Ok(())
+            }
+        }
     }
 
     fn settle(&mut self) -> Result<(), String> {
-        match self.asked.take().map(block_on) {
-            None => Ok(()),
-            Some(Ok(answer)) => answer.map_err(|refused| {
-                format!(
-                    "the actor that it goes to refused what it was given{}: {}",
-                    self.place(),
+        let (asked, reply) = (self.asked.take(), &mut *self.reply);
+        let Some(asked) = asked else {
+            return if reply.is_closed() { Err(unwanted()) } else { Ok(()) };
+        };
+        let (place, mut asked) = (place(self.first), pin!(asked));
+        block_on(poll_fn(|context| {
+            // Nobody waits for the open any more: nor does the directory wait for the host.
+            if reply.poll_closed(context).is_ready() {
+                return Poll::Ready(Err(unwanted()));
+            }
+            asked.as_mut().poll(context).map(|answer| match answer {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(refused)) => Err(format!(
+                    "the actor that it goes to refused what it was given{place}: {}",
                     refused.0
-                )
-            }),
-            // A panic of an actor is nobody's to catch: its thread has printed it.
-            Some(Err(_)) => Err(format!(
-                "the actor that it goes to was stopped or has panicked{}; if it panicked, the reason is on standard error",
-                self.place()
-            )),
-        }
+                )),
+                // A panic of an actor is nobody's to catch: its thread has printed it.
+                Err(_) => Err(format!(
+                    "the actor that it goes to was stopped or has panicked{place}; if it panicked, the reason is on standard error"
+                )),
+            })
+        }))
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed()
     }
 }
 
-impl Host {
-    fn place(&self) -> String {
-        self.first.map(|first| format!(" with the records from LSN {first} on")).unwrap_or_default()
+fn unwanted() -> String {
+    "nobody waits for the open any more".to_owned()
+}
+
+fn place(first: Option<Lsn>) -> String {
+    first.map(|first| format!(" with the records from LSN {first} on")).unwrap_or_default()
+}
+
+fn call(
+    function: &mut (dyn FnMut(Replay) -> Result<(), ReplayRefused> + Send),
+    replay: Replay,
+) -> Result<(), String> {
+    let place = place(replay.records.first_lsn());
+    let who = "the function that it goes to";
+    match catch_unwind(AssertUnwindSafe(|| function(replay))) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(refused)) => Err(format!("{who} refused what it was given{place}: {}", refused.0)),
+        Err(panic) => Err(format!("{who} panicked{place}: {}", panic_message(&*panic))),
     }
 }
 
 /// A recovery that fails is answered when the host is done too: what it was given is to be thrown away then.
-impl Drop for Host {
+impl Drop for Host<'_> {
     fn drop(&mut self) {
         let _ = self.settle();
-    }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// Waits for a future on a plain thread.
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = TaskContext::from_waker(&waker);
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
     }
 }

@@ -135,6 +135,11 @@ impl Catalog {
         }
     }
 
+    /// Whether a reader holds anything.
+    pub fn is_held(&self) -> bool {
+        !self.lock().holds.is_empty()
+    }
+
     /// Gives a hold back.
     pub fn unhold(&self, id: u64) {
         self.lock().holds.remove(&id);

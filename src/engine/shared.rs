@@ -106,6 +106,8 @@ pub struct Shared {
     durable: AtomicU64,
     epoch: AtomicU64,
     accepting: AtomicBool,
+    /// Whether the host has let the log go, which its actors learn later.
+    released: AtomicBool,
     prepare_status: OnceLock<PrepareStatus>,
     stalled: AtomicBool,
     /// Nanoseconds at which the I/O that the flush thread waits for began, plus one; zero if none runs.
@@ -140,6 +142,7 @@ impl Shared {
             durable: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             accepting: AtomicBool::new(false),
+            released: AtomicBool::new(false),
             prepare_status: OnceLock::new(),
             stalled: AtomicBool::new(false),
             io_since: AtomicU64::new(0),
@@ -206,6 +209,18 @@ impl Shared {
     pub fn begin_epoch(&self, epoch: Epoch) {
         self.epoch.store(epoch.get(), Ordering::Release);
         self.accepting.store(true, Ordering::Release);
+    }
+
+    /// The host has closed the log, dropped its last handle, or given up opening it. Set before the actors are told, so
+    /// that an open that follows knows at once.
+    pub(crate) fn release(&self) {
+        self.released.store(true, Ordering::Release);
+    }
+
+    /// Whether the log is about to give its directory back.
+    pub(crate) fn is_ending(&self) -> bool {
+        let ends = || matches!(self.state(), LogState::Closing | LogState::Closed(_));
+        self.released.load(Ordering::Acquire) || ends()
     }
 
     /// The state of the log.

@@ -37,4 +37,4 @@ pub use control::{Checkpoint, Close, GetStats, GetStatus, Read};
 pub use durable::{LogEvent, Subscribe, Unsubscribe};
 pub use flush::Flush;
 pub use recipients::Recipients;
-pub use recover::{Recover, Replay, ReplayRefused};
+pub use recover::{Recover, Replay, ReplayFunction, ReplayRefused, ReplayTarget};

@@ -1,5 +1,6 @@
 //! Opening a log.
 
+use std::fmt;
 use std::sync::Arc;
 
 use actix::{Message, Recipient};
@@ -12,20 +13,40 @@ use crate::storage::Storage;
 
 /// Recover the log: judge the directory, begin an epoch, replay.
 ///
-/// Sent once, by whoever opens the log; answered by Recovery with what a Flusher is started with. If the
-/// answer is dropped, the recovery runs to its end and the log is closed again.
+/// Sent once, by the host that opens the log; answered by Recovery with what a Flusher is started with. If the
+/// answer is dropped, the recovery ends at the next batch, without waiting for the host, and the directory is free.
 #[derive(Debug, Default)]
 pub struct Recover {
     /// The storage, or `None` for the directory of the configuration.
     pub storage: Option<Arc<dyn Storage>>,
-    /// Who wants the records.
-    pub replay_to: Option<Recipient<Replay>>,
+    /// What takes the records, if anything does.
+    pub replay_to: Option<ReplayTarget>,
     /// The first LSN to replay, or `None` for everything that no checkpoint has released.
     pub from: Option<Lsn>,
 }
 
 impl Message for Recover {
     type Result = Result<RecoveredLog, OpenError>;
+}
+
+/// What takes the records of a replay.
+pub enum ReplayTarget {
+    /// An actor of the host.
+    Actor(Recipient<Replay>),
+    /// A function. It is called on the recovery thread, and may block.
+    Function(ReplayFunction),
+}
+
+/// A function that takes the records of a replay.
+pub type ReplayFunction = Box<dyn FnMut(Replay) -> Result<(), ReplayRefused> + Send>;
+
+impl fmt::Debug for ReplayTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ReplayTarget::Actor(_) => "Actor",
+            ReplayTarget::Function(_) => "Function",
+        })
+    }
 }
 
 /// Records to replay, in LSN order.

@@ -4,19 +4,21 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, OwnedFd},
         unix::fs::FileExt,
     },
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, StatVfs},
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, StatVfs},
     io::Errno,
 };
 use tracing::warn;
 
+use super::lock::{EndsWithin, LockError, Locked, Patience};
 use super::{EntryKind, FileEntry, Medium, Storage, StorageFile, filesystem::identify};
 
 /// What a directory and a file are created with, before the process's umask is applied.
@@ -39,39 +41,6 @@ pub struct Directory {
     medium: Medium,
 }
 
-/// The open directory that bears the lock, shared by everyone who can still write.
-#[derive(Debug)]
-struct Locked {
-    handle: File,
-    /// A forked child that lives on without `exec` has this value too, but not the lock.
-    owner: u32,
-}
-
-impl Locked {
-    fn new(handle: File, path: &Path) -> io::Result<Locked> {
-        lock(&handle, path)?;
-        Ok(Locked { handle, owner: std::process::id() })
-    }
-}
-
-impl AsFd for Locked {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.handle.as_fd()
-    }
-}
-
-/// Says so, rather than rely on closing: a child process that is being started has a copy of the
-/// descriptor until it calls `exec`, and the lock would last as long.
-impl Drop for Locked {
-    fn drop(&mut self) {
-        if self.owner == std::process::id()
-            && let Err(error) = rustix::fs::flock(&self.handle, FlockOperation::Unlock)
-        {
-            warn!(%error, "the directory of the log can not be unlocked before it is closed");
-        }
-    }
-}
-
 impl Directory {
     /// Opens and locks the directory at `path`; creates it, durably, with the folders that lead to it.
     ///
@@ -79,9 +48,7 @@ impl Directory {
     /// [`io::ErrorKind::WouldBlock`] at once if it has an owner, in this process or another; otherwise
     /// the error of creating, opening or locking it.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Directory> {
-        let path = path.as_ref();
-        create_durably(path)?;
-        Directory::lock(path)
+        Directory::open_now(path.as_ref(), true)
     }
 
     /// Opens and locks the directory at `path`, and creates nothing.
@@ -89,20 +56,43 @@ impl Directory {
     /// # Errors
     /// [`io::ErrorKind::NotFound`] if it is not there; otherwise as [`open`](Self::open).
     pub fn open_existing(path: impl AsRef<Path>) -> io::Result<Directory> {
-        let path = path.as_ref();
-        open_directory(path)?;
-        sync_name(path, false)?;
-        Directory::lock(path)
+        Directory::open_now(path.as_ref(), false)
     }
 
-    fn lock(path: &Path) -> io::Result<Directory> {
-        let handle = open_directory(path)?;
-        let handle = Locked::new(handle, path)?;
+    fn open_now(path: &Path, may_create: bool) -> io::Result<Directory> {
+        let now = Patience { at_most: Duration::ZERO, is_wanted: &|| true };
+        Directory::open_when_free(path, may_create, &now).map_err(|error| match error {
+            LockError::Io(error) => error,
+            LockError::Held(holder) => {
+                let message = format!("the log in {} has another owner: {holder}", path.display());
+                io::Error::new(io::ErrorKind::WouldBlock, message)
+            }
+        })
+    }
+
+    /// The same, but waits if the owner is a log of this process that is ending. Blocks for as long.
+    pub(crate) fn open_when_free(
+        path: &Path,
+        may_create: bool,
+        patience: &Patience<'_>,
+    ) -> Result<Directory, LockError> {
+        if may_create {
+            create_durably(path)?;
+        } else {
+            open_directory(path)?;
+            sync_name(path, false)?;
+        }
+        let handle = Locked::new(open_directory(path)?, patience)?;
         let (name, medium) = identify(&handle);
         if medium == Medium::Memory {
             warn!(path = %path.display(), "the log lies on {name}: nothing in it survives power loss");
         }
         Ok(Directory { path: path.to_owned(), handle: Arc::new(handle), medium })
+    }
+
+    /// Notes when the log in this directory will end, for openers that can wait.
+    pub(crate) fn ends_within(&self, ask: EndsWithin) {
+        self.handle.ends_within(ask);
     }
 
     fn open_file(&self, name: &str, flags: OFlags) -> io::Result<Box<dyn StorageFile>> {
@@ -144,7 +134,7 @@ impl Storage for Directory {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.handle.handle.sync_all()
+        self.handle.sync()
     }
 
     fn free_bytes(&self) -> Option<u64> {
@@ -297,17 +287,6 @@ fn open_directory(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd: OwnedFd = rustix::fs::open(path, flags, Mode::empty())?;
     Ok(File::from(fd))
-}
-
-fn lock(handle: &File, path: &Path) -> io::Result<()> {
-    rustix::fs::flock(handle, FlockOperation::NonBlockingLockExclusive).map_err(|errno| {
-        let error = io::Error::from(errno);
-        if error.kind() == io::ErrorKind::WouldBlock {
-            let message = format!("the log in {} has another owner", path.display());
-            return io::Error::new(error.kind(), message);
-        }
-        error
-    })
 }
 
 /// Renames in one step, or answers [`io::ErrorKind::AlreadyExists`].

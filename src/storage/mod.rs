@@ -11,6 +11,7 @@
 
 mod directory;
 mod filesystem;
+mod lock;
 mod metered;
 mod prepare;
 mod preparer;
@@ -20,6 +21,7 @@ use std::{fmt, io};
 pub use directory::Directory;
 pub(crate) use directory::{Obstacle, obstacle};
 pub use filesystem::filesystem_name;
+pub(crate) use lock::{LockError, Patience};
 pub use metered::{IoCounts, Metered};
 pub use prepare::{PrepareFault, PrepareJob, prepare};
 pub use preparer::{

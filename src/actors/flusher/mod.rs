@@ -374,7 +374,9 @@ impl Flusher {
 
     /// A timer keeps its actor alive, and this one the memory of a log that is closed.
     fn stop_watching(&mut self, context: &mut Context<Self>) {
-        if let Some(timer) = self.watching.take() {
+        if matches!(self.phase, Phase::Closed)
+            && let Some(timer) = self.watching.take()
+        {
             context.cancel_future(timer);
         }
     }
@@ -475,10 +477,10 @@ impl Handler<ThreadEnded> for Flusher {
                     _ => Cause::Closed,
                 };
                 self.end(Phase::Closed, LogEvent::Closed { cause });
-                self.stop_watching(context);
                 self.answer_closers(&Ok(()));
             }
         }
+        self.stop_watching(context);
         self.retry_subscribers(context);
     }
 }
@@ -494,9 +496,9 @@ impl Handler<Retired> for Flusher {
             let cause = cause.clone();
             let unresolved = self.unresolved();
             self.end(Phase::Closed, LogEvent::Closed { cause: cause.clone() });
-            self.stop_watching(context);
             self.answer_closers(&Err(CloseError { cause, unresolved }));
         }
+        self.stop_watching(context);
         self.retry_subscribers(context);
     }
 }

@@ -66,6 +66,11 @@ pub trait ReplaySink {
     fn settle(&mut self) -> Result<(), String> {
         Ok(())
     }
+
+    /// Whether anything still waits for the log. Once it is not wanted, the recovery ends with an error.
+    fn is_wanted(&self) -> bool {
+        true
+    }
 }
 
 impl<F: FnMut(RecordBatch, Progress) -> Result<(), String>> ReplaySink for F {
@@ -253,6 +258,11 @@ struct Replaying<'a> {
 
 impl Replaying<'_> {
     fn frame(&mut self, frame: &Frame<'_>, progress: Progress) -> Result<(), OpenError> {
+        // Looked at for each frame: those below `from` fill no batch.
+        if !self.sink.is_wanted() {
+            let reason = "nobody waits for the open any more".to_owned();
+            return Err(OpenError::Replay { reason });
+        }
         self.batch.push(frame, self.from);
         if self.batch.is_full() { self.send(progress) } else { Ok(()) }
     }
