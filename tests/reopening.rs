@@ -12,11 +12,12 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use actix::{Actor, Arbiter, Context, Handler, ResponseFuture, System};
+use actix_wal::engine::recovery::{Progress, ReplaySink, recover};
 use actix_wal::error::Holder;
 use actix_wal::messages::{Replay, ReplayRefused};
 use actix_wal::storage::Directory;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk};
-use actix_wal::{Lsn, OpenError, Wal, WalConfig};
+use actix_wal::{Link, Lsn, OpenError, RecordBatch, Wal, WalConfig};
 use tempfile::TempDir;
 use test_support::logs;
 use test_support::logs::{SOON, until, within};
@@ -93,6 +94,35 @@ fn p20_the_next_open_waits_for_a_log_that_ends_however_it_ends() {
         let end = ENDS[life as usize % ENDS.len()];
         std::thread::spawn(move || end(&path, life)).join().unwrap();
     }
+}
+
+#[test]
+fn p20_the_next_open_waits_for_an_arbiter_that_was_stopped_and_is_busy_still() {
+    let folder = folder();
+    let (go, gate) = channel::<()>();
+    let path = folder.path().to_owned();
+    let life = std::thread::spawn(move || {
+        let system = System::new();
+        let wal = system.block_on(async {
+            let arbiter = Arbiter::new();
+            let wal = live(&path, Some(&arbiter), 0).await;
+            arbiter.spawn_fn(move || gate.recv().unwrap_or_default());
+            wal
+        });
+        System::current().stop();
+        system.run().unwrap();
+        wal
+    });
+    // All Arbiters were told to stop; this one can not know it yet.
+    let _wal = life.join().unwrap();
+    let path = folder.path().to_owned();
+    let next = std::thread::spawn(move || Wal::open(config(&path)).blocking());
+    // Time for an opener that does not wait to be refused.
+    std::thread::sleep(Duration::from_millis(100));
+    go.send(()).unwrap();
+    let wal = next.join().unwrap().expect("it waits");
+    assert_eq!(wal.recovery_report().records, 1);
+    wal.close_blocking().expect("clean");
 }
 
 #[actix::test]
@@ -278,11 +308,37 @@ async fn p20_an_open_that_is_dropped_writes_nothing_also_if_nothing_is_replayed(
     opening.abort();
     opening.await.expect_err("aborted");
     plan.clear();
-    plan.add(FaultRule::on(FaultOp::Create, FaultEffect::Delay(Duration::ZERO)));
+    plan.add(FaultRule::on(FaultOp::Write, FaultEffect::Delay(Duration::ZERO)));
     let hits = plan.hits();
     plan.release();
     until("the directory is free", || disk.mount().is_ok()).await;
     assert_eq!(plan.hits(), hits, "it has begun an epoch for nobody");
+}
+
+/// Wants nothing from the start.
+struct Unwanted;
+
+impl ReplaySink for Unwanted {
+    fn replay(&mut self, _: RecordBatch, _: Progress) -> Result<(), String> {
+        panic!("nothing is wanted");
+    }
+
+    fn is_wanted(&self) -> bool {
+        false
+    }
+}
+
+#[actix::test]
+async fn p20_a_recovery_that_is_not_wanted_ends_also_below_the_first_record_to_replay() {
+    let folder = folder();
+    long_log(folder.path()).await;
+    let (config, storage) = (large(folder.path()), Directory::open(folder.path()).unwrap());
+    let link = Link::new(&config);
+    let from = Some(Lsn::new(64));
+    match recover(Arc::new(storage), &config, &link.shared, from, &mut Unwanted) {
+        Err(OpenError::Replay { .. }) => {}
+        other => panic!("{other:?}"),
+    }
 }
 
 #[actix::test]

@@ -32,7 +32,7 @@ use crate::threads::{Once, SystemThreads, Threads};
 const THREAD: &str = "wal-recover";
 
 /// How long an Arbiter may take to answer whether it was stopped. One that takes longer is busy.
-const ARBITER_ANSWERS: Duration = Duration::from_secs(1);
+const ARBITER_ANSWERS: Duration = Duration::from_secs(2);
 
 /// How long an opener waits for a reader of a closed log: one that reads a last batch has ended by then.
 const READER_ENDS: Duration = Duration::from_secs(1);

@@ -19,7 +19,7 @@ use crate::error::Holder;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Answers for how long an opener that is ready to wait for so long should wait: not at all while the log is in use.
-/// It may block, for at most about a second.
+/// It may block, for a few seconds at most.
 pub(crate) type EndsWithin = Box<dyn Fn(Duration) -> Duration + Send + Sync>;
 
 /// What an opener that finds the directory locked is ready to do.
