@@ -469,6 +469,25 @@ impl fmt::Display for Holder {
     }
 }
 
+/// Why the current segment was not completed.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum RotateError {
+    /// There is no other segment to go on in: the disk is full, or can not be written. The log goes on in the
+    /// current one as long as it has room.
+    #[error("the log can not go on in another segment: {cause}; it goes on in this one; try again after that")]
+    NoSegment {
+        /// Why.
+        cause: Cause,
+    },
+    /// The log is closed, or was poisoned.
+    #[error("the log completes no segment any more: {cause}")]
+    Closed {
+        /// Why.
+        cause: Cause,
+    },
+}
+
 /// Why nothing was checkpointed.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
@@ -518,6 +537,14 @@ pub enum ReadError {
         from: Lsn,
         /// The LSN of the next append.
         next: Lsn,
+    },
+    /// A record of the range has an LSN, but is not durable yet.
+    #[error("LSN {lsn} is not durable yet, only up to {durable}; wait for it, then read")]
+    NotDurable {
+        /// The last LSN of the range.
+        lsn: Lsn,
+        /// The watermark.
+        durable: Lsn,
     },
     /// The reader made no progress for longer than its lease, and its records may be gone.
     #[error(

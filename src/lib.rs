@@ -65,12 +65,13 @@ pub use config::{
     Bounds, DamagePolicy, Durability, Existence, FaultPolicy, FlushPolicy, OverloadPolicy,
     RestartBudget, WalConfig,
 };
+pub use engine::catalog::SegmentInfo;
 pub use engine::records::{Record, RecordBatch};
 pub use engine::recovery::RecoveryReport;
 pub use engine::shared::{LogState, Stats, Status};
 pub use error::{
     AppendError, Cause, CheckpointError, CloseError, CommitError, ConfigError, Holder, OpenError,
-    ReadError,
+    ReadError, RotateError,
 };
 pub use lsn::{Epoch, Lsn, LsnRange};
 pub use messages::LogEvent;

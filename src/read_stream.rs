@@ -4,12 +4,11 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::vec;
 
 use futures_core::Stream;
 
 use crate::engine::cursor::Cursor;
-use crate::engine::records::{Record, RecordBatch};
+use crate::engine::records::{IntoRecords, Record, RecordBatch};
 use crate::engine::shared::Shared;
 use crate::error::ReadError;
 use crate::runtime::off_thread;
@@ -22,13 +21,17 @@ type Step =
 ///
 /// Any executor can poll it. Files are read on the blocking threads of the tokio runtime that polls it, or outside of
 /// one on a thread for each batch. As long as it makes progress, nothing that it has not read yet is removed.
+///
+/// Memory: a batch of about a mebibyte and at most one record more; and while it reads, another mebibyte, or the
+/// frame it stands in if that is larger (what was in flight at once, at most `max_in_flight_bytes`). One that has
+/// read everything keeps 64 KiB. A [`Record`] shares the memory of its batch: copy what is to be kept for long.
 pub struct ReadStream {
     shared: Arc<Shared>,
     /// `None` while a step has it, and after an error.
     cursor: Option<Cursor>,
     step: Option<Step>,
     follow: bool,
-    ready: vec::IntoIter<Record>,
+    ready: IntoRecords,
 }
 
 impl std::fmt::Debug for ReadStream {
@@ -39,12 +42,12 @@ impl std::fmt::Debug for ReadStream {
 
 impl ReadStream {
     pub(crate) fn new(shared: Arc<Shared>, cursor: Cursor) -> Self {
-        let ready = Vec::new().into_iter();
+        let ready = IntoRecords::default();
         ReadStream { shared, cursor: Some(cursor), step: None, follow: false, ready }
     }
 
     /// Goes on at the live tail instead of ending there: the stream then waits for the watermark, and
-    /// ends when the log closes.
+    /// ends when the log closes. A stream of a range ends behind the range all the same.
     pub fn follow(mut self) -> Self {
         self.follow = true;
         self
@@ -98,7 +101,7 @@ impl Stream for ReadStream {
                 return Poll::Ready(Some(Ok(record)));
             }
             match ready!(self.poll_batch(context)) {
-                Some(Ok(batch)) => self.ready = batch.records().collect::<Vec<_>>().into_iter(),
+                Some(Ok(batch)) => self.ready = batch.into_records(),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => return Poll::Ready(None),
             }
@@ -127,7 +130,7 @@ async fn step(
         };
         cursor = back;
         match result {
-            Ok(None) if follow && !ended => news.await,
+            Ok(None) if follow && !ended && !cursor.is_done() => news.await,
             result => return (Some(cursor), result),
         }
     }

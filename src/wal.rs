@@ -12,6 +12,7 @@ use crate::actors::Appender;
 use crate::codec::{Bincode, Codec};
 use crate::config::{Durability, WalConfig};
 use crate::engine::admission::{Admission, Permit};
+use crate::engine::catalog::SegmentInfo;
 use crate::engine::clock::{Clock, SystemClock};
 use crate::engine::cursor::Cursor;
 use crate::engine::entry::Payload;
@@ -19,11 +20,13 @@ use crate::engine::outcomes::Fate;
 use crate::engine::recovery::RecoveryReport;
 use crate::engine::shared::{LogState, QueueReceiver, Shared, Stats, Status};
 use crate::entrance::Entrance;
-use crate::error::{AppendError, Cause, CheckpointError, CloseError, CommitError, ReadError};
+use crate::error::{
+    AppendError, Cause, CheckpointError, CloseError, CommitError, ReadError, RotateError,
+};
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::{
-    Accepted, Await, Checkpoint, Close, Collect, Flush, GetStats, GetStatus, LogEvent, Read,
-    Recipients, Recover, Reply, Submit, Subscribe, Unsubscribe,
+    Accepted, Await, Checkpoint, Close, Collect, Flush, GetSegments, GetStats, GetStatus, LogEvent,
+    Read, ReadRange, Recipients, Recover, Reply, Rotate, Submit, Subscribe, Unsubscribe,
 };
 use crate::outbox::Outbox;
 use crate::read_stream::ReadStream;
@@ -109,6 +112,9 @@ impl Wal {
             + Handler<Unsubscribe>
             + Handler<Checkpoint>
             + Handler<Read>
+            + Handler<ReadRange>
+            + Handler<GetSegments>
+            + Handler<Rotate>
             + Handler<GetStats>
             + Handler<GetStatus>
             + Handler<Close>,
@@ -116,6 +122,9 @@ impl Wal {
             + ToEnvelope<F, Unsubscribe>
             + ToEnvelope<F, Checkpoint>
             + ToEnvelope<F, Read>
+            + ToEnvelope<F, ReadRange>
+            + ToEnvelope<F, GetSegments>
+            + ToEnvelope<F, Rotate>
             + ToEnvelope<F, GetStats>
             + ToEnvelope<F, GetStatus>
             + ToEnvelope<F, Close>,
@@ -133,6 +142,9 @@ impl Wal {
             unsubscribe: flusher.clone().recipient(),
             checkpoint: flusher.clone().recipient(),
             read: flusher.clone().recipient(),
+            read_range: flusher.clone().recipient(),
+            get_segments: flusher.clone().recipient(),
+            rotate: flusher.clone().recipient(),
             get_stats: flusher.clone().recipient(),
             get_status: flusher.clone().recipient(),
             close: flusher.clone().recipient(),
@@ -303,8 +315,10 @@ impl Wal {
             .map_err(|_| self.gone("Flusher"))
     }
 
-    /// Says that nothing up to `lsn` is needed any more. Segments that hold nothing else are used again.
-    /// Returns the low-water mark.
+    /// Says that nothing up to `lsn` is needed any more. Segments that hold nothing else are used again, or
+    /// removed by and by: the answer does not wait for that, and neither does any commit.
+    /// Returns the low-water mark, which [`status`](Self::status) gives as `low_water`: from then on a replay
+    /// begins behind it.
     ///
     /// # Errors
     /// `lsn` is not durable yet, or was never assigned; or the log is closed.
@@ -314,7 +328,9 @@ impl Wal {
     }
 
     /// Reads durable records from `from` on, up to what is durable when it gets there; see
-    /// [`ReadStream::follow`]. From the next LSN on there is nothing to read yet, which is no error.
+    /// [`ReadStream::follow`]. From the next LSN on there is nothing to read yet, which is no error. It may begin
+    /// at any record above `low_water` of the [`status`](Self::status), where a replay begins too, and goes there
+    /// at once, wherever that is.
     ///
     /// # Errors
     /// A checkpoint has released `from`, the log has never had it (an older copy may have been restored), or the
@@ -326,6 +342,37 @@ impl Wal {
     pub(crate) async fn cursor(&self, from: Lsn) -> Result<Cursor, ReadError> {
         let gone = |_| ReadError::Closed { cause: self.gone("Flusher") };
         self.inner.to.read.send(Read { from }).await.map_err(gone)?
+    }
+
+    /// Reads the records of a range, and ends behind it. LSNs in it that name no record (they were answered
+    /// `NotDurable`, or an earlier life lost them) are left out.
+    ///
+    /// # Errors
+    /// [`ReadError::Released`] if a checkpoint has released any of it, [`ReadError::BeyondEnd`] if the log has never
+    /// had its last LSN, [`ReadError::NotDurable`] if that is not durable yet, or the log is closed.
+    pub async fn read_range(&self, range: LsnRange) -> Result<ReadStream, ReadError> {
+        let gone = |_| ReadError::Closed { cause: self.gone("Flusher") };
+        let cursor = self.inner.to.read_range.send(ReadRange(range)).await.map_err(gone)??;
+        Ok(ReadStream::new(Arc::clone(self.shared()), cursor))
+    }
+
+    /// The files of the log that hold live records, in LSN order, without any message; the last one is being
+    /// written. Those that were released are not among them, though their files may still be there for a while.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        self.shared().catalog.segments()
+    }
+
+    /// Completes the segment that is being written, so that it can be archived. Returns when the log goes on
+    /// in another one, with the last LSN that lies in a complete segment: at least what was durable when this was
+    /// called. If nothing was durable in the current segment, it stays, and this returns at once. Appends go on
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// There is no other segment to go on in, since the disk is full: the log goes on in the current one. Or the
+    /// log is closed.
+    pub async fn rotate(&self) -> Result<Lsn, RotateError> {
+        let gone = |_| RotateError::Closed { cause: self.gone("Flusher") };
+        self.inner.to.rotate.send(Rotate).await.map_err(gone)?
     }
 
     /// What has been counted since the log was opened.

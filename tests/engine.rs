@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use actix_wal::engine::catalog::SegmentInfo;
 use actix_wal::engine::clock::Clock;
 use actix_wal::engine::entry::{Entry, Payload};
 use actix_wal::engine::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
@@ -137,14 +138,9 @@ fn begin(
         salt: clock.random(),
     };
     let stamp = Stamp { wall_us: 0, watermark: Lsn::NONE, low_water: Lsn::NONE };
-    let name = segment.name.clone();
     let place = style.place(segment.sequence);
-    let info = actix_wal::engine::catalog::SegmentInfo {
-        sequence: segment.sequence,
-        name,
-        cut: Lsn::NONE,
-        live_end: None,
-    };
+    let (name, size) = (segment.name.clone(), segment.size);
+    let info = SegmentInfo::new(segment.sequence, name, size, Lsn::NONE);
     let writer = LogWriter::start(segment, place, &mut position, opening, stamp, |_| {}).unwrap();
     shared.catalog.begin(info);
     (writer, position)

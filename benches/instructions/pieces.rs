@@ -16,7 +16,7 @@ use actix_wal::engine::segments::{Need, SegmentSource, SegmentStyle, Supply};
 use actix_wal::engine::shared::{QueueReceiver, Shared};
 use actix_wal::format::{DEFAULT_BLOCK_SIZE, LogId};
 use actix_wal::messages::{Reply, Submit};
-use actix_wal::storage::{Medium, PreparedSegment, StorageFile};
+use actix_wal::storage::{Medium, OldSegment, PreparedSegment, StorageFile};
 use actix_wal::{CommitError, Durability, Epoch, FlushPolicy, Link, Lsn, LsnRange, WalConfig};
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -257,7 +257,7 @@ impl SegmentSource for Nothing {
 
     fn wait(&mut self, _: Duration) {}
 
-    fn recycle(&mut self, _: String) {}
+    fn recycle(&mut self, _: Vec<OldSegment>) {}
 
     fn remove(&mut self, _: String) {}
 

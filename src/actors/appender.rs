@@ -23,6 +23,9 @@ use crate::messages::{
     WaitForLsn,
 };
 
+/// Room for so many appends is kept; a burst of more is rare, and costs a little copying.
+const MUCH_ROOM: usize = 4096;
+
 /// The actor that gives out LSNs.
 ///
 /// It forgets nothing in a restart by a Supervisor. If it panics or its Arbiter stops, the log closes.
@@ -347,6 +350,10 @@ impl Handler<Collect> for Appender {
         let mut arrived = collect.take(std::mem::take(&mut self.room));
         arrived.drain(..).for_each(|submit| self.take(submit));
         self.room = arrived;
+        // Both rooms come by here in turn: neither keeps what a burst has taken.
+        if self.room.capacity() > MUCH_ROOM {
+            self.room.shrink_to(MUCH_ROOM);
+        }
         self.hand_over();
     }
 }

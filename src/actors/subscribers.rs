@@ -23,6 +23,9 @@ const SOONEST: Duration = Duration::from_millis(1);
 /// Without a crowd, those who are behind are slow.
 const SLOW: Duration = Duration::from_millis(5);
 
+/// So many complete segments are kept for a subscriber that is slow; of more it is told the newest.
+const MOST_KEPT: usize = 1024;
+
 /// Those who want to hear of the log: for the Flusher, and for actors that stand in for it.
 #[derive(Debug, Default)]
 pub struct Subscribers {
@@ -50,7 +53,15 @@ impl Subscriber {
                 self.failed.retain(|known| !failed.contains(known));
                 self.failed.extend(failed);
             }
-            LogEvent::SegmentComplete { .. } => self.others.push_back(event),
+            LogEvent::SegmentComplete { .. } => {
+                let is_one = |other: &LogEvent| matches!(other, LogEvent::SegmentComplete { .. });
+                if self.others.len() >= MOST_KEPT
+                    && let Some(oldest) = self.others.iter().position(is_one)
+                {
+                    self.others.remove(oldest);
+                }
+                self.others.push_back(event);
+            }
             state => {
                 self.others.retain(|other| matches!(other, LogEvent::SegmentComplete { .. }));
                 self.others.push_back(state);

@@ -1,41 +1,81 @@
 //! Which segment holds which LSNs, and who needs them still.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::clock::Tick;
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, LsnRange};
+use crate::storage::OldSegment;
 
 /// A segment that is part of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SegmentInfo {
     /// Its sequence number.
     pub sequence: u64,
-    /// The name of its file.
+    /// The name of its file in the directory of the log.
     pub name: String,
+    /// The size of its file in bytes, as it was begun, or as this life found it. A close cuts the file of the
+    /// newest segment behind its last frame.
+    pub size: u64,
     /// The last LSN that is live before it: its own records come after.
     pub cut: Lsn,
     /// The last LSN that is live in it; `None` for the segment that is being written.
     pub live_end: Option<Lsn>,
+    /// Where its frames end at the latest, in bytes: a hint for whoever looks for one of them.
+    pub(crate) used: u64,
 }
 
 impl SegmentInfo {
+    /// A segment that is written from now on.
+    pub fn new(sequence: u64, name: impl Into<String>, size: u64, cut: Lsn) -> Self {
+        SegmentInfo { sequence, name: name.into(), size, cut, live_end: None, used: size }
+    }
+
+    /// Whether its records will not change any more, so that its file can be copied away.
+    pub fn is_complete(&self) -> bool {
+        self.live_end.is_some()
+    }
+
+    /// From the first LSN to the last one that is live in it, with the LSNs in between that name no record;
+    /// `None` if no record is live in it, and for the segment that is being written.
+    pub fn lsns(&self) -> Option<LsnRange> {
+        LsnRange::new(self.cut.next(), self.live_end?)
+    }
+
     /// Whether nothing in it is live.
     fn is_empty(&self) -> bool {
         self.live_end.is_some_and(|end| end <= self.cut)
     }
 }
 
+impl From<SegmentInfo> for OldSegment {
+    fn from(segment: SegmentInfo) -> Self {
+        OldSegment { name: segment.name, size: segment.size }
+    }
+}
+
+/// With so few segments their list keeps its memory.
+const FEW: usize = 16;
+
 /// The segments of a log in order, the low-water mark, and the holds on them.
 #[derive(Debug, Default)]
 pub struct Catalog {
     inner: Mutex<Inner>,
+    /// The offset behind the last frame of the segment that is being written; zero if it is not known.
+    tail: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    segments: Vec<SegmentInfo>,
+    /// Those that hold live records, in order, and the one that is being written. A live end is never below
+    /// that of an earlier segment, which is what `find` searches by.
+    segments: VecDeque<SegmentInfo>,
+    /// Those of which nothing is live any more.
+    empty: Vec<SegmentInfo>,
     low_water: Lsn,
     holds: BTreeMap<u64, Held>,
     next_hold: u64,
@@ -65,23 +105,71 @@ impl Catalog {
     /// Adds the segment that is written from now on. Its cut ends the ones before it.
     pub fn begin(&self, segment: SegmentInfo) {
         let mut inner = self.lock();
-        for before in &mut inner.segments {
-            before.live_end = Some(before.live_end.map_or(segment.cut, |end| end.min(segment.cut)));
+        let tail = self.tail.swap(0, Ordering::Relaxed);
+        if let Some(last) = inner.segments.back_mut().filter(|_| tail > 0) {
+            last.used = tail;
         }
-        inner.segments.push(segment);
+        // A segment that ends at or before the cut, and so all before it, is left as it is.
+        let cut = segment.cut;
+        let shortened =
+            inner.segments.partition_point(|one| one.live_end.is_some_and(|end| end <= cut));
+        for mut one in inner.segments.split_off(shortened) {
+            one.live_end = Some(cut);
+            if one.is_empty() {
+                inner.empty.push(one);
+            } else {
+                inner.segments.push_back(one);
+            }
+        }
+        inner.segments.push_back(segment);
+    }
+
+    /// The segment that is being written has frames up to this offset. Comes before the watermark that covers
+    /// the last of them.
+    pub fn note_tail(&self, offset: u64) {
+        self.tail.store(offset, Ordering::Relaxed);
     }
 
     /// The segment that holds `lsn`, or would hold it next.
     pub fn find(&self, lsn: Lsn) -> Option<SegmentInfo> {
-        let holds = |segment: &&SegmentInfo| {
-            segment.cut < lsn && segment.live_end.is_none_or(|end| lsn <= end)
-        };
-        self.lock().segments.iter().find(holds).cloned()
+        let inner = self.lock();
+        let at = inner.segments.partition_point(|one| one.live_end.is_some_and(|end| end < lsn));
+        let mut found = inner.segments.get(at).filter(|segment| segment.cut < lsn)?.clone();
+        let tail = self.tail.load(Ordering::Relaxed);
+        if !found.is_complete() && tail > 0 {
+            found.used = tail;
+        }
+        Some(found)
     }
 
-    /// All segments, in order.
+    /// The segments that hold live records, in order, and the one that is being written.
     pub fn segments(&self) -> Vec<SegmentInfo> {
-        self.lock().segments.clone()
+        self.lock().segments.iter().cloned().collect()
+    }
+
+    /// The segment that is being written, or was last.
+    pub fn last(&self) -> Option<SegmentInfo> {
+        self.lock().segments.back().cloned()
+    }
+
+    /// How many segments there are, with those of which nothing is live any more.
+    pub fn len(&self) -> usize {
+        let inner = self.lock();
+        inner.segments.len() + inner.empty.len()
+    }
+
+    /// Whether no segment was begun yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The file of a segment was cut to this size.
+    pub fn note_size(&self, sequence: u64, size: u64) {
+        let mut inner = self.lock();
+        let at = inner.segments.partition_point(|one| one.sequence < sequence);
+        if let Some(segment) = inner.segments.get_mut(at).filter(|one| one.sequence == sequence) {
+            (segment.size, segment.used) = (size, segment.used.min(size));
+        }
     }
 
     /// The highest LSN that a checkpoint has released.
@@ -100,7 +188,8 @@ impl Catalog {
         let mut inner = self.lock();
         expire(&mut inner, now);
         let releasable = inner.releasable();
-        inner.segments.iter().any(|segment| removable(segment, releasable))
+        let first = inner.segments.front();
+        !inner.empty.is_empty() || first.is_some_and(|first| is_released(first, releasable))
     }
 
     /// Takes out the segments that nobody needs. The low-water mark must be durable before.
@@ -108,9 +197,13 @@ impl Catalog {
         let mut inner = self.lock();
         expire(&mut inner, now);
         let releasable = inner.releasable();
-        let segments = std::mem::take(&mut inner.segments);
-        let (gone, kept) = segments.into_iter().partition(|segment| removable(segment, releasable));
-        inner.segments = kept;
+        let released = inner.segments.partition_point(|one| is_released(one, releasable));
+        let mut gone: Vec<_> = inner.segments.drain(..released).collect();
+        gone.append(&mut mem::take(&mut inner.empty));
+        let left = inner.segments.len();
+        if inner.segments.capacity() > 4 * left.max(FEW) {
+            inner.segments.shrink_to(2 * left);
+        }
         gone
     }
 
@@ -154,8 +247,8 @@ fn expire(inner: &mut Inner, now: Tick) {
         .retain(|_, held| held.from > low_water || now.saturating_sub(held.touched) <= held.lease);
 }
 
-fn removable(segment: &SegmentInfo, releasable: Lsn) -> bool {
-    segment.is_empty() || segment.live_end.is_some_and(|end| end <= releasable)
+fn is_released(segment: &SegmentInfo, releasable: Lsn) -> bool {
+    segment.live_end.is_some_and(|end| end <= releasable)
 }
 
 #[cfg(test)]
@@ -164,7 +257,7 @@ mod tests {
 
     fn segment(sequence: u64, cut: u64) -> SegmentInfo {
         let name = crate::format::segment::segment_name(sequence);
-        SegmentInfo { sequence, name, cut: Lsn::new(cut), live_end: None }
+        SegmentInfo::new(sequence, name, 1 << 20, Lsn::new(cut))
     }
 
     fn catalog() -> Catalog {

@@ -7,25 +7,56 @@ use std::mem;
 use std::sync::Arc;
 
 use super::catalog::SegmentInfo;
-use super::records::{BatchBuilder, RecordBatch};
+use super::records::{BatchBuilder, RecordBatch, Rest};
 use super::segment_reader::{Next, SegmentReader, what_is_wrong};
 use super::shared::Shared;
 use crate::error::{Damage, DamageKind, IoFault, IoOp, Loss, ReadError};
-use crate::format::scan::Until;
+use crate::format::scan::{Ending, Until};
 use crate::format::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, LsnRange};
 use crate::storage::{Storage, read_exact_at};
 
 /// Reads durable records in LSN order. It blocks on file reads, so it belongs on a thread that may.
+///
+/// It holds the file of one segment open, and little memory: a mebibyte that it reads ahead, or the one frame
+/// that it stands in if that is larger (a frame holds at most what may be in flight, `max_in_flight_bytes`), and
+/// 64 KiB once it has read everything that is durable. A batch is about a mebibyte more, and belongs to whoever
+/// takes it.
 #[derive(Debug)]
 pub struct Cursor {
     shared: Arc<Shared>,
     storage: Arc<dyn Storage>,
     next: Lsn,
+    /// The last LSN that is read.
+    through: Lsn,
     hold: u64,
-    open: Option<(u64, SegmentReader)>,
+    open: Option<Opened>,
     /// Kept between reads: it knows how much room a batch takes. Nothing is in it then.
     builder: BatchBuilder,
+}
+
+/// The segment that a cursor stands in.
+#[derive(Debug)]
+struct Opened {
+    sequence: u64,
+    reader: SegmentReader,
+    /// The next record, if it lies in the frame that the reader gave out last.
+    rest: Option<Rest>,
+    /// Whether the reader may have read ahead what was not durable yet.
+    is_stale: bool,
+    /// Whether it went to the next record without walking there, and has given out nothing yet.
+    has_jumped: bool,
+}
+
+impl Opened {
+    /// The frame that holds the next record, or comes before it.
+    fn frame(&mut self) -> Result<Next<'_>, IoFault> {
+        if self.rest.is_none() && self.is_stale {
+            self.reader.refresh()?;
+            self.is_stale = false;
+        }
+        if self.rest.is_some() { self.reader.again() } else { self.reader.next() }
+    }
 }
 
 impl Cursor {
@@ -44,8 +75,8 @@ impl Cursor {
         let next = from.max(Lsn::FIRST);
         // The hold first: after it, the low-water mark can rise but nothing is removed.
         let hold = shared.catalog.hold(next, shared.clock.now(), lease);
-        let builder = BatchBuilder::default();
-        let cursor = Cursor { shared, storage, next, hold, open: None, builder };
+        let (builder, through) = (BatchBuilder::default(), Lsn::MAX);
+        let cursor = Cursor { shared, storage, next, through, hold, open: None, builder };
         let released = cursor.shared.catalog.low_water();
         if next <= released {
             return Err(ReadError::Released { released });
@@ -57,9 +88,37 @@ impl Cursor {
         Ok(cursor)
     }
 
+    /// A cursor for the records of a range, all of which are durable.
+    ///
+    /// # Errors
+    /// `Released` if a checkpoint has released any of it, `BeyondEnd` if the log has never had its last LSN, and
+    /// `NotDurable` if that is not durable yet.
+    pub fn of_range(
+        shared: Arc<Shared>,
+        storage: Arc<dyn Storage>,
+        range: LsnRange,
+        lease: std::time::Duration,
+    ) -> Result<Self, ReadError> {
+        let (durable, end) = (shared.durable(), shared.next_lsn());
+        if range.last >= end {
+            return Err(ReadError::BeyondEnd { from: range.last, next: end });
+        }
+        if range.last > durable {
+            return Err(ReadError::NotDurable { lsn: range.last, durable });
+        }
+        let mut cursor = Cursor::new(shared, storage, range.first, lease)?;
+        cursor.through = range.last;
+        Ok(cursor)
+    }
+
     /// The LSN that it reads next.
     pub fn next_lsn(&self) -> Lsn {
         self.next
+    }
+
+    /// Whether it has read all of its range, and so will read nothing more.
+    pub fn is_done(&self) -> bool {
+        self.next > self.through
     }
 
     /// The next records, at most about a mebibyte of them, or `None` if nothing more is durable now.
@@ -70,7 +129,7 @@ impl Cursor {
         if !self.shared.catalog.touch(self.hold, self.next, self.shared.clock.now()) {
             return Err(ReadError::LeaseExpired { lsn: self.next });
         }
-        let durable = self.shared.durable();
+        let durable = self.shared.durable().min(self.through);
         let mut batch = mem::take(&mut self.builder);
         while self.next <= durable && !batch.is_full() {
             let Some(info) = self.shared.catalog.find(self.next) else {
@@ -78,6 +137,10 @@ impl Cursor {
             };
             let end = info.live_end.map_or(durable, |end| end.min(durable));
             self.read_segment(&info, end, &mut batch)?;
+        }
+        let is_idle = self.next > durable;
+        if let Some(open) = self.open.as_mut().filter(|open| is_idle || open.rest.is_none()) {
+            open.reader.give_back(is_idle);
         }
         let records = batch.take();
         self.builder = batch;
@@ -91,38 +154,47 @@ impl Cursor {
         end: Lsn,
         batch: &mut BatchBuilder,
     ) -> Result<(), ReadError> {
-        let mut reader = match self.open.take() {
-            Some((sequence, mut reader)) if sequence == info.sequence => {
-                // What was read ahead may be older than the frames that have become durable meanwhile.
-                reader.refresh()?;
-                reader
-            }
-            _ => self.open_segment(info)?,
+        let mut open = match self.open.take() {
+            // What was read ahead may be older than the frames that have become durable meanwhile.
+            Some(open) if open.sequence == info.sequence => Opened { is_stale: true, ..open },
+            _ => self.open_segment(info, Some(end))?,
         };
         while self.next <= end && !batch.is_full() {
-            let damage = match reader.next()? {
+            let (rest, through) = (open.rest, self.through);
+            let ending = match open.frame()? {
                 Next::Frame(frame) => {
-                    batch.push(&frame, self.next);
-                    if frame.header.count > 0 {
-                        self.next = self.next.max(frame.header.last_lsn().next());
-                    }
+                    let from = rest.unwrap_or_else(|| Rest::of(&frame, self.next));
+                    let rest = batch.push(&frame, from, through);
+                    let last = frame.header.last_lsn();
+                    self.next = rest.map_or(self.next.max(last.next()), |rest| rest.lsn);
+                    (open.rest, open.has_jumped) = (rest, false);
                     continue;
                 }
-                Next::End(ending) => Damage {
-                    segment: info.sequence,
-                    offset: ending.offset,
-                    lsn: self.next,
-                    loss: Loss::Certain,
-                    kind: DamageKind::Frame { reason: what_is_wrong(&ending.verdict), proof: None },
-                },
+                Next::End(ending) => ending,
             };
-            return Err(damage.into());
+            if open.has_jumped {
+                // What looked like a frame is none. The walk tells what there is.
+                open = self.open_segment(info, None)?;
+                continue;
+            }
+            return Err(self.damage(info, ending).into());
         }
-        self.open = Some((info.sequence, reader));
+        self.open = Some(open);
         Ok(())
     }
 
-    fn open_segment(&self, info: &SegmentInfo) -> Result<SegmentReader, ReadError> {
+    fn damage(&self, info: &SegmentInfo, ending: Ending) -> Damage {
+        Damage {
+            segment: info.sequence,
+            offset: ending.offset,
+            lsn: self.next,
+            loss: Loss::Certain,
+            kind: DamageKind::Frame { reason: what_is_wrong(&ending.verdict), proof: None },
+        }
+    }
+
+    /// Opens a segment. With the last LSN that may be read in it, goes to the next record without walking there.
+    fn open_segment(&self, info: &SegmentInfo, end: Option<Lsn>) -> Result<Opened, ReadError> {
         let fault = |op| move |error| IoFault::new(op, &info.name, None, error);
         let file = self.storage.open(&info.name).map_err(fault(IoOp::Open))?;
         let mut block = [0; SEGMENT_HEADER_LEN];
@@ -135,7 +207,15 @@ impl Cursor {
             kind: DamageKind::SegmentHeader { reason: fault.to_string() },
         })?;
         // The live end is checked here, frame by frame: it moves while the segment is written.
-        Ok(SegmentReader::new(file, &info.name, header, Until::LiveEnd(Lsn::MAX))?)
+        let mut reader = SegmentReader::new(file, &info.name, header, Until::LiveEnd(Lsn::MAX))?;
+        let has_jumped = match end {
+            Some(end) if self.next > info.cut.next() => {
+                reader.seek(self.next, (info.used, end.next()))?
+            }
+            _ => false,
+        };
+        let (sequence, rest, is_stale) = (info.sequence, None, false);
+        Ok(Opened { sequence, reader, rest, is_stale, has_jumped })
     }
 }
 

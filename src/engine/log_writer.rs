@@ -160,6 +160,16 @@ impl LogWriter {
         self.write_frame(position, header, |_| {})
     }
 
+    /// Gives back the memory of large frames: nothing is written for a while.
+    pub fn give_back(&mut self) {
+        self.buffer.give_back();
+    }
+
+    /// How much memory it holds for the next frame, in bytes.
+    pub fn buffer_capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Cuts the file behind the last frame: a short life costs its bytes, not a segment.
     ///
     /// # Errors
@@ -188,9 +198,19 @@ impl LogWriter {
         self.vouched_for
     }
 
+    /// The sequence number of the segment.
+    pub fn sequence(&self) -> u64 {
+        self.place.sequence
+    }
+
     /// The size of the segment in bytes.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The offset behind the last frame, in bytes.
+    pub fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// The name of the file.

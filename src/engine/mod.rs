@@ -33,6 +33,7 @@ pub mod outcomes;
 pub mod records;
 pub mod recovery;
 pub mod restarts;
+mod seek;
 pub mod segment_reader;
 pub mod segments;
 pub mod shared;

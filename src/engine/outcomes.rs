@@ -84,6 +84,9 @@ pub struct Waiters<W> {
     prune_at: usize,
 }
 
+/// Room for so many waiters is kept when none is left.
+const MUCH_ROOM: usize = 4096;
+
 /// Fewer waiters than this are not looked through for those who have gone away.
 const PRUNE_FROM: usize = 1024;
 
@@ -115,6 +118,9 @@ impl<W> Waiters<W> {
         let to = self.in_order.partition_point(|(lsn, _)| *lsn <= range.last);
         self.len -= to - from;
         self.in_order.drain(from..to).for_each(|(lsn, waiter)| tell(lsn, waiter));
+        if self.in_order.is_empty() && self.in_order.capacity() > MUCH_ROOM {
+            self.in_order.shrink_to(MUCH_ROOM);
+        }
         while let Some(lsn) = self.late.range(range.first..=range.last).next().map(|late| *late.0) {
             for waiter in self.late.remove(&lsn).unwrap_or_default() {
                 self.len -= 1;

@@ -3,10 +3,12 @@
 use std::ops::Range;
 use std::{io, mem};
 
+use super::seek::Seek;
 use crate::error::{IoFault, IoOp};
-use crate::format::frame::Frame;
+use crate::format::frame::{Frame, FrameHeader};
 use crate::format::scan::{Ending, Scanner, Seen, Until, Verdict};
 use crate::format::segment::SegmentHeader;
+use crate::lsn::Lsn;
 use crate::storage::StorageFile;
 
 /// How much is read at once.
@@ -30,8 +32,11 @@ pub enum Next<'a> {
 /// Reads the frames of one segment.
 #[derive(Debug)]
 pub struct SegmentReader {
+    header: SegmentHeader,
     scanner: Scanner,
     window: Window,
+    /// The frame that was given out last, as long as the window holds it.
+    last: Option<(FrameHeader, u64, u32)>,
 }
 
 impl SegmentReader {
@@ -50,7 +55,7 @@ impl SegmentReader {
         let scanner = Scanner::new(header, len, until);
         let (room, ahead) = (Room::default(), FIRST_READ);
         let window = Window { file, name, len, ahead, room, filled: 0, start: 0 };
-        Ok(SegmentReader { scanner, window })
+        Ok(SegmentReader { header, scanner, window, last: None })
     }
 
     /// The next frame, or how the segment ends.
@@ -62,7 +67,8 @@ impl SegmentReader {
         reason = "it lends the frame, so it can be no Iterator"
     )]
     pub fn next(&mut self) -> Result<Next<'_>, IoFault> {
-        let (header, offset, checksum) = loop {
+        self.last = None;
+        let last = loop {
             let Some(range) = self.scanner.wants() else {
                 return Ok(Next::End(self.scanner.end_again()));
             };
@@ -73,8 +79,53 @@ impl SegmentReader {
                 Seen::End(ending) => return Ok(Next::End(ending)),
             }
         };
+        self.last = Some(last);
+        Ok(Next::Frame(self.lend(last)))
+    }
+
+    /// The frame that was given out last, once more; the next one if it was forgotten.
+    ///
+    /// # Errors
+    /// As for [`next`](Self::next).
+    pub fn again(&mut self) -> Result<Next<'_>, IoFault> {
+        match self.last {
+            Some(last) => Ok(Next::Frame(self.lend(last))),
+            None => self.next(),
+        }
+    }
+
+    fn lend(&self, (header, offset, checksum): (FrameHeader, u64, u32)) -> Frame<'_> {
         let bytes = self.window.get(&(offset..self.scanner.offset()));
-        Ok(Next::Frame(Frame::from_checked(header, offset, checksum, bytes)))
+        Frame::from_checked(header, offset, checksum, bytes)
+    }
+
+    /// Goes to the frame that holds `lsn`, which lies in this segment, without reading those before it. Whether
+    /// it did: if not, it stands where it stood, which is before that frame. It is for a reader that has given
+    /// out nothing yet. `ends` is where the frames end at the latest, as far as that is known, and the LSN there.
+    ///
+    /// # Errors
+    /// The file could not be read.
+    pub fn seek(&mut self, lsn: Lsn, ends: (u64, Lsn)) -> Result<bool, IoFault> {
+        let Window { file, name, len, .. } = &self.window;
+        let found = Seek::new(&**file, &self.header, *len)
+            .and_then(|seek| seek.map_or(Ok(None), |seek| seek.find(lsn, ends)))
+            .map_err(|error| IoFault::new(IoOp::Read, name, None, error))?;
+        if let Some((offset, header)) = found {
+            self.scanner.skip_to(offset, &header);
+        }
+        Ok(found.is_some())
+    }
+
+    /// Gives memory back: what it takes to hold a frame that is larger than what is read at once, or, if
+    /// nothing is likely to be read for a while, all but the little that is read at first. The frame that was
+    /// given out last is forgotten then.
+    pub fn give_back(&mut self, is_idle: bool) {
+        let keep = if is_idle { FIRST_READ } else { READ_AHEAD };
+        if self.window.room.len() > keep + PAGE {
+            self.window.room = Room::default();
+            self.window.filled = 0;
+            self.last = None;
+        }
     }
 
     /// Forgets what was read ahead: the file may have been written since, and may have grown.
@@ -84,6 +135,7 @@ impl SegmentReader {
     pub fn refresh(&mut self) -> Result<(), IoFault> {
         self.window.filled = 0;
         self.window.ahead = FIRST_READ;
+        self.last = None;
         let Window { file, name, .. } = &self.window;
         let len = file.size().map_err(|error| IoFault::new(IoOp::Read, name, None, error))?;
         self.window.len = len;
@@ -206,8 +258,7 @@ mod tests {
     use super::*;
     use crate::format::Place;
     use crate::format::frame::tests::{PLACE, header};
-    use crate::format::frame::{FrameBuffer, FrameHeader, Start};
-    use crate::lsn::Lsn;
+    use crate::format::frame::{FrameBuffer, Start};
     use crate::testkit::SimDisk;
 
     #[test]

@@ -9,8 +9,8 @@ use crate::error::{Cause, FaultClass, IoFault};
 use crate::format::segment::{SegmentHeader, scratch_name, segment_name};
 use crate::format::{LogId, Place};
 use crate::storage::{
-    Medium, PrepareRequest, PrepareStatus, PreparedSegment, Preparer, PreparerConfig, SegmentPlan,
-    Storage,
+    Medium, OldSegment, PrepareRequest, PrepareStatus, PreparedSegment, Preparer, PreparerConfig,
+    SegmentPlan, Storage,
 };
 use crate::threads::Threads;
 
@@ -49,10 +49,10 @@ pub trait SegmentSource: Send + fmt::Debug {
         let _ = (room, flush_time);
     }
 
-    /// Takes back a segment that nobody needs any more, to be used again or removed.
-    fn recycle(&mut self, name: String);
+    /// Takes back segments that nobody needs any more, to be used again or removed, by and by.
+    fn recycle(&mut self, old: Vec<OldSegment>);
 
-    /// Removes a segment that nobody needs and nobody may write any more.
+    /// Removes a segment that nobody needs and nobody may write any more, by and by.
     fn remove(&mut self, name: String);
 
     /// Prepares nothing any more; when this returns, nothing of the supply touches the directory.
@@ -285,8 +285,10 @@ impl SegmentSource for Pool {
         }
     }
 
-    fn recycle(&mut self, name: String) {
-        self.ask(PrepareRequest::Recycle { name });
+    fn recycle(&mut self, old: Vec<OldSegment>) {
+        if !old.is_empty() {
+            self.ask(PrepareRequest::Recycle { old });
+        }
     }
 
     fn remove(&mut self, name: String) {

@@ -81,6 +81,8 @@ pub struct Control {
     pub flush_through: AtomicU64,
     /// Release everything up to this LSN.
     pub checkpoint: AtomicU64,
+    /// Complete the segment with this sequence number, if it is the one that is being written.
+    pub rotate: AtomicU64,
 }
 
 /// What all parts of one log share.
@@ -408,7 +410,7 @@ impl Shared {
             entries_in_flight: self.admission.entries_in_flight(),
             bytes_in_flight: self.admission.bytes_in_flight(),
             waiting_for_admission: self.admission.waiting(),
-            segments: self.catalog.segments().len(),
+            segments: self.catalog.len(),
         }
     }
 }

@@ -338,6 +338,10 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// A buffer keeps so much memory while small frames follow on each other, and so much while none follows.
+const LARGE_BUFFER: usize = 1 << 20;
+const SMALL_BUFFER: usize = 64 << 10;
+
 /// A frame being built, in memory that is used again for the next one.
 #[derive(Debug, Default)]
 pub struct FrameBuffer {
@@ -357,11 +361,26 @@ pub struct EncodedFrame<'a> {
 }
 
 impl FrameBuffer {
-    /// Begins a new frame.
+    /// Begins a new frame. What a much larger frame has taken is given back after the first smaller one.
     pub fn begin(&mut self) {
+        let last = self.bytes.len();
         self.bytes.clear();
+        if self.bytes.capacity() > LARGE_BUFFER && last < self.bytes.capacity() / 8 {
+            self.bytes.shrink_to(LARGE_BUFFER);
+        }
         self.bytes.resize(FRAME_HEADER_LEN, 0);
         self.count = 0;
+    }
+
+    /// Gives back the memory of large frames, when none is likely to follow soon.
+    pub fn give_back(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(SMALL_BUFFER);
+    }
+
+    /// How much memory it holds, in bytes.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Adds one record.

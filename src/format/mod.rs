@@ -82,3 +82,11 @@ macro_rules! write_le {
 }
 
 pub(crate) use {read_le, write_le};
+
+/// Whether there is nothing but zeros.
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.chunks(ZEROS.len()).all(|chunk| *chunk == ZEROS[..chunk.len()])
+}
+
+/// Compared in one go when looking for blank blocks: the longer, the faster.
+static ZEROS: [u8; 4096] = [0; 4096];

@@ -19,6 +19,7 @@
 use std::ops::Range;
 
 use super::frame::{FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader, carries_salt};
+use super::is_blank;
 use super::segment::SegmentHeader;
 use crate::lsn::{Epoch, Lsn};
 
@@ -185,6 +186,13 @@ impl Scanner {
         if self.segment.growing {
             self.len = self.len.max(file_len);
         }
+    }
+
+    /// Goes on with the frame of this header at `offset`, as if what lies before it had been walked.
+    pub fn skip_to(&mut self, offset: u64, header: &FrameHeader) {
+        let FrameHeader { salt, epoch, first_lsn: next_lsn, chain, .. } = *header;
+        self.expected = Some(Expected { salt, epoch, next_lsn, chain, closed: false });
+        (self.offset, self.state) = (offset, State::Header);
     }
 
     /// The offset behind the last sound frame so far.
@@ -397,13 +405,6 @@ impl Scanner {
         Ending { offset: self.offset, next_lsn, verdict }
     }
 }
-
-fn is_blank(bytes: &[u8]) -> bool {
-    bytes.chunks(ZEROS.len()).all(|chunk| *chunk == ZEROS[..chunk.len()])
-}
-
-/// Compared in one go when looking for blank blocks: the longer, the faster.
-static ZEROS: [u8; 4096] = [0; 4096];
 
 const _: () = assert!(FRAME_HEADER_LEN <= super::MIN_BLOCK_SIZE as usize);
 

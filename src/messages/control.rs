@@ -2,12 +2,14 @@
 
 use actix::Message;
 
+use crate::engine::catalog::SegmentInfo;
 use crate::engine::cursor::Cursor;
 use crate::engine::shared::{Stats, Status};
-use crate::error::{Cause, CheckpointError, CloseError, ReadError};
-use crate::lsn::Lsn;
+use crate::error::{Cause, CheckpointError, CloseError, ReadError, RotateError};
+use crate::lsn::{Lsn, LsnRange};
 
-/// The host needs nothing up to this LSN any more: it has it elsewhere, durably.
+/// The host needs nothing up to this LSN any more: it has it elsewhere, durably. From then on a replay begins
+/// behind it, at [`Status::low_water`]` + 1`.
 ///
 /// Sent by hosts, answered by the Flusher with the low-water mark once segments that hold nothing else
 /// have been given up for reuse. A dropped answer means that it may or may not have happened; both are
@@ -34,6 +36,39 @@ pub struct Read {
 
 impl Message for Read {
     type Result = Result<Cursor, ReadError>;
+}
+
+/// Read the durable records of a range.
+///
+/// Sent by readers, answered by the Flusher with a cursor that ends behind the range; see [`Read`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadRange(
+    /// The LSNs, all of them durable and none of them released.
+    pub LsnRange,
+);
+
+impl Message for ReadRange {
+    type Result = Result<Cursor, ReadError>;
+}
+
+/// Which files the log consists of. Answered by the Flusher, in LSN order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GetSegments;
+
+impl Message for GetSegments {
+    type Result = Vec<SegmentInfo>;
+}
+
+/// Complete the segment that is being written, so that it can be copied away.
+///
+/// Sent by hosts, answered by the Flusher when the log goes on in another segment, with the last LSN that lies
+/// in a complete one: at least what was durable when this was sent. If nothing was durable in the current
+/// segment, it stays, and the answer comes at once. A dropped answer means that it may or may not have happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rotate;
+
+impl Message for Rotate {
+    type Result = Result<Lsn, RotateError>;
 }
 
 /// What has been counted. Answered by the Flusher.

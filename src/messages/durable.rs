@@ -68,7 +68,8 @@ pub enum LogEvent {
         /// LSNs of which nobody knows until the next open.
         unknown: Vec<LsnRange>,
     },
-    /// A segment is complete: its records will not change any more, and it can be copied away.
+    /// A segment is complete: its records will not change any more, and it can be copied away. A subscriber
+    /// that is slow misses none of the last 1,024; [`Wal::segments`](crate::Wal::segments) has all that are there.
     SegmentComplete {
         /// The segment, and the LSNs that are live in it.
         segment: SegmentInfo,

@@ -14,7 +14,8 @@
 //! | [`LogEvent`] | Flusher | Appender, subscribers | none |
 //! | [`Subscribe`] | coordinator | Flusher | the watermark; then events |
 //! | [`Unsubscribe`] | coordinator | Flusher | whether there was a subscription |
-//! | [`Checkpoint`], [`Read`], [`GetStats`], [`GetStatus`], [`Close`] | host | Flusher | see there |
+//! | [`Checkpoint`], [`Read`], [`ReadRange`], [`Rotate`], [`Close`] | host | Flusher | see there |
+//! | [`GetSegments`], [`GetStats`], [`GetStatus`] | host | Flusher | what they ask for |
 //!
 //! [`Recipients`] says where each goes. An append brings a permit of
 //! [`Wal::admission`](crate::Wal::admission); `try_new` takes one.
@@ -33,7 +34,7 @@ pub use append::{
     Accepted, Append, AppendAll, Await, Collect, Commit, Reply, Submit, Ticket, WaitForLsn,
 };
 pub(crate) use control::AwaitStart;
-pub use control::{Checkpoint, Close, GetStats, GetStatus, Read};
+pub use control::{Checkpoint, Close, GetSegments, GetStats, GetStatus, Read, ReadRange, Rotate};
 pub use durable::{LogEvent, Subscribe, Unsubscribe};
 pub use flush::Flush;
 pub use recipients::Recipients;

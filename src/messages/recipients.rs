@@ -3,8 +3,8 @@
 use actix::Recipient;
 
 use super::{
-    Append, AppendAll, Await, Checkpoint, Close, Collect, Commit, Flush, GetStats, GetStatus, Read,
-    Submit, Subscribe, Unsubscribe, WaitForLsn,
+    Append, AppendAll, Await, Checkpoint, Close, Collect, Commit, Flush, GetSegments, GetStats,
+    GetStatus, Read, ReadRange, Rotate, Submit, Subscribe, Unsubscribe, WaitForLsn,
 };
 
 /// Where each message of a log goes: for actors that would rather send than call. Get it from
@@ -27,6 +27,9 @@ pub struct Recipients {
     pub unsubscribe: Recipient<Unsubscribe>,
     pub checkpoint: Recipient<Checkpoint>,
     pub read: Recipient<Read>,
+    pub read_range: Recipient<ReadRange>,
+    pub get_segments: Recipient<GetSegments>,
+    pub rotate: Recipient<Rotate>,
     pub get_stats: Recipient<GetStats>,
     pub get_status: Recipient<GetStatus>,
     pub close: Recipient<Close>,

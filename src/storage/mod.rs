@@ -9,6 +9,7 @@
 //!
 //! A storage of another kind is put to the test by `testkit::storage_contract`.
 
+mod clearing;
 mod directory;
 mod filesystem;
 mod lock;
@@ -18,6 +19,7 @@ mod preparer;
 
 use std::{fmt, io};
 
+pub use clearing::OldSegment;
 pub use directory::Directory;
 pub(crate) use directory::{Obstacle, obstacle};
 pub use filesystem::filesystem_name;

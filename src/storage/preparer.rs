@@ -1,4 +1,5 @@
-//! Keeping prepared segments at hand: what to prepare next, what to recycle, when to try again.
+//! Keeping prepared segments at hand: what to prepare next, what to recycle, when to try again; and clearing
+//! up old ones meanwhile. Preparing comes first: the log may wait for it.
 //!
 //! [`PreparerCore`] takes these decisions and knows no thread and no clock; [`Preparer`] makes a worker of
 //! it that has a thread of its own, so that whoever writes the log finds its next segment ready.
@@ -17,6 +18,7 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 use tracing::{info, warn};
 
+use super::clearing::{Clearing, OldSegment, REMOVALS_PER_SYNC, guarded};
 use super::prepare::Preparation;
 use super::{Medium, PrepareFault, PrepareJob, Storage, StorageFile};
 use crate::threads::{Running, Threads, Turn, Worker};
@@ -26,6 +28,9 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
 /// After this many failures in a row, which is most of a second, a fault is not a passing one.
 const LASTING: u32 = 4;
+/// How many steps of clearing up come between two segments that are wanted at once: more than the one segment
+/// that the log can release meanwhile, so that the old ones grow fewer however busy the log is.
+const STEPS_BETWEEN: usize = 2;
 
 /// What the preparer needs to know once.
 #[derive(Clone, Debug)]
@@ -72,12 +77,13 @@ pub enum PrepareRequest {
         /// How many bytes of zeros to write and sync at a time.
         piece: u64,
     },
-    /// Do what is best with an old segment that nobody needs any more: reuse or remove it.
+    /// Do what is best with old segments that nobody needs any more: reuse or remove them, when nothing is
+    /// to be prepared.
     Recycle {
-        /// Its name.
-        name: String,
+        /// They, in any order.
+        old: Vec<OldSegment>,
     },
-    /// Remove a segment that nobody needs and nobody may write any more.
+    /// Remove a segment that nobody needs and nobody may write any more, when nothing is to be prepared.
     Remove {
         /// Its name.
         name: String,
@@ -161,6 +167,8 @@ pub enum Attempt {
     Begun,
     /// The oldest request is done.
     Ready(PreparedSegment),
+    /// The disk is too full for the oldest request as long as the old segments are there.
+    Crowded,
     /// The oldest request failed and stands. [`PrepareStatus`] says why.
     Failed {
         /// How long to wait for something to change.
@@ -184,6 +192,7 @@ pub struct PreparerCore {
     piece: u64,
     /// The names of full-size segments that nobody needs.
     spares: VecDeque<String>,
+    old: Clearing,
     /// Whether a number was left behind with a name that may not be durable.
     unsettled: bool,
     retry_after: Duration,
@@ -195,6 +204,7 @@ impl fmt::Debug for PreparerCore {
             .field("next_sequence", &self.next_sequence)
             .field("pending", &self.pending)
             .field("spares", &self.spares)
+            .field("old", &self.old)
             .finish_non_exhaustive()
     }
 }
@@ -212,6 +222,7 @@ impl PreparerCore {
             used: (0, 0),
             piece: u64::MAX,
             spares: VecDeque::new(),
+            old: Clearing::default(),
             unsettled: false,
             retry_after: FIRST_RETRY,
             config,
@@ -230,8 +241,13 @@ impl PreparerCore {
             PrepareRequest::Pace { used, size, piece } => {
                 (self.used, self.piece) = ((used, size), piece);
             }
-            PrepareRequest::Recycle { name } => self.recycle(name),
-            PrepareRequest::Remove { name } => self.remove(&name),
+            PrepareRequest::Recycle { old } => old.into_iter().for_each(|old| {
+                if !self.keep(&old) {
+                    self.old.add(old);
+                }
+            }),
+            // Of no size, so that it is not used again.
+            PrepareRequest::Remove { name } => self.old.add(OldSegment { name, size: 0 }),
             PrepareRequest::Stop => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
@@ -287,6 +303,9 @@ impl PreparerCore {
                 // Two files must never have borne one sequence number.
                 self.next_sequence += u64::from(fault.name_taken);
                 self.unsettled |= fault.name_taken;
+                if fault.is_no_space() && self.has_old() {
+                    return Attempt::Crowded;
+                }
                 self.failed(fault)
             }
         }
@@ -303,15 +322,12 @@ impl PreparerCore {
     /// took the first and left the second, recovery would miss a segment.
     fn settle(&mut self) -> Result<(), PrepareFault> {
         if self.unsettled {
-            let synced = catch_unwind(AssertUnwindSafe(|| self.storage.sync_dir()));
-            synced.unwrap_or_else(|_| Err(io::Error::other("the storage panicked"))).map_err(
-                |source| PrepareFault {
-                    op: "sync the directory of",
-                    file: self.storage.location(),
-                    name_taken: false,
-                    source: Arc::new(source),
-                },
-            )?;
+            guarded(|| self.storage.sync_dir()).map_err(|source| PrepareFault {
+                op: "sync the directory of",
+                file: self.storage.location(),
+                name_taken: false,
+                source: Arc::new(source),
+            })?;
             self.unsettled = false;
         }
         Ok(())
@@ -349,32 +365,30 @@ impl PreparerCore {
         Attempt::Failed { retry_after }
     }
 
-    /// Keeps an old segment for a later request, or removes it.
-    fn recycle(&mut self, name: String) {
-        let awaited = self.pending.iter();
-        let awaited = awaited.filter(|size| **size == self.config.segment_size);
-        let wanted = self.config.max_spares.max(awaited.count());
-        if self.spares.len() < wanted && self.writes_in_place() && self.is_full_size(&name) {
-            self.spares.push_back(name);
-            return;
-        }
-        self.remove(&name);
+    /// Whether there are old segments to remove, or removals to make durable.
+    pub fn has_old(&self) -> bool {
+        !self.old.is_clear()
     }
 
-    fn remove(&self, name: &str) {
-        let removed = match self.storage.remove(name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            removed => removed.and_then(|()| self.storage.sync_dir()),
-        };
-        if let Err(error) = removed {
-            // The next open finds it below the low-water mark and removes it then.
-            warn!(%name, error = &error as &dyn Error, "can not remove an old segment");
+    /// Takes one step in clearing up: keeps or removes one old segment, or syncs the directory for many.
+    pub fn clear(&mut self) {
+        match self.old.next() {
+            Some(old) if self.keep(&old) => {}
+            Some(old) => self.old.remove(&*self.storage, &old),
+            None => self.old.sync(&*self.storage),
         }
     }
 
-    fn is_full_size(&self, name: &str) -> bool {
-        let size = self.storage.open(name).and_then(|file| file.size());
-        size.is_ok_and(|size| size == self.config.segment_size)
+    /// Keeps an old segment for a later request, if that has a use for it.
+    fn keep(&mut self, old: &OldSegment) -> bool {
+        let full = self.config.segment_size;
+        let awaited = self.pending.iter().filter(|size| **size == full).count();
+        let wanted = self.config.max_spares.max(awaited);
+        let keeps = self.spares.len() < wanted && old.size == full && self.writes_in_place();
+        if keeps {
+            self.spares.push_back(old.name.clone());
+        }
+        keeps
     }
 
     /// Whether space taken today is the space that a later write goes to. It is so in memory too.
@@ -404,7 +418,7 @@ fn is_same(one: &PrepareFault, other: &PrepareFault) -> bool {
     one.op == other.op && one.source.kind() == other.source.kind()
 }
 
-/// A worker named `wal-prepare` that prepares segments.
+/// A worker named `wal-prepare` that prepares segments and clears up old ones.
 ///
 /// It waits when nothing is asked of it. It ends upon [`PrepareRequest::Stop`], or when nobody can ask
 /// anything any more, or nobody could take what it prepares; dropping the `Preparer` therefore ends it,
@@ -433,8 +447,7 @@ impl Preparer {
         let (requests, requested) = unbounded();
         // Holds no more segments than were asked for, so it needs no limit of its own.
         let (prepared, pool) = unbounded();
-        let worker =
-            PrepareWorker { core, requests: requested, pool: prepared, ended: false, retry: None };
+        let worker = PrepareWorker::new(core, requested, prepared);
         let running = threads.spawn("wal-prepare", Box::new(worker))?;
         Ok(Preparer { requests, pool, status, running })
     }
@@ -478,16 +491,46 @@ struct PrepareWorker {
     ended: bool,
     /// How long to wait before the next attempt, unless something else is asked for.
     retry: Option<Duration>,
+    /// How many steps of clearing up come before the next attempt.
+    steps: usize,
+    task: Task,
+}
+
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Prepare,
+    Clear,
 }
 
 impl PrepareWorker {
+    fn new(
+        core: PreparerCore,
+        requests: Receiver<PrepareRequest>,
+        pool: Sender<PreparedSegment>,
+    ) -> Self {
+        let (ended, retry, steps, task) = (false, None, 0, Task::Prepare);
+        PrepareWorker { core, requests, pool, ended, retry, steps, task }
+    }
+
     fn take(&mut self, request: PrepareRequest) {
         self.ended |= self.core.handle(request).is_break();
+    }
+
+    /// The log may wait for a segment, and nobody waits for a removal.
+    fn next_task(&self) -> Option<Task> {
+        match (self.core.is_idle(), self.core.has_old()) {
+            (false, true) if self.steps > 0 => Some(Task::Clear),
+            (false, _) => Some(Task::Prepare),
+            (true, true) => Some(Task::Clear),
+            (true, false) => None,
+        }
     }
 }
 
 impl Worker for PrepareWorker {
-    /// Takes in all requests before the next piece: a Stop must not wait behind segments to fill.
+    /// Takes in all requests before the next piece: a Stop must not wait behind segments to fill, nor behind
+    /// old ones to remove, which a later life does.
     fn look(&mut self) -> Turn {
         while !self.ended {
             match self.requests.try_recv() {
@@ -502,16 +545,29 @@ impl Worker for PrepareWorker {
                 Turn::End
             }
             Some(retry_after) => Turn::Wait(Some(retry_after)),
-            None if self.core.is_idle() => Turn::Wait(None),
-            None => Turn::Work,
+            None => match self.next_task() {
+                Some(task) => {
+                    self.task = task;
+                    Turn::Work
+                }
+                None => Turn::Wait(None),
+            },
         }
     }
 
     fn work(&mut self) {
+        if self.task == Task::Clear {
+            self.steps = self.steps.saturating_sub(1);
+            return self.core.clear();
+        }
         match self.core.try_prepare() {
             Attempt::Idle | Attempt::Begun => {}
             Attempt::Failed { retry_after } => self.retry = Some(retry_after),
-            Attempt::Ready(segment) => self.ended |= self.pool.send(segment).is_err(),
+            Attempt::Crowded => self.steps = REMOVALS_PER_SYNC + 1,
+            Attempt::Ready(segment) => {
+                self.steps = STEPS_BETWEEN;
+                self.ended |= self.pool.send(segment).is_err();
+            }
         }
     }
 

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use super::*;
 use crate::testkit::{
-    FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Persist, Recorder, SimDisk, errno,
+    FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, OpLog, Persist, Recorder, SimDisk,
+    errno,
 };
 use crate::threads::SystemThreads;
 
@@ -31,8 +32,17 @@ fn segment() -> PrepareRequest {
     PrepareRequest::Segment { size: SIZE }
 }
 
+fn old(name: &str, size: u64) -> OldSegment {
+    OldSegment { name: name.to_owned(), size }
+}
+
 fn recycle(name: &str) -> PrepareRequest {
-    PrepareRequest::Recycle { name: name.to_owned() }
+    PrepareRequest::Recycle { old: vec![old(name, SIZE)] }
+}
+
+/// Clears up to the end. How many steps it took.
+fn clear(core: &mut PreparerCore) -> usize {
+    std::iter::from_fn(|| core.has_old().then(|| core.clear())).count()
 }
 
 fn put_segment(disk: &SimDisk, name: &str) {
@@ -128,7 +138,7 @@ fn what_was_begun_is_removed_when_nobody_needs_it_any_more() {
     assert!(matches!(core.try_prepare(), Attempt::Begun));
     assert_eq!(disk.names(), ["5.tmp"]);
     let (pool, _prepared) = unbounded();
-    let mut worker = PrepareWorker { core, requests: requested, pool, ended: false, retry: None };
+    let mut worker = PrepareWorker::new(core, requested, pool);
     assert_eq!(worker.look(), Turn::Wait(None));
     requests.send(PrepareRequest::Stop).unwrap();
     assert_eq!(worker.look(), Turn::End);
@@ -169,10 +179,112 @@ fn what_is_not_full_size_or_one_spare_too_many_is_removed_durably() {
     put_segment(&disk, "2.wal");
     disk.write_file("3.wal", "trimmed");
     let mut core = core_in(disk.mount().unwrap());
-    for name in ["1.wal", "2.wal", "3.wal", "never was.wal"] {
-        ask(&mut core, recycle(name));
-    }
+    let full = |name| old(name, SIZE);
+    let old = vec![full("1.wal"), full("2.wal"), old("3.wal", 7), full("never was.wal")];
+    ask(&mut core, PrepareRequest::Recycle { old });
+    assert_eq!(disk.names().len(), 3, "asked is not done");
+    assert_eq!(clear(&mut core), 3 + 1, "with the sync");
     assert_eq!(disk.crash(crate::testkit::Persist::Dropped).names(), ["1.wal"]);
+}
+
+#[test]
+fn what_must_not_be_written_again_is_removed_though_a_segment_is_wanted() {
+    let disk = SimDisk::new();
+    put_segment(&disk, "1.wal");
+    let mut core = core_in(disk.mount().unwrap());
+    ask(&mut core, segment());
+    ask(&mut core, PrepareRequest::Remove { name: "1.wal".to_owned() });
+    clear(&mut core);
+    assert_eq!(disk.names(), Vec::<String>::new());
+    ready(&mut core);
+}
+
+/// A worker for requests that were asked before it began, and all that it does on the disk.
+fn worker_for(
+    requests: Vec<PrepareRequest>,
+) -> (PrepareWorker, Sender<PrepareRequest>, Receiver<PreparedSegment>, OpLog) {
+    let disk = SimDisk::new();
+    for request in &requests {
+        if let PrepareRequest::Recycle { old } = request {
+            old.iter().for_each(|old| disk.write_file(&old.name, "old"));
+        }
+    }
+    let recorder = Recorder::new(disk.mount().unwrap()).unwrap();
+    let log = recorder.log();
+    let (asked, requested) = unbounded();
+    requests.into_iter().for_each(|request| asked.send(request).unwrap());
+    let (pool, prepared) = unbounded();
+    (PrepareWorker::new(core_in(Arc::new(recorder)), requested, pool), asked, prepared, log)
+}
+
+fn thousands() -> PrepareRequest {
+    let old = (1000..6000).map(|number| old(&format!("{number}.old"), 3)).collect();
+    PrepareRequest::Recycle { old }
+}
+
+fn count(log: &OpLog, what: &str) -> usize {
+    log.lines().iter().filter(|line| line.starts_with(what)).count()
+}
+
+#[test]
+fn p17_segments_are_prepared_before_any_of_thousands_of_old_ones_is_removed() {
+    let (mut worker, _asked, prepared, log) = worker_for(vec![thousands(), segment(), segment()]);
+    for (segments, at_most) in [(1, 0), (2, STEPS_BETWEEN)] {
+        while prepared.len() < segments {
+            assert_eq!(worker.look(), Turn::Work);
+            worker.work();
+        }
+        assert!(count(&log, "remove ") <= at_most, "{:?}", log.lines());
+    }
+    while worker.look() == Turn::Work {
+        worker.work();
+    }
+    assert_eq!(count(&log, "remove "), 5000, "{:?}", &log.lines()[..20]);
+    let syncs = count(&log, "sync directory");
+    assert!((10..=100).contains(&syncs), "{syncs} for all of it");
+}
+
+#[test]
+fn old_segments_grow_fewer_though_segments_are_always_wanted() {
+    let mut requests = vec![thousands()];
+    requests.extend((0..100).map(|_| segment()));
+    let (mut worker, _asked, prepared, log) = worker_for(requests);
+    while prepared.len() < 100 {
+        assert_eq!(worker.look(), Turn::Work);
+        worker.work();
+    }
+    assert!(count(&log, "remove ") > 100, "{}", count(&log, "remove "));
+}
+
+#[test]
+fn p22_a_close_does_not_wait_for_thousands_of_removals() {
+    let (mut worker, asked, _prepared, log) = worker_for(vec![thousands()]);
+    for _ in 0..10 {
+        assert_eq!(worker.look(), Turn::Work);
+        worker.work();
+    }
+    asked.send(PrepareRequest::Stop).unwrap();
+    assert_eq!(worker.look(), Turn::End);
+    assert_eq!(count(&log, "remove "), 10);
+}
+
+#[test]
+fn p21_what_a_full_disk_is_full_of_goes_before_it_is_called_full() {
+    let disk = SimDisk::new();
+    let names: Vec<_> = (0..100).map(|number| format!("{number}.old")).collect();
+    names.iter().for_each(|name| disk.write_file(name, vec![1; 512]));
+    disk.set_capacity(100 * 512);
+    let (asked, requested) = unbounded();
+    let old = names.iter().map(|name| old(name, 512)).collect();
+    asked.send(PrepareRequest::Recycle { old }).unwrap();
+    asked.send(segment()).unwrap();
+    let (pool, prepared) = unbounded();
+    let mut worker = PrepareWorker::new(core_in(disk.mount().unwrap()), requested, pool);
+    while prepared.is_empty() {
+        assert_eq!(worker.look(), Turn::Work);
+        worker.work();
+        assert!(!worker.core.status().is_no_space(), "appends would be refused");
+    }
 }
 
 #[test]
@@ -181,6 +293,7 @@ fn copy_on_write_disks_get_neither_zeros_nor_recycled_segments() {
     put_segment(&disk, "1.wal");
     let mut core = core_in(disk.mount().unwrap());
     ask(&mut core, recycle("1.wal"));
+    clear(&mut core);
     ask(&mut core, segment());
     let segment = ready(&mut core);
     assert_eq!(segment.size, SIZE);

@@ -87,8 +87,8 @@ use crate::engine::recovery::RecoveryReport;
 use crate::error::{AppendError, CheckpointError, CommitError};
 use crate::lsn::Lsn;
 use crate::messages::{
-    Append, Checkpoint, Close, GetStats, GetStatus, LogEvent, Read, Subscribe, Unsubscribe,
-    WaitForLsn,
+    Append, Checkpoint, Close, GetSegments, GetStats, GetStatus, LogEvent, Read, ReadRange, Rotate,
+    Subscribe, Unsubscribe, WaitForLsn,
 };
 use crate::wal::{Link, Wal};
 
@@ -103,6 +103,9 @@ pub trait FlusherFactory {
                          + ToEnvelope<Self::Flusher, Unsubscribe>
                          + ToEnvelope<Self::Flusher, Checkpoint>
                          + ToEnvelope<Self::Flusher, Read>
+                         + ToEnvelope<Self::Flusher, ReadRange>
+                         + ToEnvelope<Self::Flusher, GetSegments>
+                         + ToEnvelope<Self::Flusher, Rotate>
                          + ToEnvelope<Self::Flusher, GetStats>
                          + ToEnvelope<Self::Flusher, GetStatus>
                          + ToEnvelope<Self::Flusher, Close>,
@@ -110,6 +113,9 @@ pub trait FlusherFactory {
         + Handler<Unsubscribe>
         + Handler<Checkpoint>
         + Handler<Read>
+        + Handler<ReadRange>
+        + Handler<GetSegments>
+        + Handler<Rotate>
         + Handler<GetStats>
         + Handler<GetStatus>
         + Handler<Close>;

@@ -1,7 +1,7 @@
 //! Role: stands in the Flusher's place, without a disk, and does what a script says.
 //! Owns: the queue, through a thread that waits for it; the appends without an outcome; subscriptions.
-//! Receives: `Subscribe`, `Unsubscribe`, `Checkpoint`, `Read`, `GetStats`, `GetStatus`, `Close`; what
-//! its handle asks for.
+//! Receives: `Subscribe`, `Unsubscribe`, `Checkpoint`, `Read`, `ReadRange`, `Rotate`, `GetSegments`,
+//! `GetStats`, `GetStatus`, `Close`; what its handle asks for.
 //! Sends: `LogEvent` to the Appender and the subscribers.
 //! Never: touches a file; acknowledges what the script does not acknowledge.
 
@@ -23,10 +23,11 @@ use crate::engine::cursor::Cursor;
 use crate::engine::entry::{Entry, QueueItem};
 use crate::engine::outcomes::Fate;
 use crate::engine::shared::{LogState, QueueReceiver, Shared};
-use crate::error::{Cause, CheckpointError, CloseError, IoFault, IoOp, ReadError};
+use crate::error::{Cause, CheckpointError, CloseError, IoFault, IoOp, ReadError, RotateError};
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::messages::{
-    Checkpoint, Close, GetStats, GetStatus, LogEvent, Read, Subscribe, Unsubscribe,
+    Checkpoint, Close, GetSegments, GetStats, GetStatus, LogEvent, Read, ReadRange, Rotate,
+    Subscribe, Unsubscribe,
 };
 use crate::wal::Link;
 
@@ -542,6 +543,35 @@ impl Handler<Read> for MockFlusher {
         }
         let source = io::Error::new(io::ErrorKind::Unsupported, "a mocked log has no disk");
         Err(ReadError::Io(IoFault::new(IoOp::Open, "mock", None, source)))
+    }
+}
+
+impl Handler<ReadRange> for MockFlusher {
+    type Result = Result<Cursor, ReadError>;
+
+    fn handle(&mut self, ReadRange(range): ReadRange, context: &mut Self::Context) -> Self::Result {
+        self.handle(Read { from: range.first }, context)
+    }
+}
+
+/// Without a disk there are no files.
+impl Handler<GetSegments> for MockFlusher {
+    type Result = MessageResult<GetSegments>;
+
+    fn handle(&mut self, _: GetSegments, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.shared.catalog.segments())
+    }
+}
+
+/// And no segment that is being written, so it is never in the way of an archive.
+impl Handler<Rotate> for MockFlusher {
+    type Result = Result<Lsn, RotateError>;
+
+    fn handle(&mut self, _: Rotate, _: &mut Self::Context) -> Self::Result {
+        if let LogState::Poisoned(cause) | LogState::Closed(cause) = self.shared.state() {
+            return Err(RotateError::Closed { cause });
+        }
+        Ok(self.shared.durable())
     }
 }
 

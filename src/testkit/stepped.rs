@@ -14,7 +14,7 @@ use std::{
 use crate::engine::clock::{Clock, Tick};
 use crate::engine::segments::{Need, SegmentSource, SegmentStyle, Supply};
 use crate::error::{IoFault, IoOp};
-use crate::storage::{PrepareJob, PreparedSegment, Storage, prepare};
+use crate::storage::{OldSegment, PrepareJob, PreparedSegment, Storage, prepare};
 
 /// A clock that stands still until it is moved. Its chance is a sequence that is the same in every run.
 /// Clones are the same clock.
@@ -200,11 +200,13 @@ impl SegmentSource for SteppedSegments {
     /// Returns at once: whoever drives by hand does not wait.
     fn wait(&mut self, _: Duration) {}
 
-    fn recycle(&mut self, name: String) {
+    fn recycle(&mut self, old: Vec<OldSegment>) {
         let mut segments = self.lock();
-        // A name that is gone already is as good as removed.
-        let _ = segments.storage.remove(&name);
-        segments.recycled.push_back(name);
+        for OldSegment { name, .. } in old {
+            // A name that is gone already is as good as removed.
+            let _ = segments.storage.remove(&name);
+            segments.recycled.push_back(name);
+        }
     }
 
     fn remove(&mut self, name: String) {

@@ -13,7 +13,7 @@ use actix_wal::engine::outcomes::Fate;
 use actix_wal::engine::recovery::{Progress, RecoveredLog, recover};
 use actix_wal::engine::segments::{Need, Pool, SegmentSource, Supply};
 use actix_wal::engine::shared::{QueueReceiver, Shared};
-use actix_wal::storage::Storage;
+use actix_wal::storage::{OldSegment, Storage};
 use actix_wal::testkit::ManualClock;
 use actix_wal::threads::{Running, Threads, Turn, Worker};
 use actix_wal::{Cause, Durability, Link, Lsn, OpenError, WalConfig};
@@ -78,8 +78,8 @@ impl SegmentSource for HandSupply {
         self.pool.advance(room, flush_time);
     }
 
-    fn recycle(&mut self, name: String) {
-        self.pool.recycle(name);
+    fn recycle(&mut self, old: Vec<OldSegment>) {
+        self.pool.recycle(old);
     }
 
     fn remove(&mut self, name: String) {
@@ -175,7 +175,7 @@ impl Log {
         let hand = Hand::default();
         let pool = Pool::start(&hand, storage, style, next_sequence, writer.size(), prepared);
         let mut pool = pool.expect("a hand is no thread");
-        recovered.removable.into_iter().for_each(|name| pool.recycle(name));
+        pool.recycle(recovered.removable);
         let source = Box::new(HandSupply { pool, hand: hand.clone() });
         let run = FlushLoop::new(config, Arc::clone(&shared), style, source, position, writer);
         assigner.resume(position.next_lsn);

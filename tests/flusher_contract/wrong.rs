@@ -9,9 +9,10 @@ use actix::{
 };
 use actix_wal::engine::cursor::Cursor;
 use actix_wal::engine::shared::{Shared, Stats, Status};
-use actix_wal::error::{CheckpointError, CloseError, ReadError};
+use actix_wal::error::{CheckpointError, CloseError, ReadError, RotateError};
 use actix_wal::messages::{
-    Checkpoint, Close, GetStats, GetStatus, LogEvent, Read, Subscribe, Unsubscribe,
+    Checkpoint, Close, GetSegments, GetStats, GetStatus, LogEvent, Read, ReadRange, Rotate,
+    Subscribe, Unsubscribe,
 };
 use actix_wal::testkit::flusher_contract::{FlusherFactory, Levers, Started};
 use actix_wal::testkit::{MockFlusher, MockHandle, MockScript, MockStep};
@@ -229,6 +230,32 @@ impl Handler<Read> for WrongFlusher {
 
     fn handle(&mut self, read: Read, _: &mut Self::Context) -> Self::Result {
         let done = self.mock.send(read);
+        Box::pin(async move { done.await.expect("the mock is alive") })
+    }
+}
+
+impl Handler<ReadRange> for WrongFlusher {
+    type Result = ResponseFuture<Result<Cursor, ReadError>>;
+
+    fn handle(&mut self, range: ReadRange, _: &mut Self::Context) -> Self::Result {
+        let done = self.mock.send(range);
+        Box::pin(async move { done.await.expect("the mock is alive") })
+    }
+}
+
+impl Handler<GetSegments> for WrongFlusher {
+    type Result = MessageResult<GetSegments>;
+
+    fn handle(&mut self, _: GetSegments, _: &mut Self::Context) -> MessageResult<GetSegments> {
+        MessageResult(self.shared.catalog.segments())
+    }
+}
+
+impl Handler<Rotate> for WrongFlusher {
+    type Result = ResponseFuture<Result<Lsn, RotateError>>;
+
+    fn handle(&mut self, rotate: Rotate, _: &mut Self::Context) -> Self::Result {
+        let done = self.mock.send(rotate);
         Box::pin(async move { done.await.expect("the mock is alive") })
     }
 }

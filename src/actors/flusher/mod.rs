@@ -1,8 +1,8 @@
 //! Role: owns the log through its flush thread; decides about faults; tells everyone what happens.
 //! Owns: the flush thread, or while there is none the flush loop and the queue; the subscriptions; the
 //! restart budget.
-//! Receives: `Subscribe`, `Unsubscribe`, `Checkpoint`, `Read`, `GetStats`, `GetStatus`, `Close`, `AwaitStart`; news
-//! from the flush thread.
+//! Receives: `Subscribe`, `Unsubscribe`, `Checkpoint`, `Read`, `ReadRange`, `Rotate`, `GetSegments`,
+//! `GetStats`, `GetStatus`, `Close`, `AwaitStart`; news from the flush thread.
 //! Sends: `LogEvent` to the Appender and the subscribers.
 //! Never: touches a file; begins an epoch before the old flush thread has been joined.
 
@@ -26,7 +26,7 @@ use crate::engine::restarts::Restarts;
 use crate::engine::segments::{Pool, SegmentSource};
 use crate::engine::shared::{LogState, QueueReceiver, Shared};
 use crate::engine::watchdog::{Alarm, Watchdog};
-use crate::error::{Cause, CheckpointError, CloseError, IoFault};
+use crate::error::{Cause, CheckpointError, CloseError, IoFault, RotateError};
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::messages::LogEvent;
 use crate::storage::Storage;
@@ -55,6 +55,8 @@ pub struct Flusher {
     /// The epoch and the watermark that were told last.
     told: (Epoch, Lsn),
     checkpoints: Vec<(Lsn, oneshot::Sender<Result<Lsn, CheckpointError>>)>,
+    /// Those who want a segment complete, and its sequence number.
+    rotations: Vec<(u64, oneshot::Sender<Result<Lsn, RotateError>>)>,
     closers: Vec<oneshot::Sender<Result<(), CloseError>>>,
     /// LSNs of which nobody knows, in a log that was poisoned.
     unknown: Vec<LsnRange>,
@@ -128,6 +130,7 @@ impl Flusher {
             subscribers: Subscribers::default(),
             told: (Epoch::default(), Lsn::NONE),
             checkpoints: Vec::new(),
+            rotations: Vec::new(),
             closers: Vec::new(),
             unknown: Vec::new(),
             unavailable: None,
@@ -185,7 +188,7 @@ impl Flusher {
             Pool::start(&*self.threads, storage, style, next_sequence, writer.size(), prepared);
         let mut pool = pool.map_err(|error| IoFault::no_thread("wal-prepare", error))?;
         self.shared.watch_space(pool.status());
-        removable.into_iter().for_each(|name| pool.recycle(name));
+        pool.recycle(removable);
         let shared = Arc::clone(&self.shared);
         let flush_loop =
             FlushLoop::new(&self.config, shared, style, Box::new(pool), position, writer);
@@ -241,9 +244,14 @@ impl Flusher {
                     self.tell_unavailable();
                 }
                 LoopEvent::SegmentComplete(segment) => {
+                    let through = segment.live_end.unwrap_or(segment.cut);
+                    self.answer_rotations(segment.sequence, &Ok(through));
                     self.tell(&LogEvent::SegmentComplete { segment });
                 }
                 LoopEvent::Checkpointed(low_water) => self.answer_checkpoints(low_water),
+                LoopEvent::NotRotated(sequence, cause) => {
+                    self.answer_rotations(sequence, &Err(RotateError::NoSegment { cause }));
+                }
             }
         }
         self.tell_durable(epoch, durable, failed);
@@ -276,7 +284,19 @@ impl Flusher {
         }
     }
 
-    fn refuse_checkpoints(&mut self, cause: &Cause) {
+    fn answer_rotations(&mut self, sequence: u64, answer: &Result<Lsn, RotateError>) {
+        for (wanted, reply) in std::mem::take(&mut self.rotations) {
+            if wanted <= sequence {
+                let _ = reply.send(answer.clone());
+            } else {
+                self.rotations.push((wanted, reply));
+            }
+        }
+    }
+
+    fn refuse_wishes(&mut self, cause: &Cause) {
+        let refused = Err(RotateError::Closed { cause: cause.clone() });
+        self.answer_rotations(u64::MAX, &refused);
         for (_, reply) in self.checkpoints.drain(..) {
             let _ = reply.send(Err(CheckpointError::Closed { cause: cause.clone() }));
         }
@@ -299,7 +319,7 @@ impl Flusher {
         self.shared.stop_accepting();
         self.shared.admission.close();
         self.shared.set_state(LogState::Closed(cause.clone()));
-        self.refuse_checkpoints(&cause);
+        self.refuse_wishes(&cause);
         self.answer_starters(&Err(cause));
         self.tell(&event);
         self.shared.tail.notify_waiters();

@@ -9,10 +9,11 @@ use tokio::sync::oneshot;
 use super::{Flusher, Phase, Retired};
 use crate::engine::cursor::Cursor;
 use crate::engine::shared::LogState;
-use crate::error::{Cause, CheckpointError, CloseError, ReadError};
+use crate::error::{Cause, CheckpointError, CloseError, ReadError, RotateError};
 use crate::lsn::Lsn;
 use crate::messages::{
-    AwaitStart, Checkpoint, Close, GetStats, GetStatus, LogEvent, Read, Subscribe, Unsubscribe,
+    AwaitStart, Checkpoint, Close, GetSegments, GetStats, GetStatus, LogEvent, Read, ReadRange,
+    Rotate, Subscribe, Unsubscribe,
 };
 
 impl Handler<Subscribe> for Flusher {
@@ -80,6 +81,59 @@ impl Handler<Read> for Flusher {
         };
         let lease = self.config.reader_lease;
         Cursor::new(Arc::clone(&self.shared), Arc::clone(storage), from, lease)
+    }
+}
+
+impl Handler<ReadRange> for Flusher {
+    type Result = Result<Cursor, ReadError>;
+
+    fn handle(&mut self, ReadRange(range): ReadRange, _: &mut Self::Context) -> Self::Result {
+        let Some(storage) = &self.storage else {
+            return Err(ReadError::Closed { cause: Cause::Closed });
+        };
+        let lease = self.config.reader_lease;
+        Cursor::of_range(Arc::clone(&self.shared), Arc::clone(storage), range, lease)
+    }
+}
+
+impl Handler<GetSegments> for Flusher {
+    type Result = actix::MessageResult<GetSegments>;
+
+    fn handle(&mut self, _: GetSegments, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(self.shared.catalog.segments())
+    }
+}
+
+impl Handler<Rotate> for Flusher {
+    type Result = Response<Result<Lsn, RotateError>>;
+
+    fn handle(&mut self, _: Rotate, _: &mut Self::Context) -> Self::Result {
+        match self.shared.state() {
+            LogState::Poisoned(cause) | LogState::Closed(cause) => {
+                return Response::reply(Err(RotateError::Closed { cause }));
+            }
+            LogState::Closing => {
+                return Response::reply(Err(RotateError::Closed { cause: Cause::Closed }));
+            }
+            LogState::NoSpace(fault) => {
+                return Response::reply(Err(RotateError::NoSegment { cause: fault.into() }));
+            }
+            LogState::Opening | LogState::Running | LogState::Unavailable(_) => {}
+        }
+        let durable = self.shared.durable();
+        let current = self.shared.catalog.last();
+        let Some(current) = current.filter(|current| current.cut < durable) else {
+            // Nothing is durable in it: what is, lies in complete ones.
+            return Response::reply(Ok(durable));
+        };
+        let (reply, answer) = oneshot::channel();
+        self.rotations.push((current.sequence, reply));
+        self.shared.control.rotate.fetch_max(current.sequence, Ordering::AcqRel);
+        self.shared.nudge();
+        Response::fut(async move {
+            let cause = Cause::Stopped { actor: "Flusher" };
+            answer.await.unwrap_or(Err(RotateError::Closed { cause }))
+        })
     }
 }
 

@@ -101,6 +101,7 @@ impl FlushLoop {
         self.shared.stop_accepting();
         self.shared.io_ended();
         self.refuse_pending(&Cause::NoSpace(fault.clone()));
+        self.refuse_rotation(Cause::NoSpace(fault.clone()));
         self.events.push(LoopEvent::NoSpace(fault.clone()));
         self.mode = Mode::NoSpace(fault);
     }

@@ -5,6 +5,7 @@
 //! The whole of group commit is this: whatever arrived while the last sync ran is the next batch.
 
 mod faults;
+mod next_segment;
 
 use std::collections::VecDeque;
 use std::mem;
@@ -18,13 +19,13 @@ use crate::engine::batcher::{Batcher, Decision, Pending};
 use crate::engine::catalog::SegmentInfo;
 use crate::engine::clock::Tick;
 use crate::engine::entry::{Entry, Tally, fill};
-use crate::engine::log_writer::{Empty, LogWriter, Opening, Position, Stamp};
-use crate::engine::segments::{Need, SegmentSource, SegmentStyle, Supply};
+use crate::engine::log_writer::{Empty, LogWriter, Position, Stamp};
+use crate::engine::segments::{SegmentSource, SegmentStyle};
 use crate::engine::shared::Shared;
 use crate::error::{Cause, FaultClass, IoFault};
 use crate::format::frame::FrameBuffer;
 use crate::lsn::{Epoch, Lsn, LsnRange};
-use crate::storage::PreparedSegment;
+use crate::storage::OldSegment;
 
 /// What the driver has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,9 @@ pub enum LoopEvent {
     SegmentComplete(SegmentInfo),
     /// A checkpoint was carried out up to this LSN.
     Checkpointed(Lsn),
+    /// The segment with this sequence number, which somebody wanted complete, stays as it is: there is no other
+    /// one to go on in.
+    NotRotated(u64, Cause),
 }
 
 #[derive(Debug)]
@@ -76,6 +80,12 @@ enum Mode {
     NoSpace(IoFault),
     Ended,
 }
+
+/// How long to wait for a segment that only a wish needs, before it is asked for again.
+const ROTATE_AGAIN: Duration = Duration::from_millis(2);
+
+/// The lists of a quiet loop keep room for so many entries.
+const FEW: usize = 1024;
 
 /// The flush loop. See the [module](self).
 #[derive(Debug)]
@@ -115,6 +125,8 @@ pub struct FlushLoop {
     sealed: bool,
     last_activity: Tick,
     checkpointed: Lsn,
+    /// When to ask again for the segment to rotate into that somebody wants.
+    rotate_at: Tick,
     events: Vec<LoopEvent>,
 }
 
@@ -140,6 +152,7 @@ impl FlushLoop {
             expected: position.next_lsn,
             touched: position.last_live,
             checkpointed: shared.catalog.low_water(),
+            rotate_at: Tick::ZERO,
             events: vec![LoopEvent::EpochStarted(position.epoch, position.next_lsn)],
             pending: VecDeque::new(),
             tally: Pending::default(),
@@ -173,6 +186,16 @@ impl FlushLoop {
         if self.checkpoint_wish().is_some() {
             return Next::Work;
         }
+        match (self.rotation_wish(), self.next_flush(now)) {
+            (false, next) => next,
+            (true, _) if self.rotate_at <= now => Next::Work,
+            (true, Next::WaitUntil(due)) => Next::WaitUntil(due.min(self.rotate_at)),
+            (true, Next::Wait) => Next::WaitUntil(self.rotate_at),
+            (true, next) => next,
+        }
+    }
+
+    fn next_flush(&self, now: Tick) -> Next {
         match self.batcher.decide(&self.urgent_tally(), now) {
             Decision::Flush => Next::Work,
             Decision::WaitUntil(due) => Next::WaitUntil(due),
@@ -249,6 +272,9 @@ impl FlushLoop {
     fn work_running(&mut self) -> Result<Worked, Cause> {
         if self.checkpoint_wish().is_some() {
             return if self.can_checkpoint() { self.checkpoint() } else { self.rotate() };
+        }
+        if self.rotation_wish() && self.rotate_at <= self.shared.clock.now() {
+            return self.rotate_as_wished();
         }
         if !self.pending.is_empty() {
             return self.flush();
@@ -330,6 +356,9 @@ impl FlushLoop {
         let now = self.shared.clock.now();
         self.last_activity = now;
         self.sealed = self.in_hand.is_empty();
+        if let Some(writer) = &self.writer {
+            self.shared.catalog.note_tail(writer.offset());
+        }
         let Some(last) = self.in_hand.last() else {
             return;
         };
@@ -366,7 +395,26 @@ impl FlushLoop {
             self.shared.counters.seals.add(1);
         }
         self.sealed = true;
+        self.give_back();
         Ok(Worked::Done)
+    }
+
+    /// The moment is quiet: what a burst of appends took, and large frames, is given back.
+    fn give_back(&mut self) {
+        self.done = Vec::new();
+        self.in_hand.shrink_to(FEW);
+        self.pending.shrink_to(FEW);
+        self.failed.shrink_to(FEW);
+        if let Some(writer) = &mut self.writer {
+            writer.give_back();
+        }
+    }
+
+    /// How much memory it holds between two flushes, in bytes, beside the records that are in flight.
+    pub fn memory(&self) -> usize {
+        let entries = self.done.capacity() + self.in_hand.capacity() + self.pending.capacity();
+        let buffer = self.writer.as_ref().map_or(0, LogWriter::buffer_capacity);
+        entries * mem::size_of::<Entry>() + buffer
     }
 
     fn write_empty(&mut self, kind: Empty) -> Result<(), Cause> {
@@ -408,130 +456,16 @@ impl FlushLoop {
     /// Only when `position.low_water`, which is on disk, covers the low-water mark of the catalog.
     fn remove_segments(&mut self) {
         if self.position.low_water >= self.shared.catalog.low_water() {
-            for gone in self.shared.catalog.take_removable(self.shared.clock.now()) {
-                match self.failed.iter().position(|failed| *failed == gone.name) {
-                    Some(at) => self.source.remove(self.failed.swap_remove(at)),
-                    None => self.source.recycle(gone.name),
+            let gone = self.shared.catalog.take_removable(self.shared.clock.now());
+            let mut old: Vec<_> = gone.into_iter().map(OldSegment::from).collect();
+            for failed in mem::take(&mut self.failed) {
+                match old.iter().position(|old| old.name == failed) {
+                    Some(at) => self.source.remove(old.remove(at).name),
+                    None => self.failed.push(failed),
                 }
             }
+            self.source.recycle(old);
         }
-    }
-
-    /// Goes on in the next segment, in the same epoch, with what is pending in its start frame.
-    fn rotate(&mut self) -> Result<Worked, Cause> {
-        match self.source.take(Need::Rotation) {
-            Supply::Ready(segment) => {
-                self.open_segment(segment, self.position.epoch)?;
-                self.shared.counters.rotations.add(1);
-                Ok(Worked::Done)
-            }
-            Supply::NotYet => Ok(self.awaits_segment()),
-            Supply::NoSpace(fault) => {
-                self.enter_no_space(fault);
-                Ok(Worked::NeedsSegment)
-            }
-            Supply::Failed(cause) => Err(cause),
-        }
-    }
-
-    /// Whoever watches for stuck syncs must see this wait too: the preparer may be stuck in one.
-    fn awaits_segment(&self) -> Worked {
-        self.shared.io_awaited(self.shared.clock.now());
-        Worked::NeedsSegment
-    }
-
-    /// Begins a new epoch in a new segment.
-    fn start_epoch(&mut self) -> Result<Worked, Cause> {
-        // On a full disk one segment is held back, for a restart and for a checkpoint that frees others:
-        // the start frame says its low-water mark where no other frame has room for that.
-        let no_space = matches!(self.mode, Mode::NoSpace(_));
-        let need = if no_space && self.checkpoint_wish().is_none() {
-            Need::Rotation
-        } else {
-            Need::Restart
-        };
-        match self.source.take(need) {
-            Supply::Ready(segment) => {
-                self.open_segment(segment, self.position.epoch.next())?;
-                Ok(Worked::Done)
-            }
-            Supply::Failed(cause) if cause.class() == FaultClass::Permanent => Err(cause),
-            Supply::Failed(cause) if cause.class().passes() => Ok(self.waits_for(cause)),
-            Supply::Failed(cause) if !no_space => Err(cause),
-            Supply::NoSpace(fault) if !no_space => Ok(self.waits_for(fault.into())),
-            Supply::NotYet if !no_space => Ok(self.awaits_segment()),
-            Supply::NoSpace(_) | Supply::NotYet | Supply::Failed(_) => Ok(Worked::NeedsSegment),
-        }
-    }
-
-    /// Says once for what.
-    fn waits_for(&mut self, cause: Cause) -> Worked {
-        let class = Some(cause.class());
-        if mem::replace(&mut self.waits_for, class) != class {
-            self.events.push(LoopEvent::Waiting(cause));
-        }
-        Worked::NeedsSegment
-    }
-
-    /// Writes the start frame of `segment`. It is the durable cut: what older segments hold beyond the
-    /// watermark is dead from then on (promise P8).
-    fn open_segment(&mut self, segment: PreparedSegment, epoch: Epoch) -> Result<(), Cause> {
-        let place = self.style.place(segment.sequence);
-        let info = SegmentInfo {
-            sequence: segment.sequence,
-            name: segment.name.clone(),
-            cut: self.position.last_live,
-            live_end: None,
-        };
-        let _span =
-            tracing::debug_span!("wal.rotate", segment = %info.name, %epoch, cut = %info.cut)
-                .entered();
-        let overhead = (1 + WalConfig::RESERVED_BLOCKS) * u64::from(place.block_size);
-        self.take_in_hand(segment.size.saturating_sub(overhead + WalConfig::FRAME_OVERHEAD));
-        let coming = self.pending.front().map_or(self.expected, |entry| entry.first_lsn);
-        let opening = Opening {
-            epoch,
-            first_lsn: self.in_hand.first().map_or(coming, |entry| entry.first_lsn),
-            next_lsn: coming,
-            in_flight_limit: self.shared.admission.max_entries() as u64,
-            salt: self.shared.clock.random(),
-        };
-        let new_epoch = epoch != self.position.epoch;
-        let complete = self.shared.catalog.segments().pop();
-        self.write("start", |this, stamp| {
-            this.writer = None;
-            let fill = |frame: &mut FrameBuffer| fill(&this.in_hand, frame);
-            let position = &mut this.position;
-            this.never_started.push(info.name.clone());
-            let writer = LogWriter::start(segment, place, position, opening, stamp, fill)?;
-            this.never_started.pop();
-            // The cut is on disk: readers must follow it before the watermark passes it.
-            this.shared.catalog.begin(info.clone());
-            this.writer = Some(writer);
-            // And so are its exceptions: before the watermark passes them.
-            if new_epoch {
-                this.settle_doomed();
-            }
-            Ok(())
-        })?;
-        if let Some(complete) = complete {
-            let live_end = Some(complete.live_end.map_or(info.cut, |end| end.min(info.cut)));
-            self.events.push(LoopEvent::SegmentComplete(SegmentInfo { live_end, ..complete }));
-        }
-        if new_epoch {
-            self.epoch_begun();
-        }
-        let never_started = mem::take(&mut self.never_started);
-        never_started.into_iter().for_each(|name| self.source.remove(name));
-        self.remove_segments();
-        Ok(())
-    }
-
-    fn epoch_begun(&mut self) {
-        self.mode = Mode::Running;
-        self.waits_for = None;
-        self.shared.begin_epoch(self.position.epoch);
-        self.events.push(LoopEvent::EpochStarted(self.position.epoch, self.expected));
     }
 
     /// The clean end: what was accepted is durable, and the next open finds nothing to repair (P22).

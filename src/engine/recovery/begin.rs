@@ -11,10 +11,13 @@ use crate::error::{IoFault, IoOp, OpenError};
 use crate::format::frame::frame_len;
 use crate::format::scan::{TornTail, Verdict};
 use crate::lsn::Lsn;
-use crate::storage::{Medium, PrepareJob, PreparedSegment, Storage, prepare};
+use crate::storage::{Medium, OldSegment, PrepareJob, PreparedSegment, Storage, prepare};
 
 /// A small first segment is enough to open with; a full one is prepared meanwhile.
 const FIRST_SEGMENT_SIZE: u64 = 1 << 20;
+
+/// How many files an open removes itself: more than a life adds that ends at once.
+const FEW: usize = 16;
 
 impl Recovery<'_> {
     /// Writes the start frame of the next epoch. From here on the tail is cut and the last frame safe.
@@ -37,7 +40,9 @@ impl Recovery<'_> {
         let segment = match prepared.first() {
             Some(first) if first.size >= segment_size_for(carried, &style) => prepared.remove(0),
             _ => {
-                removable.extend(prepared.drain(..).map(|segment| segment.name));
+                removable.extend(prepared.drain(..).map(|unused| {
+                    (unused.sequence, OldSegment { name: unused.name, size: unused.size })
+                }));
                 let sequence = next_sequence;
                 next_sequence = next_sequence.saturating_add(1);
                 self.make_first_segment(&style, sequence, carried)?
@@ -45,25 +50,22 @@ impl Recovery<'_> {
         };
         // A number that is left out right behind the last segment is taken for a loss, so what is unusable
         // there stays until the log has gone past it.
-        removable.retain(|name| {
-            let unused = self.segments.iter().find(|one| one.name == *name);
-            unused.is_none_or(|unused| unused.sequence < segment.sequence)
-        });
+        removable.retain(|(sequence, _)| *sequence < segment.sequence);
+        let removable = removable.into_iter().map(|(_, old)| old);
         self.fill_catalog(tail.position.low_water);
         let (writer, position) = self.write_start(&style, segment, &tail)?;
-        if let Some((name, end)) = &tail.trim
+        if let Some((sequence, name, end)) = &tail.trim
             && style.medium == Medium::InPlace
+            && trim(&*self.storage, name, *end)
         {
-            trim(&*self.storage, name, *end);
+            self.shared.catalog.note_size(*sequence, *end);
         }
         self.scratch.iter().try_for_each(|name| remove(&*self.storage, name))?;
         self.aside.iter().try_for_each(|(name, sequence)| self.set_aside(name, *sequence))?;
         let gone = self.shared.catalog.take_removable(self.shared.clock.now());
         let kept = tail.torn.map(|(sequence, _)| sequence);
-        removable.extend(
-            gone.into_iter().filter(|gone| Some(gone.sequence) != kept).map(|gone| gone.name),
-        );
-        let removable = self.remove_small(removable, &style);
+        let gone = gone.into_iter().filter(|gone| Some(gone.sequence) != kept);
+        let removable = self.remove_few(removable.chain(gone.map(OldSegment::from)), &style);
         let report = RecoveryReport {
             epoch: position.epoch,
             last_lsn: position.last_live,
@@ -87,21 +89,28 @@ impl Recovery<'_> {
         })
     }
 
-    /// Removes what is of no use to anybody, so that lives that end before their first append do not pile
-    /// up files. Full segments stay for the preparer, which may use them again.
-    fn remove_small(&self, removable: Vec<String>, style: &SegmentStyle) -> Vec<String> {
-        let is_full = |name: &String| {
-            let segment = self.segments.iter().find(|segment| segment.name == *name);
-            segment.is_some_and(|segment| segment.len == style.segment_size)
-        };
-        let (full, small): (Vec<_>, Vec<_>) = removable.into_iter().partition(is_full);
-        for name in small {
-            // A name that comes back after power loss is found and removed again.
-            if let Err(error) = self.storage.remove(&name) {
-                tracing::warn!(%error, name, "can not remove an old segment");
+    /// Removes a few of the files that nobody needs, and gives back the others, for the preparer to clear up
+    /// while the log runs: an open does not wait for ten thousand removals. A few, because a life that ends
+    /// before its first append clears up nothing more, and such lives must not pile up files. Full segments are
+    /// left to the preparer, which may use them again.
+    fn remove_few(
+        &self,
+        removable: impl Iterator<Item = OldSegment>,
+        style: &SegmentStyle,
+    ) -> Vec<OldSegment> {
+        let mut removed = 0;
+        let stays = |old: &OldSegment| {
+            if old.size == style.segment_size || removed == FEW {
+                return true;
             }
-        }
-        full
+            removed += 1;
+            // A name that comes back after power loss is found and removed again.
+            if let Err(error) = self.storage.remove(&old.name) {
+                tracing::warn!(%error, name = old.name, "can not remove an old segment");
+            }
+            false
+        };
+        removable.filter(stays).collect()
     }
 
     /// Segments without a start frame: those that can be used as they are, and those that nobody needs.
@@ -110,7 +119,7 @@ impl Recovery<'_> {
         style: &SegmentStyle,
         last_used: u64,
         torn: Option<(u64, TornTail)>,
-    ) -> (Vec<PreparedSegment>, Vec<String>) {
+    ) -> (Vec<PreparedSegment>, Vec<(u64, OldSegment)>) {
         let (mut usable, mut removable) = (Vec::new(), Vec::new());
         let unbroken = self.unbroken_from();
         for segment in &self.segments {
@@ -138,7 +147,10 @@ impl Recovery<'_> {
                 }),
                 // What was torn is kept as evidence until the next open.
                 None if torn.is_some_and(|(sequence, _)| sequence == segment.sequence) => {}
-                None => removable.push(segment.name.clone()),
+                None => {
+                    let old = OldSegment { name: segment.name.clone(), size: segment.len };
+                    removable.push((segment.sequence, old));
+                }
             }
         }
         (usable, removable)
@@ -177,12 +189,7 @@ impl Recovery<'_> {
 
     fn fill_catalog(&self, low_water: Lsn) {
         for (segment, start) in self.started() {
-            self.shared.catalog.begin(SegmentInfo {
-                sequence: segment.sequence,
-                name: segment.name.clone(),
-                cut: start.start.map_or(Lsn::NONE, |start| start.cut),
-                live_end: None,
-            });
+            self.shared.catalog.begin(segment.info(start));
         }
         self.shared.catalog.raise_low_water(low_water);
     }
@@ -208,18 +215,15 @@ impl Recovery<'_> {
             watermark: position.last_live,
             low_water: position.low_water,
         };
-        let info = SegmentInfo {
-            sequence: segment.sequence,
-            name: segment.name.clone(),
-            cut: position.last_live,
-            live_end: None,
-        };
+        let PreparedSegment { sequence, name, size, .. } = &segment;
+        let info = SegmentInfo::new(*sequence, name, *size, position.last_live);
         let writer = LogWriter::start(segment, place, &mut position, opening, stamp, |frame| {
             if let Some(last) = carry {
                 frame.push_encoded(&last.payload, last.header.count);
             }
         })?;
         self.shared.catalog.begin(info);
+        self.shared.catalog.note_tail(writer.offset());
         Ok((writer, position))
     }
 }
@@ -232,13 +236,16 @@ fn segment_size_for(carried: u64, style: &SegmentStyle) -> u64 {
 }
 
 /// Gives the unused space of the last segment back. Only space is at stake, so an error is no failure.
-fn trim(storage: &dyn Storage, name: &str, end: u64) {
-    let trimmed = storage
-        .open(name)
-        .and_then(|file| if file.size()? > end { file.set_size(end) } else { Ok(()) });
-    if let Err(error) = trimmed {
+/// Whether the file has no more than that now.
+fn trim(storage: &dyn Storage, name: &str, end: u64) -> bool {
+    let trimmed = storage.open(name).and_then(|file| {
+        let longer = file.size()? > end;
+        if longer { file.set_size(end).map(|()| true) } else { Ok(false) }
+    });
+    trimmed.unwrap_or_else(|error| {
         tracing::warn!(%error, name, "the last segment keeps its unused space");
-    }
+        false
+    })
 }
 
 fn remove(storage: &dyn Storage, name: &str) -> Result<(), IoFault> {

@@ -89,16 +89,12 @@ impl<'a> LiveWalk<'a> {
     }
 
     fn len_of(&self, info: &SegmentInfo) -> u64 {
-        self.recovery
-            .segments
-            .iter()
-            .find(|one| one.sequence == info.sequence)
-            .map_or(0, |one| one.len)
+        self.recovery.surveyed(info.sequence).map_or(0, |one| one.len)
     }
 
     /// The segment's file: surveyed, or the one that was begun just now.
     fn open(&self, info: &SegmentInfo, end: Lsn) -> Result<SegmentReader, OpenError> {
-        let known = self.recovery.segments.iter().find(|one| one.sequence == info.sequence);
+        let known = self.recovery.surveyed(info.sequence);
         if let Some(segment) = known {
             return Ok(self.recovery.reader(segment, Until::LiveEnd(end))?);
         }
@@ -162,7 +158,7 @@ impl<'a> LiveWalk<'a> {
     fn missing_before(&self, sequence: u64) -> OpenError {
         let before = sequence.saturating_sub(1);
         let lsn = self.low_water.next();
-        let known = self.recovery.segments.iter().find(|one| one.sequence == before);
+        let known = self.recovery.surveyed(before);
         match known.map(|one| &one.first) {
             Some(First::Unused(verdict)) => {
                 self.recovery.start_damage(before, &what_is_wrong(verdict), lsn).into()
@@ -180,8 +176,7 @@ impl<'a> LiveWalk<'a> {
         proof: Option<u64>,
     ) -> OpenError {
         let lsn = self.position.last_live.next();
-        let surveyed =
-            |sequence| self.recovery.segments.iter().find(|one| one.sequence == sequence);
+        let surveyed = |sequence| self.recovery.surveyed(sequence);
         let segment = surveyed(info.sequence);
         if let Some(segment) = segment.filter(|segment| offset >= segment.len) {
             let (expected, found) = (segment.header.size, segment.len);

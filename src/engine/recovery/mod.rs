@@ -11,6 +11,9 @@
 //!    it may lie in the page cache alone (promise P12). So its records are carried into that start
 //!    frame, and cut and copy become durable under one checksum; only then are they replayed.
 //!
+//! Memory: one frame that is read, a copy of the very last one (a frame holds at most what was in flight), a
+//! batch of about a mebibyte that is being filled, and one that is with the host.
+//!
 //! Old segments are never written. A crash at any point leaves a directory on which all of this can be
 //! done again (promise P11).
 
@@ -28,7 +31,7 @@ use live_walk::LiveWalk;
 
 use super::catalog::SegmentInfo;
 use super::log_writer::{LogWriter, Position};
-use super::records::{BatchBuilder, RecordBatch};
+use super::records::{BatchBuilder, RecordBatch, Rest};
 use super::segment_reader::SegmentReader;
 use super::segments::SegmentStyle;
 use super::shared::Shared;
@@ -39,7 +42,7 @@ use crate::format::frame::{Frame, FrameHeader};
 use crate::format::scan::{TornTail, Until, Verdict};
 use crate::format::segment::SegmentHeader;
 use crate::lsn::{Epoch, Lsn, LsnRange};
-use crate::storage::{PreparedSegment, Storage};
+use crate::storage::{OldSegment, PreparedSegment, Storage};
 
 /// How far a recovery has come, in bytes of live segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,8 +136,9 @@ pub struct RecoveredLog {
     pub prepared: Vec<PreparedSegment>,
     /// The sequence number of the next segment to prepare.
     pub next_sequence: u64,
-    /// Files that nobody needs any more.
-    pub removable: Vec<String>,
+    /// Files that nobody needs any more. They are removed while the log runs, or by a later life: they hold
+    /// nothing that is live, so they may be there or not.
+    pub removable: Vec<OldSegment>,
     pub(crate) report: RecoveryReport,
 }
 
@@ -156,6 +160,11 @@ struct Surveyed {
 }
 
 impl Surveyed {
+    fn info(&self, start: &FrameHeader) -> SegmentInfo {
+        let cut = start.start.map_or(Lsn::NONE, |start| start.cut);
+        SegmentInfo::new(self.sequence, &self.name, self.len, cut)
+    }
+
     /// Whether nobody has tried to begin in it who may then have gone on in the next one: it is as it was
     /// prepared, and not the leftover of a failed directory sync.
     fn could_begin(&self) -> bool {
@@ -190,7 +199,7 @@ struct Tail {
     clean: bool,
     torn: Option<(u64, TornTail)>,
     /// The file of the last segment, and where its live part ends.
-    trim: Option<(String, u64)>,
+    trim: Option<(u64, String, u64)>,
 }
 
 /// Recovers the log in `storage` and replays it to `sink` from `from` on, or from the low-water mark.
@@ -263,8 +272,14 @@ impl Replaying<'_> {
             let reason = "nobody waits for the open any more".to_owned();
             return Err(OpenError::Replay { reason });
         }
-        self.batch.push(frame, self.from);
-        if self.batch.is_full() { self.send(progress) } else { Ok(()) }
+        let mut rest = Some(Rest::of(frame, self.from));
+        while let Some(from) = rest {
+            rest = self.batch.push(frame, from, Lsn::MAX);
+            if self.batch.is_full() {
+                self.send(progress)?;
+            }
+        }
+        Ok(())
     }
 
     fn send(&mut self, progress: Progress) -> Result<(), OpenError> {
@@ -329,6 +344,12 @@ impl<'a> Recovery<'a> {
         })
     }
 
+    /// The segment with this sequence number.
+    fn surveyed(&self, sequence: u64) -> Option<&Surveyed> {
+        let at = self.segments.binary_search_by_key(&sequence, |segment| segment.sequence).ok()?;
+        self.segments.get(at)
+    }
+
     fn reader(&self, segment: &Surveyed, until: Until) -> Result<SegmentReader, IoFault> {
         let file = open(&*self.storage, &segment.name)?;
         SegmentReader::new(file, &segment.name, segment.header, until)
@@ -338,9 +359,7 @@ impl<'a> Recovery<'a> {
     fn live_until(&self, end: Lsn) -> Vec<SegmentInfo> {
         let catalog = super::catalog::Catalog::default();
         for (segment, start) in self.started() {
-            let cut = start.start.map_or(Lsn::NONE, |start| start.cut);
-            let name = segment.name.clone();
-            catalog.begin(SegmentInfo { sequence: segment.sequence, name, cut, live_end: None });
+            catalog.begin(segment.info(start));
         }
         let mut live = catalog.segments();
         for segment in &mut live {
@@ -351,13 +370,9 @@ impl<'a> Recovery<'a> {
 
     /// What was carried into the segment that was begun just now.
     fn live_in_new(&self, recovered: &RecoveredLog) -> Vec<SegmentInfo> {
-        let mut segments = self.shared.catalog.segments().into_iter();
         let live_end = Some(recovered.position.last_live);
-        segments
-            .next_back()
-            .map(|segment| SegmentInfo { live_end, ..segment })
-            .into_iter()
-            .collect()
+        let last = self.shared.catalog.last();
+        last.map(|segment| SegmentInfo { live_end, ..segment }).into_iter().collect()
     }
 }
 

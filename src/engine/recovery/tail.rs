@@ -79,7 +79,7 @@ impl Recovery<'_> {
         let clean = walk.closed && torn.is_none() && later_torn.is_none();
         let evidence = torn.map_or(0, |(_, torn)| torn.bytes);
         Ok(Tail {
-            trim: Some((segment.name.clone(), ending.offset + evidence)),
+            trim: Some((segment.sequence, segment.name.clone(), ending.offset + evidence)),
             torn: later_torn.or(torn),
             clean,
             ..walk.finish(self.skip)
@@ -134,8 +134,7 @@ impl Recovery<'_> {
         reason: &dyn std::fmt::Display,
         lsn: Lsn,
     ) -> Damage {
-        let surveyed = self.segments.iter().find(|one| one.sequence == segment);
-        let offset = surveyed.map_or(0, |one| u64::from(one.header.place.block_size));
+        let offset = self.surveyed(segment).map_or(0, |one| u64::from(one.header.place.block_size));
         let reason = format!("its start frame is damaged: {reason}");
         let kind = DamageKind::Frame { reason, proof: None };
         Damage { segment, offset, lsn, loss: Loss::Certain, kind }

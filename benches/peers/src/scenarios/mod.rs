@@ -3,6 +3,7 @@
 //! A figure says little about a machine that nobody knows; so what counts is how figures of one run compare,
 //! taken in turns, round by round.
 
+mod anywhere;
 mod baseline;
 mod check;
 mod fan_out;
@@ -12,6 +13,7 @@ mod large;
 mod reads;
 mod recovery;
 mod recovery_peers;
+mod release;
 mod rotation;
 mod runner;
 mod simulated;
@@ -58,6 +60,12 @@ pub enum Scenario {
     FanOut(fan_out::FanOutArgs),
     /// Reading what is durable, alone and beside committers, and how far a follower is behind.
     Reads(reads::ReadsArgs),
+    /// One record from anywhere in a segment of 64 MiB: how long until it is there.
+    #[command(mut_arg("seconds", |arg| arg.default_value("2")))]
+    Anywhere(anywhere::AnywhereArgs),
+    /// Commits while ten thousand segments are released, against commits before that.
+    #[command(mut_arg("seconds", |arg| arg.default_value("3")))]
+    Release(release::ReleaseArgs),
     /// From open to ready with all records replayed, ours and peers.
     Recovery(recovery::RecoveryArgs),
     /// Large records: bandwidth, against bare writes with as many bytes per sync.
@@ -95,6 +103,8 @@ pub enum Step {
     Rotation(rotation::Step),
     FanOut(fan_out::Step),
     Reads(reads::Step),
+    Anywhere(anywhere::Step),
+    Release(release::Step),
     Recovery(recovery::Step),
     Large(large::Step),
     Idle(idle::Step),
@@ -109,6 +119,8 @@ impl Step {
             Step::Rotation(step) => step.run(place, load),
             Step::FanOut(step) => step.run(place, load),
             Step::Reads(step) => step.run(place, load),
+            Step::Anywhere(step) => step.run(place, load),
+            Step::Release(step) => step.run(place, load),
             Step::Recovery(step) => step.run(place, load),
             Step::Large(step) => step.run(place, load),
             Step::Idle(step) => step.run(place, load),
@@ -125,6 +137,8 @@ pub fn run(scenario: &Scenario) -> Result<(), BenchError> {
         Scenario::Rotation(args) => rotation::run(args),
         Scenario::FanOut(args) => fan_out::run(args),
         Scenario::Reads(args) => reads::run(args),
+        Scenario::Anywhere(args) => anywhere::run(args),
+        Scenario::Release(args) => release::run(args),
         Scenario::Recovery(args) => recovery::run(args),
         Scenario::Large(args) => large::run(args),
         Scenario::Idle(args) => idle::run(args),

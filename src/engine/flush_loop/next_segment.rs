@@ -1,0 +1,166 @@
+//! How the log goes on in another segment: because the current one is full, because somebody wants it complete, or
+//! because a new epoch begins.
+
+use std::mem;
+use std::sync::atomic::Ordering;
+
+use super::{FlushLoop, LoopEvent, Mode, ROTATE_AGAIN, Worked};
+use crate::config::WalConfig;
+use crate::engine::catalog::SegmentInfo;
+use crate::engine::entry::fill;
+use crate::engine::log_writer::{LogWriter, Opening};
+use crate::engine::segments::{Need, Supply};
+use crate::error::{Cause, FaultClass};
+use crate::format::frame::FrameBuffer;
+use crate::lsn::Epoch;
+use crate::storage::PreparedSegment;
+
+impl FlushLoop {
+    /// Whether somebody wants the current segment complete.
+    pub(super) fn rotation_wish(&self) -> bool {
+        let wish = self.shared.control.rotate.load(Ordering::Acquire);
+        wish > 0 && self.writer.as_ref().is_some_and(|writer| writer.sequence() <= wish)
+    }
+
+    /// Goes on in the next segment, in the same epoch, with what is pending in its start frame.
+    pub(super) fn rotate(&mut self) -> Result<Worked, Cause> {
+        match self.source.take(Need::Rotation) {
+            Supply::Ready(segment) => {
+                self.open_segment(segment, self.position.epoch)?;
+                self.shared.counters.rotations.add(1);
+                Ok(Worked::Done)
+            }
+            Supply::NotYet => Ok(self.awaits_segment()),
+            Supply::NoSpace(fault) => {
+                self.enter_no_space(fault);
+                Ok(Worked::NeedsSegment)
+            }
+            Supply::Failed(cause) => Err(cause),
+        }
+    }
+
+    /// The same because somebody wants it, though the current segment has room left: so no append waits for it,
+    /// and none is refused for it.
+    pub(super) fn rotate_as_wished(&mut self) -> Result<Worked, Cause> {
+        match self.source.take(Need::Rotation) {
+            Supply::Ready(segment) => {
+                self.open_segment(segment, self.position.epoch)?;
+                self.shared.counters.rotations.add(1);
+            }
+            Supply::NotYet => {
+                self.rotate_at = self.shared.clock.now().saturating_add(ROTATE_AGAIN);
+            }
+            Supply::NoSpace(fault) => self.refuse_rotation(fault.into()),
+            Supply::Failed(cause) => self.refuse_rotation(cause),
+        }
+        Ok(Worked::Done)
+    }
+
+    /// Somebody who asks again has it tried again.
+    pub(super) fn refuse_rotation(&mut self, cause: Cause) {
+        let wish = self.shared.control.rotate.swap(0, Ordering::AcqRel);
+        if wish > 0 {
+            self.events.push(LoopEvent::NotRotated(wish, cause));
+        }
+    }
+
+    /// Whoever watches for stuck syncs must see this wait too: the preparer may be stuck in one.
+    pub(super) fn awaits_segment(&self) -> Worked {
+        self.shared.io_awaited(self.shared.clock.now());
+        Worked::NeedsSegment
+    }
+
+    /// Begins a new epoch in a new segment.
+    pub(super) fn start_epoch(&mut self) -> Result<Worked, Cause> {
+        // On a full disk one segment is held back, for a restart and for a checkpoint that frees others:
+        // the start frame says its low-water mark where no other frame has room for that.
+        let no_space = matches!(self.mode, Mode::NoSpace(_));
+        let need = if no_space && self.checkpoint_wish().is_none() {
+            Need::Rotation
+        } else {
+            Need::Restart
+        };
+        match self.source.take(need) {
+            Supply::Ready(segment) => {
+                self.open_segment(segment, self.position.epoch.next())?;
+                Ok(Worked::Done)
+            }
+            Supply::Failed(cause) if cause.class() == FaultClass::Permanent => Err(cause),
+            Supply::Failed(cause) if cause.class().passes() => Ok(self.waits_for(cause)),
+            Supply::Failed(cause) if !no_space => Err(cause),
+            Supply::NoSpace(fault) if !no_space => Ok(self.waits_for(fault.into())),
+            Supply::NotYet if !no_space => Ok(self.awaits_segment()),
+            Supply::NoSpace(_) | Supply::NotYet | Supply::Failed(_) => Ok(Worked::NeedsSegment),
+        }
+    }
+
+    /// Says once for what.
+    fn waits_for(&mut self, cause: Cause) -> Worked {
+        let class = Some(cause.class());
+        if mem::replace(&mut self.waits_for, class) != class {
+            self.events.push(LoopEvent::Waiting(cause));
+        }
+        Worked::NeedsSegment
+    }
+
+    /// Writes the start frame of `segment`. It is the durable cut: what older segments hold beyond the
+    /// watermark is dead from then on (promise P8).
+    pub(super) fn open_segment(
+        &mut self,
+        segment: PreparedSegment,
+        epoch: Epoch,
+    ) -> Result<(), Cause> {
+        let place = self.style.place(segment.sequence);
+        let PreparedSegment { sequence, name, size, .. } = &segment;
+        let info = SegmentInfo::new(*sequence, name, *size, self.position.last_live);
+        let _span =
+            tracing::debug_span!("wal.rotate", segment = %info.name, %epoch, cut = %info.cut)
+                .entered();
+        let overhead = (1 + WalConfig::RESERVED_BLOCKS) * u64::from(place.block_size);
+        self.take_in_hand(segment.size.saturating_sub(overhead + WalConfig::FRAME_OVERHEAD));
+        let coming = self.pending.front().map_or(self.expected, |entry| entry.first_lsn);
+        let opening = Opening {
+            epoch,
+            first_lsn: self.in_hand.first().map_or(coming, |entry| entry.first_lsn),
+            next_lsn: coming,
+            in_flight_limit: self.shared.admission.max_entries() as u64,
+            salt: self.shared.clock.random(),
+        };
+        let new_epoch = epoch != self.position.epoch;
+        let complete = self.shared.catalog.last();
+        self.write("start", |this, stamp| {
+            this.writer = None;
+            let fill = |frame: &mut FrameBuffer| fill(&this.in_hand, frame);
+            let position = &mut this.position;
+            this.never_started.push(info.name.clone());
+            let writer = LogWriter::start(segment, place, position, opening, stamp, fill)?;
+            this.never_started.pop();
+            // The cut is on disk: readers must follow it before the watermark passes it.
+            this.shared.catalog.begin(info.clone());
+            this.writer = Some(writer);
+            // And so are its exceptions: before the watermark passes them.
+            if new_epoch {
+                this.settle_doomed();
+            }
+            Ok(())
+        })?;
+        if let Some(complete) = complete {
+            let live_end = Some(complete.live_end.map_or(info.cut, |end| end.min(info.cut)));
+            self.events.push(LoopEvent::SegmentComplete(SegmentInfo { live_end, ..complete }));
+        }
+        if new_epoch {
+            self.epoch_begun();
+        }
+        let never_started = mem::take(&mut self.never_started);
+        never_started.into_iter().for_each(|name| self.source.remove(name));
+        self.remove_segments();
+        Ok(())
+    }
+
+    pub(super) fn epoch_begun(&mut self) {
+        self.mode = Mode::Running;
+        self.waits_for = None;
+        self.shared.begin_epoch(self.position.epoch);
+        self.events.push(LoopEvent::EpochStarted(self.position.epoch, self.expected));
+    }
+}
