@@ -173,7 +173,8 @@ impl IntoFuture for Open {
 }
 
 impl Wal {
-    /// Opens the log in a directory, or begins one: recovers, replays if asked to, then accepts appends.
+    /// Opens the log in a directory, or begins one: recovers, replays if asked to, then accepts appends. Answers
+    /// when the threads of the log run and appends are taken, or with why that can not be.
     /// Must be awaited in an actix System.
     ///
     /// ```no_run
