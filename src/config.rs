@@ -119,7 +119,9 @@ pub enum Existence {
     MustExist,
 }
 
-/// How often a failed Flusher is restarted before the log is poisoned.
+/// How often a failed Flusher is restarted before the log is poisoned. What passes by itself (a full disk, a
+/// process that is short of threads, descriptors or memory) is not charged; what only an operator changes (a
+/// read-only directory) poisons the log without a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartBudget {
     /// This many restarts, ... Default: 5.
@@ -185,14 +187,16 @@ pub struct WalConfig {
     pub restart_budget: RestartBudget,
     /// A sync that runs longer than this is warned of. Default: 1 s.
     pub slow_sync: Duration,
-    /// A sync that runs longer than this makes the log `Stalled`. Default: 10 s.
+    /// A sync that runs longer than this makes the log `Stalled`. Time in which the process is stopped does
+    /// not count, here and in the next setting. Default: 10 s.
     pub stalled_after: Duration,
     /// After being stalled or unavailable for this long, waiters are answered `Unknown`. An open waits as
     /// long for a log of the same process that is ending. Default: 30 s.
     pub give_up_after: Duration,
     /// What recovery does about damage. Default: refuse.
     pub damage_policy: DamagePolicy,
-    /// How long a reader that makes no progress may keep segments from being removed. Default: 60 s.
+    /// How long a reader that makes no progress may keep segments from being removed, by the clock: also time
+    /// in which the process is stopped counts. Default: 60 s.
     pub reader_lease: Duration,
 }
 

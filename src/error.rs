@@ -260,10 +260,10 @@ pub enum AppendError {
         /// Which fault.
         cause: Cause,
     },
-    /// Restarts did not help. The log stays readable; open it again once the cause is mended.
+    /// Restarts did not help, or can not. The log stays readable; open it again once the cause is mended.
     #[error("poisoned: {cause}; mend the cause and open the log again")]
     Poisoned {
-        /// The last fault.
+        /// The first fault since the last epoch, and the latest.
         cause: Cause,
     },
     /// The log is closed.
@@ -437,7 +437,8 @@ pub enum OpenError {
         /// What it said, or what became of it.
         reason: String,
     },
-    /// A thread could not be started, or an actor was stopped while the log was opening.
+    /// A thread could not be started, or an actor was stopped while the log was opening. Nothing of the log
+    /// runs then; with [`Cause::Shortage`] try again later.
     #[error("the log could not be started: {0}")]
     Start(Cause),
 }

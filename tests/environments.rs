@@ -103,8 +103,10 @@ fn current_thread() -> Runtime {
 
 type Work = Box<dyn FnOnce() + Send>;
 
+type Place = (&'static str, fn(Work));
+
 /// Where blocking calls are made.
-const PLACES: [(&str, fn(Work)); 10] = [
+const PLACES: [Place; 10] = [
     ("a plain thread", |work| work()),
     ("block_on", |work| multi_thread().block_on(async move { work() })),
     ("a task", |work| {
@@ -376,7 +378,8 @@ fn a_function_is_replayed_to_batch_by_batch_and_can_refuse() {
     assert_eq!(wal.recovery_report().replayed, 200);
     wal.close_blocking().expect("clean");
 
-    let refuses: [(fn() -> Result<(), ReplayRefused>, &str); 2] = [
+    type Refuse = fn() -> Result<(), ReplayRefused>;
+    let refuses: [(Refuse, &str); 2] = [
         (|| Err(ReplayRefused("not today".into())), "refused what it was given"),
         (|| panic!("out of range"), "panicked"),
     ];

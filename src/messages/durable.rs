@@ -43,7 +43,8 @@ pub enum LogEvent {
     /// A fault: no LSN is given out until the next `Ready`. What is in flight is kept or answered, as
     /// the fault policy says.
     Unavailable {
-        /// The fault; `Cause::NoSpace` passes when space is freed.
+        /// The first fault since the last epoch, and the latest. `Cause::NoSpace` passes when space is freed,
+        /// `Cause::Shortage` when there is enough of what is short.
         cause: Cause,
     },
     /// A sync does not return. Nothing can be said about what it covers until it does; that it did, the
@@ -58,10 +59,10 @@ pub enum LogEvent {
         /// Why.
         cause: Cause,
     },
-    /// Restarts did not help; nothing will be appended until the log is opened again. What is durable
-    /// can still be read.
+    /// Restarts did not help, or can not; nothing will be appended until the log is opened again. What is
+    /// durable can still be read.
     Poisoned {
-        /// The last fault.
+        /// The first fault since the last epoch, and the latest.
         cause: Cause,
         /// LSNs that are certainly not in the log.
         failed: Vec<LsnRange>,

@@ -25,6 +25,8 @@ pub(crate) struct Coordinator {
     world: Arc<World>,
     /// Whether it takes its time over each event.
     slow: bool,
+    /// Whether it has heard that the epoch takes appends that recovery began.
+    opened: bool,
     /// Half of them have one, and what went into it and has no answer yet.
     outbox: Option<Outbox>,
     put_in: BTreeMap<Ticket, (Key, u32, Duration)>,
@@ -57,6 +59,7 @@ impl Coordinator {
             wal: wal.clone(),
             world: Arc::clone(world),
             slow,
+            opened: false,
             outbox: None,
             put_in: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -209,8 +212,11 @@ impl Coordinator {
 
     /// P7, P17, P21: what the log gives way to must have happened.
     fn judge(&mut self, event: &LogEvent) {
+        let begun = self.wal.recovery_report().epoch;
+        let mut is_recovered = |epoch| epoch == begun && !std::mem::replace(&mut self.opened, true);
         if let LogEvent::Ready { epoch, .. } = event
             && !self.slow
+            && !is_recovered(*epoch)
             && let Err(twice) = self.world.epoch_begins(*epoch)
         {
             self.say(twice);
