@@ -51,7 +51,7 @@ impl Mount {
     }
 
     /// A memory file system without a limit: `statfs` says of it 0 of 0, as of some FUSE file systems.
-    pub(crate) fn without_a_size() -> Option<Mount> {
+    pub fn without_a_size() -> Option<Mount> {
         sweep();
         let mount = Mount { place: fresh("tmpfs") };
         let mut mounting = Command::new("mount");
