@@ -169,10 +169,10 @@ fn path(text: &str) -> String {
     path.trim_end_matches(':').to_owned()
 }
 
-/// What may stand between `pub` and the path.
+/// What may stand between `pub` and the path. The log has no items that are declared otherwise.
 const KINDS: &[&str] = &[
     "async", "const", "dyn", "enum", "extern", "fn", "macro", "mod", "static", "struct", "trait",
-    "type", "union", "unsafe", "use",
+    "type", "union", "use",
 ];
 
 #[cfg(test)]
