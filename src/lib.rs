@@ -40,6 +40,8 @@
 //! assert_eq!(error.setting, "min_sync_interval");
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod actors;
 mod blocking;
 pub mod codec;

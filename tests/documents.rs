@@ -9,7 +9,8 @@ use test_support::sources::{files, quoted, read, root, table, tests_in};
 
 fn pages() -> Vec<String> {
     let mut pages = files("docs", ".md");
-    pages.extend(["README.md".to_owned(), "CHANGELOG.md".to_owned()]);
+    let more = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "controls/README.md"];
+    pages.extend(more.map(str::to_owned));
     pages
 }
 
@@ -222,7 +223,9 @@ fn the_changelog_knows_this_version_and_this_format() {
 fn ci_is_one_command_and_takes_the_test_command_from_the_readme() {
     let ci = read(".ci/run");
     assert!(ci.starts_with("#!/usr/bin/env bash\n") && ci.contains("set -euo pipefail"));
-    assert!(ci.contains("README.md"));
+    assert!(ci.ends_with("\nexec cargo --locked xtask ci \"$@\"\n"));
+    assert!(ci.lines().count() <= 30, "steps stand in crates/xtask");
+    assert!(read("crates/xtask/src/ci/steps.rs").contains("README.md"));
     assert!(read(".github/workflows/ci.yml").contains("run: .ci/run"));
     #[cfg(unix)]
     {
@@ -230,4 +233,13 @@ fn ci_is_one_command_and_takes_the_test_command_from_the_readme() {
         let mode = root().join(".ci/run").metadata().expect(".ci/run").permissions().mode();
         assert_eq!(mode & 0o111, 0o111, ".ci/run can be executed");
     }
+}
+
+#[test]
+fn no_task_needs_python() {
+    let mut tasks = files("crates/xtask", ".rs");
+    tasks.extend([".ci/run", ".github/workflows/ci.yml", "fuzz/run"].map(str::to_owned));
+    assert!(tasks.len() > 10, "the tasks were not found");
+    let guilty = tasks.iter().filter(|task| read(task).to_lowercase().contains("python"));
+    assert_none(guilty.map(|task| format!("{task} names Python")).collect());
 }

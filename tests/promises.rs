@@ -51,6 +51,7 @@ fn test_files() -> Vec<(String, String)> {
         "tests/documents.rs",
         "tests/architecture.rs",
         "tests/test_support.rs",
+        "tests/language.rs",
         "tests/negative_controls.rs",
     ];
     let paths = files("src", ".rs").into_iter().chain(files("tests", ".rs"));

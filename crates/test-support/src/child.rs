@@ -1,6 +1,6 @@
 //! A process that commits and says what it knows, one fact a line, until it is done or killed: the child of
 //! the tests with real processes. It is the test binary itself, started for the one test [`TEST`], which
-//! does nothing unless [`JOB`] is set.
+//! does nothing unless the variable `ACTIX_WAL_CHILD` is set.
 //!
 //! A line is one `write` that nothing buffers; a pipe takes so little at once whole or not at all. So
 //! the parent knows everything that any client was told, and never sees half a line:

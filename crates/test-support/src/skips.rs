@@ -17,7 +17,7 @@ pub fn leave_out(why: &str) {
     note(&file(), why);
 }
 
-/// What was left out so far, a line each. `.ci/run` begins it anew, and prints it at its end.
+/// What was left out so far, a line each. `cargo xtask ci` begins a new one, and prints it at its end.
 fn file() -> PathBuf {
     crate::scratch::place().join("skipped.txt")
 }

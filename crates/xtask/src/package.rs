@@ -1,0 +1,49 @@
+//! `cargo xtask package`: what crates.io would get. Nothing is published.
+
+use anyhow::{Result, ensure};
+
+use crate::shell::{self, Shell, read};
+
+/// What a user of the package needs.
+const MUST_HOLD: &[&str] =
+    &["Cargo.toml", "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "src/lib.rs"];
+
+/// What only this repository needs.
+const MUST_NOT_HOLD: &[&str] =
+    &[".ci/", ".github/", ".cargo/", "controls/", "crates/", "fuzz/", "benches/peers/", "target/"];
+
+/// Checks the list of files, and builds the package from exactly these.
+pub(crate) fn run(shell: &Shell) -> Result<()> {
+    // Work that is not committed yet is packaged too: a developer may run this before the commit.
+    let package = ["package", "--package", "actix-wal", "--locked", "--allow-dirty"];
+    let list = read(shell.cargo(&package).arg("--list"))?;
+    let faults = faults(&list);
+    ensure!(faults.is_empty(), "{}; see `include` and `exclude` in Cargo.toml", faults.join(", "));
+    println!("{} files", list.lines().count());
+    shell::run(&mut shell.cargo(&package))
+}
+
+fn faults(list: &str) -> Vec<String> {
+    let is_there = |name: &&&str| list.lines().any(|line| line == **name);
+    let missing = MUST_HOLD.iter().filter(|name| !is_there(name));
+    let mut faults: Vec<_> = missing.map(|name| format!("{name} is missing")).collect();
+    for line in list.lines() {
+        if MUST_NOT_HOLD.iter().any(|folder| line.starts_with(folder)) {
+            faults.push(format!("{line} is in it"));
+        }
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_needs_its_readme_and_licences_and_nothing_of_the_repository() {
+        let sound = MUST_HOLD.join("\n");
+        assert!(faults(&sound).is_empty());
+        assert_eq!(faults(&sound.replace("LICENSE-MIT\n", "")), ["LICENSE-MIT is missing"]);
+        assert_eq!(faults(&format!("{sound}\n.ci/run")), [".ci/run is in it"]);
+    }
+}
