@@ -89,7 +89,7 @@ impl Flusher {
         self.pass_on(left);
         let unknown = self.unknown.clone();
         self.tell(&LogEvent::Poisoned { cause: cause.clone(), failed, unknown });
-        self.refuse_checkpoints(&cause);
+        self.refuse_wishes(&cause);
         // Who follows the tail has to learn that it ends here.
         self.shared.tail.notify_waiters();
         // The supply of segments may be busy with a disk that is ill: not on this thread.
