@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use crate::engine::cursor::Cursor;
-use crate::engine::records::Record;
+use crate::engine::read::cursor::Cursor;
 use crate::error::{
     AppendError, Cause, CheckpointError, CloseError, CommitError, OpenError, ReadError,
 };
 use crate::lsn::Lsn;
 use crate::open::Open;
+use crate::record::Record;
 use crate::runtime::{block_on, is_on_arbiter};
 use crate::wal::Wal;
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::ConfigError;
+use crate::format::frame::{FRAME_HEADER_LEN, FRAME_TRAILER_LEN};
 
 /// When an append counts as done. It changes only who waits, never what is written: all records go the
 /// same way, in LSN order.
@@ -244,8 +245,8 @@ impl WalConfig {
     /// Blocks at the end of a segment that only empty frames may use: a seal, a low-water mark, and
     /// the close frame.
     pub(crate) const RESERVED_BLOCKS: u64 = 3;
-    /// Header and checksum of a frame; `engine` checks that it is what the format says.
-    pub(crate) const FRAME_OVERHEAD: u64 = 108;
+    /// Header and checksum of a frame, in bytes.
+    pub(crate) const FRAME_OVERHEAD: u64 = (FRAME_HEADER_LEN + FRAME_TRAILER_LEN) as u64;
 
     /// Checks that a directory is named; a log on another storage has none.
     pub(crate) fn check_directory(&self) -> Result<(), ConfigError> {

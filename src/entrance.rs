@@ -5,10 +5,10 @@ use std::sync::Arc;
 use actix::Recipient;
 
 use crate::config::OverloadPolicy;
-use crate::engine::admission::{Admission, Permit, Refusal};
-use crate::engine::entry::Payload;
-use crate::engine::intake::Intake;
-use crate::engine::shared::{LogState, Shared};
+use crate::engine::intake::admission::{Admission, Permit, Refusal};
+use crate::engine::intake::entry::Payload;
+use crate::engine::intake::inbox::Intake;
+use crate::engine::state::shared::{LogState, Shared};
 use crate::error::{AppendError, Cause};
 use crate::messages::{Collect, Submit};
 

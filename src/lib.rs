@@ -54,12 +54,12 @@ pub mod lsn;
 pub mod messages;
 mod open;
 mod outbox;
-mod read_stream;
-mod runtime;
+mod reader;
+mod record;
+pub mod runtime;
 pub mod storage;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
-pub mod threads;
 mod wal;
 
 pub use blocking::Records;
@@ -67,10 +67,9 @@ pub use config::{
     Bounds, DamagePolicy, Durability, Existence, FaultPolicy, FlushPolicy, OverloadPolicy,
     RestartBudget, WalConfig,
 };
-pub use engine::catalog::SegmentInfo;
-pub use engine::records::{Record, RecordBatch};
 pub use engine::recovery::RecoveryReport;
-pub use engine::shared::{LogState, Stats, Status};
+pub use engine::segments::catalog::SegmentInfo;
+pub use engine::state::shared::{LogState, Stats, Status};
 pub use error::{
     AppendError, Cause, CheckpointError, CloseError, CommitError, ConfigError, Holder, OpenError,
     ReadError, RotateError,
@@ -79,5 +78,6 @@ pub use lsn::{Epoch, Lsn, LsnRange};
 pub use messages::LogEvent;
 pub use open::Open;
 pub use outbox::Outbox;
-pub use read_stream::ReadStream;
+pub use reader::ReadStream;
+pub use record::{Record, RecordBatch};
 pub use wal::{Link, Wal};

@@ -8,14 +8,14 @@ use actix::{Arbiter, ArbiterHandle, MailboxError, Recipient, Supervisor};
 
 use crate::actors::{Appender, Flusher, Recovery};
 use crate::config::WalConfig;
-use crate::engine::clock::{Clock, SystemClock};
-use crate::engine::shared::Shared;
+use crate::engine::state::shared::Shared;
 use crate::error::{Cause, IoFault, OpenError};
 use crate::lsn::Lsn;
 use crate::messages::{AwaitStart, Recover, Replay, ReplayRefused, ReplayTarget};
+use crate::runtime::clock::{Clock, SystemClock};
+use crate::runtime::threads::{SystemThreads, Threads};
 use crate::runtime::{ACTOR_THREAD, OwnSystem};
 use crate::storage::Storage;
-use crate::threads::{SystemThreads, Threads};
 use crate::wal::{Link, Wal};
 
 /// A log that is about to be opened: await it, or call [`blocking`](Self::blocking). See [`Wal::open`].

@@ -6,7 +6,7 @@ use actix::Recipient;
 use bytes::Bytes;
 
 use crate::config::Durability;
-use crate::engine::entry::Payload;
+use crate::engine::intake::entry::Payload;
 use crate::entrance::Entrance;
 use crate::error::AppendError;
 use crate::messages::{Accepted, Reply, Submit, Ticket};

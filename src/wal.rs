@@ -11,14 +11,13 @@ use tokio::sync::oneshot;
 use crate::actors::Appender;
 use crate::codec::{Bincode, Codec};
 use crate::config::{Durability, WalConfig};
-use crate::engine::admission::{Admission, Permit};
-use crate::engine::catalog::SegmentInfo;
-use crate::engine::clock::{Clock, SystemClock};
-use crate::engine::cursor::Cursor;
-use crate::engine::entry::Payload;
-use crate::engine::outcomes::Fate;
+use crate::engine::intake::admission::{Admission, Permit};
+use crate::engine::intake::entry::Payload;
+use crate::engine::read::cursor::Cursor;
 use crate::engine::recovery::RecoveryReport;
-use crate::engine::shared::{LogState, QueueReceiver, Shared, Stats, Status};
+use crate::engine::segments::catalog::SegmentInfo;
+use crate::engine::state::outcomes::Fate;
+use crate::engine::state::shared::{LogState, QueueReceiver, Shared, Stats, Status};
 use crate::entrance::Entrance;
 use crate::error::{
     AppendError, Cause, CheckpointError, CloseError, CommitError, ReadError, RotateError,
@@ -29,8 +28,9 @@ use crate::messages::{
     Read, ReadRange, Recipients, Recover, Reply, Rotate, Submit, Subscribe, Unsubscribe,
 };
 use crate::outbox::Outbox;
-use crate::read_stream::ReadStream;
+use crate::reader::ReadStream;
 use crate::runtime::OwnSystem;
+use crate::runtime::clock::{Clock, SystemClock};
 
 /// A handle of an open log. Clones are handles of the same log; they can be sent to other threads.
 ///

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix_wal::engine::clock::{Clock, SystemClock, Tick};
 use actix_wal::error::{AppendError, CommitError};
+use actix_wal::runtime::clock::{Clock, SystemClock, Tick};
 use actix_wal::testkit::SimDisk;
 use actix_wal::{LogState, Lsn, Wal, WalConfig};
 

@@ -6,7 +6,7 @@
 
 use actix::{Actor, Addr};
 use actix_wal::actors::Appender;
-use actix_wal::engine::entry::{Payload, QueueItem};
+use actix_wal::engine::intake::entry::{Payload, QueueItem};
 use actix_wal::error::{AppendError, Cause};
 use actix_wal::messages::{Append, LogEvent};
 use actix_wal::{Durability, Epoch, Link, Lsn, OverloadPolicy, WalConfig};

@@ -74,7 +74,7 @@ fn sources() -> Vec<String> {
     files("src", ".rs").into_iter().filter(|path| !is_test(path)).collect()
 }
 
-/// `src/engine/cursor.rs` and `src/engine/mod.rs` are in `engine`, `src/lsn.rs` is `lsn`.
+/// `src/engine/read/cursor.rs` and `src/engine/mod.rs` are in `engine`, `src/lsn.rs` is `lsn`.
 fn module(path: &str) -> &str {
     let inner = path.strip_prefix("src/").expect("a source");
     inner.split('/').next().unwrap_or(inner).trim_end_matches(".rs")

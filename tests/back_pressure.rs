@@ -8,7 +8,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
-use actix_wal::engine::admission::{Admission, Refusal};
+use actix_wal::engine::intake::admission::{Admission, Refusal};
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule};
 use actix_wal::{AppendError, CommitError, Lsn, OverloadPolicy, Wal};
 use test_support::logs::{SOON, World, config, on_segments, until, within};

@@ -9,17 +9,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use actix_wal::engine::catalog::SegmentInfo;
-use actix_wal::engine::clock::Clock;
-use actix_wal::engine::entry::{Entry, Payload};
-use actix_wal::engine::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
-use actix_wal::engine::log_writer::{LogWriter, Opening, Position, Stamp};
-use actix_wal::engine::outcomes::Fate;
+use actix_wal::engine::intake::entry::{Entry, Payload};
 use actix_wal::engine::recovery::{Progress, recover};
-use actix_wal::engine::segments::{Need, SegmentSource, SegmentStyle, Supply};
-use actix_wal::engine::shared::Shared;
+use actix_wal::engine::segments::catalog::SegmentInfo;
+use actix_wal::engine::segments::supply::{Need, SegmentSource, SegmentStyle, Supply};
+use actix_wal::engine::state::outcomes::Fate;
+use actix_wal::engine::state::shared::Shared;
+use actix_wal::engine::write::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
+use actix_wal::engine::write::log_writer::{LogWriter, Opening, Position, Stamp};
 use actix_wal::format::LogId;
 use actix_wal::format::segment::segment_name;
+use actix_wal::runtime::clock::Clock;
 use actix_wal::storage::{Medium, Storage};
 use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, ManualClock, Persist, SimDisk,
@@ -42,7 +42,7 @@ struct Bench {
     segments: SteppedSegments,
     shared: Arc<Shared>,
     /// Kept: a log whose queue has gone is a different case.
-    _link: actix_wal::engine::shared::QueueReceiver,
+    _link: actix_wal::engine::state::shared::QueueReceiver,
     run: FlushLoop,
     next: Lsn,
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use actix::{Actor, Arbiter, Context, Handler};
 use actix_wal::actors::Appender;
-use actix_wal::engine::entry::QueueItem;
+use actix_wal::engine::intake::entry::QueueItem;
 use actix_wal::messages::{Append, LogEvent};
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, Persist, errno};
 use actix_wal::{

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Context, Handler, Message, Recipient, ResponseFuture};
 use actix_wal::codec::{Bincode, Codec};
-use actix_wal::engine::admission::{Admission, Refusal};
-use actix_wal::engine::entry::{Payload, RECORD_OVERHEAD};
+use actix_wal::engine::intake::admission::{Admission, Refusal};
+use actix_wal::engine::intake::entry::{Payload, RECORD_OVERHEAD};
 use actix_wal::messages::{
     Append, AppendAll, Checkpoint, Close, Commit, Flush, GetStats, GetStatus, LogEvent, Read,
     Recipients, Reply, Submit, Subscribe, Unsubscribe, WaitForLsn,

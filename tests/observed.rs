@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
-use actix_wal::engine::clock::{Clock, SystemClock, Tick};
+use actix_wal::runtime::clock::{Clock, SystemClock, Tick};
 use actix_wal::testkit::SimDisk;
 use actix_wal::{Durability, FlushPolicy, LogEvent, Lsn, Wal, WalConfig};
 use tracing::field::{Field, Visit};

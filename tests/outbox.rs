@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use actix_wal::actors::Appender;
-use actix_wal::engine::entry::{Payload, QueueItem};
+use actix_wal::engine::intake::entry::{Payload, QueueItem};
 use actix_wal::error::Cause;
 use actix_wal::messages::{Accepted, Collect, LogEvent, Reply, Submit, Ticket};
 use actix_wal::testkit::{MockLog, MockScript, SimDisk};
@@ -195,7 +195,8 @@ async fn p6_appends_that_are_refused_after_they_were_put_in_are_told_so_one_by_o
         Submit { payload, durability, permit, reply }
     };
     let intake = Arc::default();
-    let put = |ticket| actix_wal::engine::intake::Intake::push(&*intake, submit(Ticket(ticket)));
+    let put =
+        |ticket| actix_wal::engine::intake::inbox::Intake::push(&*intake, submit(Ticket(ticket)));
     assert!(put(0) && !put(1));
     appender.send(Collect::new(&intake)).await.expect("alive");
     appender.do_send(LogEvent::Unavailable { cause: Cause::Closed });
@@ -227,7 +228,7 @@ async fn p6_whoever_is_in_the_intake_of_a_dead_appender_hears_that_nobody_knows(
     let permit = link.shared.admission.try_acquire(1, payload.encoded_len()).expect("room");
     let (durability, reply) = (Durability::GroupCommit, Reply::Outcome(reply));
     let submit = Submit { payload, durability, permit, reply };
-    assert!(actix_wal::engine::intake::Intake::push(&*intake, submit));
+    assert!(actix_wal::engine::intake::inbox::Intake::push(&*intake, submit));
     // What happens to a message when its receiver is gone.
     drop(Collect::new(&intake));
     let answered = tokio::time::timeout(Duration::from_secs(20), answer).await;

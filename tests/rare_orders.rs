@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use actix::{Actor, Supervisor};
 use actix_wal::actors::{Appender, Flusher, Recovery};
-use actix_wal::engine::shared::Shared;
+use actix_wal::engine::state::shared::Shared;
 use actix_wal::messages::{LogEvent, Recover, WaitForLsn};
+use actix_wal::runtime::threads::{Running, SystemThreads, Threads, Turn, Worker};
 use actix_wal::storage::Medium;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, SimDisk, errno};
-use actix_wal::threads::{Running, SystemThreads, Threads, Turn, Worker};
 use actix_wal::{Bounds, FlushPolicy, Link, LogState, Lsn, OpenError, Wal};
 use test_support::logs::{Ear, World, config, on_segments, records_on, until, within};
 

@@ -15,7 +15,7 @@ use test_support::child;
 use test_support::lives;
 use test_support::logs;
 
-use actix_wal::engine::clock::{Clock, SystemClock, Tick};
+use actix_wal::runtime::clock::{Clock, SystemClock, Tick};
 use actix_wal::storage::Directory;
 use actix_wal::{Cause, CommitError, FlushPolicy, LogState, Lsn, RecoveryReport, Wal, WalConfig};
 use tempfile::TempDir;

@@ -11,9 +11,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use actix::{Actor, ActorContext, Context, Handler, ResponseFuture};
 use actix_wal::DamagePolicy::{Refuse, Salvage};
 use actix_wal::engine::recovery::{Progress, RecoveredLog};
+use actix_wal::engine::segments::clearing::OldSegment;
 use actix_wal::format::segment::{SegmentHeader, scratch_name, segment_name};
 use actix_wal::messages::{Replay, ReplayRefused};
-use actix_wal::storage::OldSegment;
 use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Persist, SimDisk, errno,
 };

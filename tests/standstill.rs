@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_wal::engine::clock::{Clock, SystemClock, Tick};
+use actix_wal::runtime::clock::{Clock, SystemClock, Tick};
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, errno};
 use actix_wal::{Cause, CommitError, LogState, Wal};
 use test_support::child::{self, Job};

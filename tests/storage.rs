@@ -6,7 +6,8 @@
 use std::{fs, io, path::Path, process::Command};
 
 use actix_wal::{
-    storage::{Directory, Medium, PrepareJob, Storage, filesystem_name, prepare},
+    engine::segments::{prepare::PrepareJob, prepare::prepare},
+    storage::{Directory, Medium, Storage, filesystem_name},
     testkit::{Persist, Recorder},
 };
 use tempfile::TempDir;

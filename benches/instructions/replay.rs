@@ -6,9 +6,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_wal::engine::cursor::Cursor;
+use actix_wal::engine::read::cursor::Cursor;
 use actix_wal::engine::recovery::{Progress, RecoveredLog, recover};
-use actix_wal::engine::shared::Shared;
+use actix_wal::engine::state::shared::Shared;
 use actix_wal::format::frame::{FrameBuffer, FrameHeader, Start};
 use actix_wal::format::scan::{Scanner, Seen, Until, Verdict};
 use actix_wal::format::segment::{SegmentHeader, segment_name};

@@ -12,10 +12,10 @@ use actix::{Actor, Context, Handler, Recipient, Response, Supervised};
 use tokio::sync::oneshot;
 
 use crate::config::{Durability, OverloadPolicy};
-use crate::engine::assigner::Assigner;
-use crate::engine::entry::Payload;
-use crate::engine::outcomes::{Fate, Waiters};
-use crate::engine::shared::{LogState, Shared};
+use crate::engine::intake::assigner::Assigner;
+use crate::engine::intake::entry::Payload;
+use crate::engine::state::outcomes::{Fate, Waiters};
+use crate::engine::state::shared::{LogState, Shared};
 use crate::error::{AppendError, Cause, CommitError};
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::{

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use actix::{Message, Recipient};
 
-use crate::engine::entry::QueueItem;
-use crate::engine::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
-use crate::engine::shared::{QueueReceiver, Shared};
+use crate::engine::intake::entry::QueueItem;
+use crate::engine::state::shared::{QueueReceiver, Shared};
+use crate::engine::write::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
 use crate::error::{Cause, IoFault};
 use crate::lsn::{Epoch, Lsn};
-use crate::threads::{Running, Threads, Turn, Worker};
+use crate::runtime::threads::{Running, Threads, Turn, Worker};
 
 /// The name of the thread.
 pub(super) const NAME: &str = "wal-flush";

@@ -18,15 +18,15 @@ use actix::{Actor, Arbiter, ArbiterHandle, Context, Handler, Supervised};
 
 use super::flush_thread::panic_message;
 use crate::config::{Existence, WalConfig};
-use crate::engine::records::RecordBatch;
 use crate::engine::recovery::{Progress, RecoveredLog, ReplaySink, recover};
-use crate::engine::shared::Shared;
+use crate::engine::state::shared::Shared;
 use crate::error::{Cause, IoFault, IoOp, OpenError};
 use crate::lsn::Lsn;
 use crate::messages::{Recover, Replay, ReplayRefused, ReplayTarget};
+use crate::record::RecordBatch;
 use crate::runtime::block_on;
+use crate::runtime::threads::{Once, SystemThreads, Threads};
 use crate::storage::{Directory, LockError, Metered, Obstacle, Patience, Storage, obstacle};
-use crate::threads::{Once, SystemThreads, Threads};
 
 /// The name of the thread that recovers.
 const THREAD: &str = "wal-recover";

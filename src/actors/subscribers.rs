@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::Recipient;
 use actix::dev::SendError;
 
-use crate::engine::shared::{LogState, Shared};
+use crate::engine::state::shared::{LogState, Shared};
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::messages::LogEvent;
 

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::config::Durability;
-use crate::engine::admission::{Admission, Permit, Refusal};
-use crate::engine::entry::{Payload, RECORD_OVERHEAD};
-use crate::engine::intake::Intake;
+use crate::engine::intake::admission::{Admission, Permit, Refusal};
+use crate::engine::intake::entry::{Payload, RECORD_OVERHEAD};
+use crate::engine::intake::inbox::Intake;
 use crate::error::{AppendError, CommitError};
 use crate::lsn::{Lsn, LsnRange};
 

@@ -2,9 +2,9 @@
 
 use actix::Message;
 
-use crate::engine::catalog::SegmentInfo;
-use crate::engine::cursor::Cursor;
-use crate::engine::shared::{Stats, Status};
+use crate::engine::read::cursor::Cursor;
+use crate::engine::segments::catalog::SegmentInfo;
+use crate::engine::state::shared::{Stats, Status};
 use crate::error::{Cause, CheckpointError, CloseError, ReadError, RotateError};
 use crate::lsn::{Lsn, LsnRange};
 

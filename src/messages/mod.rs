@@ -25,7 +25,7 @@
 
 mod append;
 mod control;
-mod durable;
+mod events;
 mod flush;
 mod recipients;
 mod recover;
@@ -35,7 +35,7 @@ pub use append::{
 };
 pub(crate) use control::AwaitStart;
 pub use control::{Checkpoint, Close, GetSegments, GetStats, GetStatus, Read, ReadRange, Rotate};
-pub use durable::{LogEvent, Subscribe, Unsubscribe};
+pub use events::{LogEvent, Subscribe, Unsubscribe};
 pub use flush::Flush;
 pub use recipients::Recipients;
 pub use recover::{Recover, Replay, ReplayFunction, ReplayRefused, ReplayTarget};

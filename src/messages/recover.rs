@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use actix::{Message, Recipient};
 
-use crate::engine::records::RecordBatch;
 use crate::engine::recovery::{Progress, RecoveredLog};
 use crate::error::OpenError;
 use crate::lsn::Lsn;
+use crate::record::RecordBatch;
 use crate::storage::Storage;
 
 /// Recover the log: judge the directory, begin an epoch, replay.

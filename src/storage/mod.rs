@@ -9,27 +9,18 @@
 //!
 //! A storage of another kind is put to the test by `testkit::storage_contract`.
 
-mod clearing;
 mod directory;
 mod filesystem;
 mod lock;
 mod metered;
-mod prepare;
-mod preparer;
 
 use std::{fmt, io};
 
-pub use clearing::OldSegment;
 pub use directory::Directory;
 pub(crate) use directory::{Obstacle, obstacle};
 pub use filesystem::filesystem_name;
 pub(crate) use lock::{LockError, Patience};
 pub use metered::{IoCounts, Metered};
-pub use prepare::{PrepareFault, PrepareJob, prepare};
-pub use preparer::{
-    Attempt, PrepareRequest, PrepareStatus, PreparedSegment, Preparer, PreparerConfig,
-    PreparerCore, SegmentPlan, SegmentPlanner,
-};
 
 /// One directory that holds one log. Whoever holds a value of this type owns the directory: real
 /// directories are locked when they are opened, and unlocked when the value and every file opened through

@@ -19,10 +19,10 @@ use tokio::sync::oneshot;
 
 use super::mock_script::{MockScript, MockStep};
 use crate::actors::Subscribers;
-use crate::engine::cursor::Cursor;
-use crate::engine::entry::{Entry, QueueItem};
-use crate::engine::outcomes::Fate;
-use crate::engine::shared::{LogState, QueueReceiver, Shared};
+use crate::engine::intake::entry::{Entry, QueueItem};
+use crate::engine::read::cursor::Cursor;
+use crate::engine::state::outcomes::Fate;
+use crate::engine::state::shared::{LogState, QueueReceiver, Shared};
 use crate::error::{Cause, CheckpointError, CloseError, IoFault, IoOp, ReadError, RotateError};
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::messages::{

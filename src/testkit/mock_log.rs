@@ -10,12 +10,12 @@ use super::mock_flusher::{Ask, MockFlusher};
 use super::mock_script::{MockScript, MockStep};
 use crate::actors::Appender;
 use crate::config::WalConfig;
-use crate::engine::entry::Entry;
-use crate::engine::records::Record;
+use crate::engine::intake::entry::Entry;
 use crate::engine::recovery::RecoveryReport;
-use crate::engine::shared::Shared;
+use crate::engine::state::shared::Shared;
 use crate::error::Cause;
 use crate::lsn::Lsn;
+use crate::record::Record;
 use crate::wal::{Link, Wal};
 
 /// Starts logs whose Flusher is a [`MockFlusher`]: a real handle, a real Appender, and no disk.

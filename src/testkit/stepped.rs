@@ -1,4 +1,4 @@
-//! Time and segments by hand, to drive a [`FlushLoop`](crate::engine::flush_loop::FlushLoop) step by step
+//! Time and segments by hand, to drive a [`FlushLoop`](crate::engine::write::flush_loop::FlushLoop) step by step
 //! without a thread.
 
 use std::{
@@ -11,10 +11,13 @@ use std::{
     time::Duration,
 };
 
-use crate::engine::clock::{Clock, Tick};
-use crate::engine::segments::{Need, SegmentSource, SegmentStyle, Supply};
+use crate::engine::segments::clearing::OldSegment;
+use crate::engine::segments::prepare::{PrepareJob, prepare};
+use crate::engine::segments::preparer::PreparedSegment;
+use crate::engine::segments::supply::{Need, SegmentSource, SegmentStyle, Supply};
 use crate::error::{IoFault, IoOp};
-use crate::storage::{OldSegment, PrepareJob, PreparedSegment, Storage, prepare};
+use crate::runtime::clock::{Clock, Tick};
+use crate::storage::Storage;
 
 /// A clock that stands still until it is moved. Its chance is a sequence that is the same in every run.
 /// Clones are the same clock.

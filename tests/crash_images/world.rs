@@ -5,17 +5,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fmt, io};
 
-use actix_wal::engine::assigner::Assigner;
-use actix_wal::engine::clock::Clock;
-use actix_wal::engine::entry::Payload;
-use actix_wal::engine::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
-use actix_wal::engine::outcomes::Fate;
+use actix_wal::engine::intake::assigner::Assigner;
+use actix_wal::engine::intake::entry::Payload;
 use actix_wal::engine::recovery::{Progress, RecoveredLog, recover};
-use actix_wal::engine::segments::{Need, Pool, SegmentSource, Supply};
-use actix_wal::engine::shared::{QueueReceiver, Shared};
-use actix_wal::storage::{OldSegment, Storage};
+use actix_wal::engine::segments::clearing::OldSegment;
+use actix_wal::engine::segments::supply::{Need, Pool, SegmentSource, Supply};
+use actix_wal::engine::state::outcomes::Fate;
+use actix_wal::engine::state::shared::{QueueReceiver, Shared};
+use actix_wal::engine::write::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
+use actix_wal::runtime::clock::Clock;
+use actix_wal::runtime::threads::{Running, Threads, Turn, Worker};
+use actix_wal::storage::Storage;
 use actix_wal::testkit::ManualClock;
-use actix_wal::threads::{Running, Threads, Turn, Worker};
 use actix_wal::{Cause, Durability, Link, Lsn, OpenError, WalConfig};
 
 use test_support::facts::{Fact, Key, Random, payload};

@@ -7,8 +7,8 @@ use std::time::Duration;
 use actix::{
     Actor, Addr, AsyncContext, Context, Handler, MessageResult, Recipient, Response, ResponseFuture,
 };
-use actix_wal::engine::cursor::Cursor;
-use actix_wal::engine::shared::{Shared, Stats, Status};
+use actix_wal::engine::read::cursor::Cursor;
+use actix_wal::engine::state::shared::{Shared, Stats, Status};
 use actix_wal::error::{CheckpointError, CloseError, ReadError, RotateError};
 use actix_wal::messages::{
     Checkpoint, Close, GetSegments, GetStats, GetStatus, LogEvent, Read, ReadRange, Rotate,

@@ -5,11 +5,11 @@ use std::time::Duration;
 use actix::{ActorContext, AsyncContext, Context};
 
 use super::{Flusher, Idle, Left, Phase, Retired, flush_thread};
-use crate::engine::flush_loop::LoopEvent;
-use crate::engine::shared::LogState;
+use crate::engine::state::shared::LogState;
+use crate::engine::write::flush_loop::LoopEvent;
 use crate::error::{Cause, CloseError, FaultClass, IoFault};
 use crate::messages::LogEvent;
-use crate::threads::Once;
+use crate::runtime::threads::Once;
 
 impl Flusher {
     /// The flush thread has ended with a fault: a restart, or the end.

@@ -19,18 +19,18 @@ use tokio::sync::oneshot;
 use super::flush_thread::{self, Board, Left, News, ThreadEnded, Wiring};
 use super::subscribers::Subscribers;
 use crate::config::WalConfig;
-use crate::engine::clock::Tick;
-use crate::engine::flush_loop::{FlushLoop, LoopEvent};
 use crate::engine::recovery::RecoveredLog;
-use crate::engine::restarts::Restarts;
-use crate::engine::segments::{Pool, SegmentSource};
-use crate::engine::shared::{LogState, QueueReceiver, Shared};
-use crate::engine::watchdog::{Alarm, Watchdog};
+use crate::engine::segments::supply::{Pool, SegmentSource};
+use crate::engine::state::restarts::Restarts;
+use crate::engine::state::shared::{LogState, QueueReceiver, Shared};
+use crate::engine::state::watchdog::{Alarm, Watchdog};
+use crate::engine::write::flush_loop::{FlushLoop, LoopEvent};
 use crate::error::{Cause, CheckpointError, CloseError, IoFault, RotateError};
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::messages::LogEvent;
+use crate::runtime::clock::Tick;
+use crate::runtime::threads::{Running, SystemThreads, Threads};
 use crate::storage::Storage;
-use crate::threads::{Running, SystemThreads, Threads};
 
 /// The actor that owns the log.
 ///

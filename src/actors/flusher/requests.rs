@@ -7,8 +7,8 @@ use actix::{AsyncContext, Handler, Response};
 use tokio::sync::oneshot;
 
 use super::{Flusher, Phase, Retired};
-use crate::engine::cursor::Cursor;
-use crate::engine::shared::LogState;
+use crate::engine::read::cursor::Cursor;
+use crate::engine::state::shared::LogState;
 use crate::error::{Cause, CheckpointError, CloseError, ReadError, RotateError};
 use crate::lsn::Lsn;
 use crate::messages::{

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use super::{First, RecoveredLog, Recovery, RecoveryReport, Tail};
 use crate::config::WalConfig;
-use crate::engine::catalog::SegmentInfo;
-use crate::engine::log_writer::{LogWriter, Opening, Position, Stamp};
-use crate::engine::segments::SegmentStyle;
+use crate::engine::segments::catalog::SegmentInfo;
+use crate::engine::segments::clearing::OldSegment;
+use crate::engine::segments::prepare::{PrepareJob, prepare};
+use crate::engine::segments::preparer::PreparedSegment;
+use crate::engine::segments::supply::SegmentStyle;
+use crate::engine::write::log_writer::{LogWriter, Opening, Position, Stamp};
 use crate::error::{IoFault, IoOp, OpenError};
 use crate::format::frame::frame_len;
 use crate::format::scan::{TornTail, Verdict};
 use crate::lsn::Lsn;
-use crate::storage::{Medium, OldSegment, PrepareJob, PreparedSegment, Storage, prepare};
+use crate::storage::{Medium, Storage};
 
 /// A small first segment is enough to open with; a full one is prepared meanwhile.
 const FIRST_SEGMENT_SIZE: u64 = 1 << 20;

@@ -2,9 +2,9 @@
 //! together.
 
 use super::{First, Progress, Recovery, RecoveryReport, follow, open};
-use crate::engine::catalog::SegmentInfo;
-use crate::engine::log_writer::Position;
-use crate::engine::segment_reader::{Next, SegmentReader, what_is_wrong};
+use crate::engine::read::segment_reader::{Next, SegmentReader, what_is_wrong};
+use crate::engine::segments::catalog::SegmentInfo;
+use crate::engine::write::log_writer::Position;
 use crate::error::{Damage, DamageKind, IoFault, IoOp, Loss, OpenError};
 use crate::format::frame::Frame;
 use crate::format::scan::{Until, Verdict};

@@ -29,20 +29,22 @@ use std::time::Duration;
 
 use live_walk::LiveWalk;
 
-use super::catalog::SegmentInfo;
-use super::log_writer::{LogWriter, Position};
-use super::records::{BatchBuilder, RecordBatch, Rest};
-use super::segment_reader::SegmentReader;
-use super::segments::SegmentStyle;
-use super::shared::Shared;
 use crate::config::{DamagePolicy, WalConfig};
+use crate::engine::read::segment_reader::SegmentReader;
+use crate::engine::segments::catalog::SegmentInfo;
+use crate::engine::segments::clearing::OldSegment;
+use crate::engine::segments::preparer::PreparedSegment;
+use crate::engine::segments::supply::SegmentStyle;
+use crate::engine::state::shared::Shared;
+use crate::engine::write::log_writer::{LogWriter, Position};
 use crate::error::{Damage, IoFault, IoOp, OpenError};
 use crate::format::LogId;
 use crate::format::frame::{Frame, FrameHeader};
 use crate::format::scan::{TornTail, Until, Verdict};
 use crate::format::segment::SegmentHeader;
 use crate::lsn::{Epoch, Lsn, LsnRange};
-use crate::storage::{OldSegment, PreparedSegment, Storage};
+use crate::record::{BatchBuilder, RecordBatch, Rest};
+use crate::storage::Storage;
 
 /// How far a recovery has come, in bytes of live segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,7 +122,7 @@ pub struct RecoveryReport {
 }
 
 /// A log that was recovered: the only thing a Flusher can be started with. Only recovery makes one; who
-/// drives a [`FlushLoop`](super::flush_loop::FlushLoop) by hand takes it apart.
+/// drives a [`FlushLoop`](crate::engine::write::flush_loop::FlushLoop) by hand takes it apart.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RecoveredLog {
@@ -357,7 +359,7 @@ impl<'a> Recovery<'a> {
 
     /// The segments as the survey knows them, with nothing live beyond `end`.
     fn live_until(&self, end: Lsn) -> Vec<SegmentInfo> {
-        let catalog = super::catalog::Catalog::default();
+        let catalog = crate::engine::segments::catalog::Catalog::default();
         for (segment, start) in self.started() {
             catalog.begin(segment.info(start));
         }

@@ -2,8 +2,8 @@
 
 use super::live_walk::LiveWalk;
 use super::{Cut, First, Recovery, RecoveryReport, Surveyed, open};
-use crate::engine::log_writer::Position;
-use crate::engine::segment_reader::Next;
+use crate::engine::read::segment_reader::Next;
+use crate::engine::write::log_writer::Position;
 use crate::error::{Damage, IoFault, IoOp, Loss, OpenError};
 use crate::format::frame::FrameHeader;
 use crate::format::scan::{Until, Verdict};

@@ -1,8 +1,8 @@
 //! Tail: how the last segment ends, and what stands behind it.
 
 use super::{Cut, First, LastFrame, Recovery, Tail, follow};
-use crate::engine::log_writer::Position;
-use crate::engine::segment_reader::Next;
+use crate::engine::read::segment_reader::Next;
+use crate::engine::write::log_writer::Position;
 use crate::error::{Damage, DamageKind, Loss, OpenError};
 use crate::format::frame::{Frame, FrameHeader};
 use crate::format::scan::{TornTail, Until, Verdict};

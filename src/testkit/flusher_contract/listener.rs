@@ -13,7 +13,7 @@ use actix::{
 use tokio::sync::oneshot;
 
 use super::done;
-use crate::engine::shared::Shared;
+use crate::engine::state::shared::Shared;
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::LogEvent;
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_wal::engine::cursor::Cursor;
+use actix_wal::engine::read::cursor::Cursor;
 use actix_wal::messages::Read;
 use actix_wal::{AppendError, Cause, CommitError, Durability, Lsn, ReadError, Wal};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, WrapFuture};
-use actix_wal::engine::entry::Payload;
+use actix_wal::engine::intake::entry::Payload;
 use actix_wal::messages::{Accepted, Reply, Submit, Subscribe, Ticket};
 use actix_wal::{
     AppendError, CommitError, Durability, LogEvent, Lsn, LsnRange, Outbox, RestartBudget, Wal,

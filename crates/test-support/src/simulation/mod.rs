@@ -21,13 +21,13 @@ use std::time::Duration;
 use actix::{Addr, Supervisor};
 use actix_wal::FaultPolicy::{FailFast, Resend};
 use actix_wal::actors::{Appender, Flusher};
-use actix_wal::engine::clock::Clock;
-use actix_wal::engine::outcomes::Fate;
 use actix_wal::engine::recovery::{self, RecoveredLog};
-use actix_wal::engine::shared::{QueueReceiver, Shared};
+use actix_wal::engine::state::outcomes::Fate;
+use actix_wal::engine::state::shared::{QueueReceiver, Shared};
 use actix_wal::error::Damage;
 use actix_wal::format::segment::segment_name;
 use actix_wal::messages::GetStatus;
+use actix_wal::runtime::clock::Clock;
 use actix_wal::storage::Storage;
 use actix_wal::testkit::{FailedSync, Persist, SimDisk};
 use actix_wal::{

@@ -19,9 +19,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unboun
 use tracing::{info, warn};
 
 use super::clearing::{Clearing, OldSegment, REMOVALS_PER_SYNC, guarded};
-use super::prepare::Preparation;
-use super::{Medium, PrepareFault, PrepareJob, Storage, StorageFile};
-use crate::threads::{Running, Threads, Turn, Worker};
+use super::prepare::{Preparation, PrepareFault, PrepareJob};
+use crate::runtime::threads::{Running, Threads, Turn, Worker};
+use crate::storage::{Medium, Storage, StorageFile};
 
 /// How long to wait after the first failure; each further one in a row doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(100);

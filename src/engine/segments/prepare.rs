@@ -7,7 +7,7 @@ use std::{io, sync::Arc};
 
 use crate::error::{FaultClass, IoFault, IoOp, is_no_space};
 
-use super::{Storage, StorageFile, write_all_at};
+use crate::storage::{Storage, StorageFile, write_all_at};
 
 /// How many zeros go into one write. The page cache keeps what was written at once in one piece, and the sync
 /// of a small frame in a large piece takes longer.

@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 
 use super::{FlushLoop, LoopEvent, Mode, ROTATE_AGAIN, Worked};
 use crate::config::WalConfig;
-use crate::engine::catalog::SegmentInfo;
-use crate::engine::entry::fill;
-use crate::engine::log_writer::{LogWriter, Opening};
-use crate::engine::segments::{Need, Supply};
+use crate::engine::intake::entry::fill;
+use crate::engine::segments::catalog::SegmentInfo;
+use crate::engine::segments::preparer::PreparedSegment;
+use crate::engine::segments::supply::{Need, Supply};
+use crate::engine::write::log_writer::{LogWriter, Opening};
 use crate::error::{Cause, FaultClass};
 use crate::format::frame::FrameBuffer;
 use crate::lsn::Epoch;
-use crate::storage::PreparedSegment;
 
 impl FlushLoop {
     /// Whether somebody wants the current segment complete.

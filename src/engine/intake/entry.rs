@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use super::clock::Tick;
 use crate::config::Durability;
 use crate::format::frame::FrameBuffer;
 /// The bytes that a record takes in a frame beside its payload. The in-flight limit counts them.
 pub use crate::format::record::RECORD_OVERHEAD;
 use crate::lsn::{Lsn, LsnRange};
+use crate::runtime::clock::Tick;
 
 /// One append, with its LSNs: a record, or an atomic group of them that is never split.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl Entry {
 pub enum QueueItem {
     /// Appends, in the order of their LSNs; at least one.
     Entries(Vec<Entry>),
-    /// Look at the [`Control`](super::shared::Control)s: somebody wants a flush, a checkpoint or the end.
+    /// Look at the [`Control`](crate::engine::state::shared::Control)s: somebody wants a flush, a checkpoint or the end.
     Nudge,
 }
 
@@ -83,30 +83,30 @@ impl QueueItem {
 }
 
 /// Puts the records of `entries` into a frame.
-pub(super) fn fill(entries: &[Entry], frame: &mut FrameBuffer) {
+pub(crate) fn fill(entries: &[Entry], frame: &mut FrameBuffer) {
     for record in entries.iter().flat_map(|entry| entry.payload.records()) {
         frame.push(record);
     }
 }
 
 /// The LSNs of `entries`, which follow on each other.
-pub(super) fn range_of(entries: &[Entry]) -> Option<LsnRange> {
+pub(crate) fn range_of(entries: &[Entry]) -> Option<LsnRange> {
     LsnRange::new(entries.first()?.first_lsn, entries.last()?.last_lsn())
 }
 
 /// What a batch adds up to.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// Records.
-    pub(super) entries: usize,
+    pub(crate) entries: usize,
     /// Bytes of records, as a frame holds them.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
     /// Appends that somebody waits for.
-    pub(super) commits: usize,
+    pub(crate) commits: usize,
 }
 
 impl Tally {
-    pub(super) fn of(entries: &[Entry]) -> Self {
+    pub(crate) fn of(entries: &[Entry]) -> Self {
         entries.iter().fold(Tally::default(), |sum, entry| Tally {
             entries: sum.entries + entry.payload.count(),
             bytes: sum.bytes + entry.payload.encoded_len(),

@@ -13,7 +13,7 @@ use std::{
 
 use tracing::warn;
 
-use super::Storage;
+use crate::storage::Storage;
 
 /// One sync of the directory makes so many removals durable.
 pub(super) const REMOVALS_PER_SYNC: usize = 64;

@@ -2,7 +2,7 @@
 
 use actix::{Message, Recipient};
 
-use crate::engine::catalog::SegmentInfo;
+use crate::engine::segments::catalog::SegmentInfo;
 use crate::error::Cause;
 use crate::lsn::{Epoch, Lsn, LsnRange};
 

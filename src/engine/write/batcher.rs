@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::clock::Tick;
 use crate::config::{Bounds, FlushPolicy};
+use crate::runtime::clock::Tick;
 
 /// What waits to be flushed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

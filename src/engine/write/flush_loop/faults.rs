@@ -5,8 +5,8 @@ use std::mem;
 
 use super::{FlushLoop, LoopEvent, Mode};
 use crate::config::FaultPolicy;
-use crate::engine::entry::{Tally, range_of};
-use crate::engine::outcomes::Fate;
+use crate::engine::intake::entry::{Tally, range_of};
+use crate::engine::state::outcomes::Fate;
 use crate::error::{Cause, IoFault};
 use crate::lsn::LsnRange;
 

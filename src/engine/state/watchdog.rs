@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use super::clock::Tick;
 use crate::config::WalConfig;
+use crate::runtime::clock::Tick;
 
 /// Looks at how long things take, and raises each alarm once.
 #[derive(Clone, Debug)]

@@ -15,17 +15,17 @@ use std::time::Duration;
 
 use self::faults::Doomed;
 use crate::config::{Durability, FaultPolicy, WalConfig};
-use crate::engine::batcher::{Batcher, Decision, Pending};
-use crate::engine::catalog::SegmentInfo;
-use crate::engine::clock::Tick;
-use crate::engine::entry::{Entry, Tally, fill};
-use crate::engine::log_writer::{Empty, LogWriter, Position, Stamp};
-use crate::engine::segments::{SegmentSource, SegmentStyle};
-use crate::engine::shared::Shared;
+use crate::engine::intake::entry::{Entry, Tally, fill};
+use crate::engine::segments::catalog::SegmentInfo;
+use crate::engine::segments::clearing::OldSegment;
+use crate::engine::segments::supply::{SegmentSource, SegmentStyle};
+use crate::engine::state::shared::Shared;
+use crate::engine::write::batcher::{Batcher, Decision, Pending};
+use crate::engine::write::log_writer::{Empty, LogWriter, Position, Stamp};
 use crate::error::{Cause, FaultClass, IoFault};
 use crate::format::frame::FrameBuffer;
 use crate::lsn::{Epoch, Lsn, LsnRange};
-use crate::storage::OldSegment;
+use crate::runtime::clock::Tick;
 
 /// What the driver has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,15 +11,16 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use super::admission::Admission;
-use super::catalog::Catalog;
-use super::clock::{Clock, Tick};
-use super::entry::QueueItem;
-use super::outcomes::{Exceptions, Fate};
 use crate::config::WalConfig;
+use crate::engine::intake::admission::Admission;
+use crate::engine::intake::entry::QueueItem;
+use crate::engine::segments::catalog::Catalog;
+use crate::engine::segments::preparer::PrepareStatus;
+use crate::engine::state::outcomes::{Exceptions, Fate};
 use crate::error::{Cause, IoFault};
 use crate::lsn::{Epoch, Lsn, LsnRange};
-use crate::storage::{IoCounts, PrepareStatus};
+use crate::runtime::clock::{Clock, Tick};
+use crate::storage::IoCounts;
 
 /// Slots of the queue beyond the in-flight limit, so that nudges never take the room of an append: a few
 /// more than [`AWAKE`], since several threads may nudge at once.

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
+use crate::engine::segments::clearing::OldSegment;
+use crate::engine::segments::preparer::{
+    PrepareRequest, PrepareStatus, PreparedSegment, Preparer, PreparerConfig, SegmentPlan,
+};
 use crate::error::{Cause, FaultClass, IoFault};
 use crate::format::segment::{SegmentHeader, scratch_name, segment_name};
 use crate::format::{LogId, Place};
-use crate::storage::{
-    Medium, OldSegment, PrepareRequest, PrepareStatus, PreparedSegment, Preparer, PreparerConfig,
-    SegmentPlan, Storage,
-};
-use crate::threads::Threads;
+use crate::runtime::threads::Threads;
+use crate::storage::{Medium, Storage};
 
 /// What a segment is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -310,10 +311,10 @@ mod tests {
     use std::sync::{Mutex, PoisonError};
 
     use super::*;
+    use crate::runtime::threads::{Running, Turn, Worker};
     use crate::testkit::{
         FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk, errno,
     };
-    use crate::threads::{Running, Turn, Worker};
 
     /// Keeps the worker for the test to drive.
     #[derive(Default)]

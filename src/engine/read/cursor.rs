@@ -6,14 +6,14 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::catalog::SegmentInfo;
-use super::records::{BatchBuilder, RecordBatch, Rest};
-use super::segment_reader::{Next, SegmentReader, what_is_wrong};
-use super::shared::Shared;
+use crate::engine::read::segment_reader::{Next, SegmentReader, what_is_wrong};
+use crate::engine::segments::catalog::SegmentInfo;
+use crate::engine::state::shared::Shared;
 use crate::error::{Damage, DamageKind, IoFault, IoOp, Loss, ReadError};
 use crate::format::scan::{Ending, Until};
 use crate::format::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 use crate::lsn::{Lsn, LsnRange};
+use crate::record::{BatchBuilder, RecordBatch, Rest};
 use crate::storage::{Storage, read_exact_at};
 
 /// Reads durable records in LSN order. It blocks on file reads, so it belongs on a thread that may.

@@ -3,13 +3,13 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::admission::Permit;
-use super::clock::Tick;
-use super::entry::{Entry, Payload, QueueItem, Tally};
-use super::shared::Shared;
 use crate::config::Durability;
+use crate::engine::intake::admission::Permit;
+use crate::engine::intake::entry::{Entry, Payload, QueueItem, Tally};
+use crate::engine::state::shared::Shared;
 use crate::error::Cause;
 use crate::lsn::{Lsn, LsnRange};
+use crate::runtime::clock::Tick;
 
 /// Gives each record the next LSN, and hands the records over to the queue in that order.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::{io, mem};
 
-use super::seek::Seek;
+use crate::engine::read::seek::Seek;
 use crate::error::{IoFault, IoOp};
 use crate::format::frame::{Frame, FrameHeader};
 use crate::format::scan::{Ending, Scanner, Seen, Until, Verdict};
@@ -150,7 +150,7 @@ impl SegmentReader {
 }
 
 /// What is wrong where a segment ends and should not.
-pub(super) fn what_is_wrong(verdict: &Verdict) -> String {
+pub(crate) fn what_is_wrong(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Clean => "there is none".to_owned(),
         Verdict::TornTail(torn) => torn.reason.to_string(),

@@ -6,11 +6,11 @@
 //! Failures?", ATC'20).
 
 use crate::config::WalConfig;
+use crate::engine::segments::preparer::PreparedSegment;
 use crate::error::{IoFault, IoOp};
 use crate::format::Place;
 use crate::format::frame::{FrameBuffer, FrameHeader, Start};
 use crate::lsn::{Epoch, Lsn};
-use crate::storage::PreparedSegment;
 use crate::storage::{StorageFile, write_all_at};
 
 /// Where the log stands: what outlives a segment. It moves only when a sync has returned.

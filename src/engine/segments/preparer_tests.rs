@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use super::*;
+use crate::runtime::threads::SystemThreads;
 use crate::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, OpLog, Persist, Recorder, SimDisk,
     errno,
 };
-use crate::threads::SystemThreads;
 
 const SIZE: u64 = 8 * 1024;
 const SOON: Duration = Duration::from_secs(20);

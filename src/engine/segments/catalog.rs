@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::clock::Tick;
+use crate::engine::segments::clearing::OldSegment;
 use crate::lsn::{Lsn, LsnRange};
-use crate::storage::OldSegment;
+use crate::runtime::clock::Tick;
 
 /// A segment that is part of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]

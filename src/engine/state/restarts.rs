@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::clock::Tick;
 use crate::config::RestartBudget;
+use crate::runtime::clock::Tick;
 
 /// Counts restarts within the window of the budget.
 #[derive(Clone, Debug)]

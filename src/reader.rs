@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use crate::engine::cursor::Cursor;
-use crate::engine::records::{IntoRecords, Record, RecordBatch};
-use crate::engine::shared::Shared;
+use crate::engine::read::cursor::Cursor;
+use crate::engine::state::shared::Shared;
 use crate::error::ReadError;
+use crate::record::{IntoRecords, Record, RecordBatch};
 use crate::runtime::off_thread;
 
 type Step =
