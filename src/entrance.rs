@@ -8,9 +8,10 @@ use crate::config::OverloadPolicy;
 use crate::engine::intake::admission::{Admission, Permit, Refusal};
 use crate::engine::intake::entry::Payload;
 use crate::engine::intake::inbox::Intake;
-use crate::engine::state::shared::{LogState, Shared};
+use crate::engine::state::shared::Shared;
 use crate::error::{AppendError, Cause};
 use crate::messages::{Collect, Submit};
+use crate::status::LogState;
 
 /// Where appends go in. Clones lead to the same intake, so what comes in by any of them keeps its order.
 #[derive(Clone, Debug)]

@@ -57,6 +57,7 @@ mod outbox;
 mod reader;
 mod record;
 pub mod runtime;
+mod status;
 pub mod storage;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
@@ -69,7 +70,6 @@ pub use config::{
 };
 pub use engine::recovery::RecoveryReport;
 pub use engine::segments::catalog::SegmentInfo;
-pub use engine::state::shared::{LogState, Stats, Status};
 pub use error::{
     AppendError, Cause, CheckpointError, CloseError, CommitError, ConfigError, Holder, OpenError,
     ReadError, RotateError,
@@ -80,4 +80,5 @@ pub use open::Open;
 pub use outbox::Outbox;
 pub use reader::ReadStream;
 pub use record::{Record, RecordBatch};
+pub use status::{LogState, Stats, Status};
 pub use wal::{Link, Wal};

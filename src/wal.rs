@@ -17,7 +17,8 @@ use crate::engine::read::cursor::Cursor;
 use crate::engine::recovery::RecoveryReport;
 use crate::engine::segments::catalog::SegmentInfo;
 use crate::engine::state::outcomes::Fate;
-use crate::engine::state::shared::{LogState, QueueReceiver, Shared, Stats, Status};
+use crate::engine::state::requests::QueueReceiver;
+use crate::engine::state::shared::Shared;
 use crate::entrance::Entrance;
 use crate::error::{
     AppendError, Cause, CheckpointError, CloseError, CommitError, ReadError, RotateError,
@@ -31,6 +32,7 @@ use crate::outbox::Outbox;
 use crate::reader::ReadStream;
 use crate::runtime::OwnSystem;
 use crate::runtime::clock::{Clock, SystemClock};
+use crate::status::{LogState, Stats, Status};
 
 /// A handle of an open log. Clones are handles of the same log; they can be sent to other threads.
 ///
@@ -254,7 +256,7 @@ impl Wal {
     /// # Errors
     /// See [`CommitError`]; the LSN in it is the last one that was appended.
     pub async fn flush(&self) -> Result<Lsn, CommitError> {
-        let lsn = self.shared().accepted();
+        let lsn = self.shared().watermark.accepted();
         let gone = |_| CommitError::Unknown { lsn, cause: self.gone("Appender") };
         self.inner.entrance.call();
         self.inner.to.flush.send(Flush).await.map_err(gone)?
@@ -263,7 +265,7 @@ impl Wal {
     /// The durable watermark, without any message: a page may be written back only when the LSN of its
     /// last change is at or below it.
     pub fn durable_lsn(&self) -> Lsn {
-        self.shared().durable()
+        self.shared().watermark.durable()
     }
 
     /// What became of an LSN, without any message; `None` while that is open, and for an LSN that was
@@ -280,7 +282,7 @@ impl Wal {
             (Some(Fate::Durable), _) => Some(Ok(())),
             (Some(Fate::NotDurable(cause)), _) => Some(Err(CommitError::NotDurable { lsn, cause })),
             (Some(Fate::Unknown(cause)), _) => Some(Err(CommitError::Unknown { lsn, cause })),
-            (None, _) if lsn > shared.accepted() => None,
+            (None, _) if lsn > shared.watermark.accepted() => None,
             (None, LogState::Poisoned(cause)) => Some(Err(CommitError::NotDurable { lsn, cause })),
             (None, LogState::Closed(cause)) => Some(Err(CommitError::Unknown { lsn, cause })),
             (None, _) => None,

@@ -5,14 +5,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
 use std::io;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use actix_wal::engine::intake::assigner::Assigner;
 use actix_wal::engine::intake::entry::{Payload, QueueItem};
 use actix_wal::engine::recovery::{Progress, RecoveredLog, recover};
 use actix_wal::engine::segments::supply::{Pool, SegmentSource};
-use actix_wal::engine::state::shared::{QueueReceiver, Shared};
+use actix_wal::engine::state::requests::QueueReceiver;
+use actix_wal::engine::state::shared::Shared;
 use actix_wal::engine::write::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
 use actix_wal::runtime::clock::SystemClock;
 use actix_wal::runtime::threads::{Running, Threads, Turn, Worker};
@@ -130,7 +130,7 @@ impl Driven {
     }
 
     fn checkpoint(&mut self, lsn: Lsn) {
-        self.shared.control.checkpoint.store(lsn.get(), Ordering::Release);
+        self.shared.requests.checkpoint(lsn);
         self.work_until(|_, events| {
             events
                 .iter()
@@ -148,7 +148,7 @@ impl Driven {
                 self.run.offer(entry).unwrap();
             }
         }
-        self.work_until(|shared, _| shared.durable() >= lsn);
+        self.work_until(|shared, _| shared.watermark.durable() >= lsn);
         lsn
     }
 }
@@ -171,7 +171,7 @@ async fn p17_no_commit_waits_until_released_segments_are_gone() {
 
     // The close does not wait for them either, and the next life clears up without being asked.
     let before = log.count("remove ");
-    log.shared.request_close();
+    log.shared.requests.close();
     while log.run.next(log.shared.clock.now()) != Next::Ended {
         log.run.work().unwrap();
     }

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_wal::engine::intake::entry::{Entry, Payload};
@@ -42,7 +41,7 @@ struct Bench {
     segments: SteppedSegments,
     shared: Arc<Shared>,
     /// Kept: a log whose queue has gone is a different case.
-    _link: actix_wal::engine::state::shared::QueueReceiver,
+    _link: actix_wal::engine::state::requests::QueueReceiver,
     run: FlushLoop,
     next: Lsn,
 }
@@ -87,7 +86,7 @@ impl Bench {
         let entry = Entry { first_lsn: self.next, payload, durability, since: self.clock.now() };
         let range = LsnRange::new(entry.first_lsn, entry.last_lsn()).unwrap();
         self.next = entry.next_lsn();
-        self.shared.publish_accepted(range.last);
+        self.shared.watermark.raise_accepted(range.last);
         self.run.offer(entry).unwrap();
         range
     }
@@ -166,7 +165,7 @@ fn p17_a_window_flushes_ten_milliseconds_after_the_oldest_append_and_not_before(
     assert_eq!(bench.next(), Next::WaitUntil(13 * MS));
     bench.clock.advance(NS);
     bench.work();
-    assert_eq!((bench.batches(), bench.shared.durable()), (1, Lsn::new(2)));
+    assert_eq!((bench.batches(), bench.shared.watermark.durable()), (1, Lsn::new(2)));
 }
 
 #[test]
@@ -178,7 +177,7 @@ fn a_window_flushes_at_a_hundred_entries_and_takes_the_whole_pile() {
     assert_eq!(bench.next(), Next::Work);
     bench.append(150);
     bench.work();
-    assert_eq!((bench.batches(), bench.shared.durable()), (1, Lsn::new(250)), "no cap");
+    assert_eq!((bench.batches(), bench.shared.watermark.durable()), (1, Lsn::new(250)), "no cap");
 }
 
 #[test]
@@ -191,7 +190,7 @@ fn bytes_are_a_trigger_too_and_no_cap_either() {
         assert!(matches!(bench.next(), Next::WaitUntil(_)), "999 bytes");
         bench.append_payload(Payload::One(vec![2; 5000].into()), nobody_waits);
         bench.work();
-        assert_eq!((bench.batches(), bench.shared.durable()), (1, Lsn::new(2)));
+        assert_eq!((bench.batches(), bench.shared.watermark.durable()), (1, Lsn::new(2)));
     }
 }
 
@@ -207,16 +206,16 @@ fn a_synchronous_append_an_explicit_flush_and_a_close_flush_at_once() {
         quiet(&mut bench);
         bench.append_payload(Payload::One("now".into()), Durability::Synchronous);
         bench.work();
-        assert_eq!(bench.shared.durable(), Lsn::new(2));
+        assert_eq!(bench.shared.watermark.durable(), Lsn::new(2));
 
         quiet(&mut bench);
-        bench.shared.control.flush_through.store(3, Ordering::SeqCst);
+        bench.shared.requests.flush(Lsn::new(3));
         bench.work();
-        assert_eq!(bench.shared.durable(), Lsn::new(3));
+        assert_eq!(bench.shared.watermark.durable(), Lsn::new(3));
         quiet(&mut bench);
-        bench.shared.request_close();
+        bench.shared.requests.close();
         bench.work();
-        assert_eq!(bench.shared.durable(), Lsn::new(4));
+        assert_eq!(bench.shared.watermark.durable(), Lsn::new(4));
     }
 }
 
@@ -240,7 +239,7 @@ fn p4_what_nobody_waits_for_is_durable_within_max_delay() {
     assert_eq!(bench.next(), Next::WaitUntil(10 * MS));
     bench.clock.advance(10 * MS);
     bench.work();
-    assert_eq!(bench.shared.durable(), Lsn::new(1));
+    assert_eq!(bench.shared.watermark.durable(), Lsn::new(1));
 }
 
 #[test]
@@ -290,10 +289,10 @@ fn p3_groups_are_never_split_and_a_full_segment_is_followed_by_another() {
     let second = bench.append_payload(group(12), group_commit);
     let third = bench.append_payload(group(12), group_commit);
     let fourth = bench.append_payload(Payload::One(record(10)), group_commit);
-    let mut watermarks = vec![bench.shared.durable()];
+    let mut watermarks = vec![bench.shared.watermark.durable()];
     while bench.next() == Next::Work {
         bench.run.work().unwrap();
-        watermarks.push(bench.shared.durable());
+        watermarks.push(bench.shared.watermark.durable());
     }
     watermarks.dedup();
     let ends = [first.last, second.last, third.last, fourth.last];
@@ -332,12 +331,16 @@ fn a_panic_between_the_sync_and_the_watermark_neither_loses_nor_repeats_an_entry
         let synced = bench.records().len();
         if worked.is_err() {
             bench.run.fault(&Cause::Closed);
-            assert_eq!(bench.shared.durable(), Lsn::new(synced as u64), "what is on disk");
+            assert_eq!(
+                bench.shared.watermark.durable(),
+                Lsn::new(synced as u64),
+                "what is on disk"
+            );
             let in_flight = bench.shared.admission.entries_in_flight();
             assert_eq!(in_flight, 3 - synced, "each permit is given back once");
             bench.work();
         }
-        assert_eq!(bench.shared.durable(), Lsn::new(3));
+        assert_eq!(bench.shared.watermark.durable(), Lsn::new(3));
         assert_eq!(bench.shared.admission.entries_in_flight(), 0);
         assert_eq!(bench.records().len(), 3);
         assert_eq!(worked.is_err(), looks < 3, "one look before the write, one after the sync");
@@ -360,11 +363,11 @@ fn p8_under_resend_the_batch_is_written_again_and_its_first_copy_is_dead() {
         assert!(matches!(cause, Cause::Io(_)), "{cause}");
         bench.run.fault(&cause);
         assert!(!bench.shared.is_accepting());
-        assert_eq!(bench.shared.durable(), Lsn::new(2));
+        assert_eq!(bench.shared.watermark.durable(), Lsn::new(2));
         bench.append(1);
         bench.work();
         assert!(bench.shared.is_accepting());
-        assert_eq!(bench.shared.durable(), Lsn::new(6), "all of it in the start frame");
+        assert_eq!(bench.shared.watermark.durable(), Lsn::new(6), "all of it in the start frame");
         assert_eq!(bench.segments.taken(), [Need::Rotation, Need::Restart]);
         assert_eq!((bench.records().len(), bench.records_kept().len()), (6, 6));
     }
@@ -419,11 +422,11 @@ fn p21_a_full_disk_refuses_what_was_not_written_and_ends_by_itself() {
     let range = bench.append_payload(Payload::One(vec![2; 9000].into()), Durability::GroupCommit);
     assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment);
     bench.clock.advance(5 * MS);
-    let waited = bench.shared.io_running_for(bench.clock.now());
+    let waited = bench.shared.io.running_for(bench.clock.now());
     assert_eq!(waited, Some(5 * MS), "the watchdog sees the wait for a segment");
     bench.segments.set(SupplyMode::Full);
     assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment);
-    assert!(bench.shared.io_running_for(bench.clock.now()).is_none(), "full is not stuck");
+    assert!(bench.shared.io.running_for(bench.clock.now()).is_none(), "full is not stuck");
     assert!(!bench.shared.is_accepting());
     let fate = bench.shared.fate(range.first);
     assert!(matches!(fate, Some(Fate::NotDurable(Cause::NoSpace(_)))), "{fate:?}");
@@ -456,7 +459,7 @@ fn p21_a_checkpoint_on_a_full_disk_needs_no_space() {
     bench.append_payload(Payload::One(vec![2; 9000].into()), Durability::GroupCommit);
     assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment);
     bench.run.take_events();
-    bench.shared.control.checkpoint.store(1, Ordering::SeqCst);
+    bench.shared.requests.checkpoint(Lsn::new(1));
     bench.work();
     let events = bench.run.take_events();
     assert!(matches!(events[..], [LoopEvent::Checkpointed(_)]), "{events:?}");
@@ -468,7 +471,7 @@ fn p21_a_checkpoint_on_a_full_disk_needs_no_space() {
 fn p22_a_close_flushes_writes_the_close_frame_and_leaves_nothing_to_repair() {
     let mut bench = Bench::new(window);
     bench.append(2);
-    bench.shared.request_close();
+    bench.shared.requests.close();
     bench.work();
     bench.work();
     assert_eq!(bench.next(), Next::Ended);
@@ -482,13 +485,13 @@ fn p22_a_close_flushes_writes_the_close_frame_and_leaves_nothing_to_repair() {
 fn p9_a_close_without_the_appender_leaves_every_lsn_that_it_may_give_out_meanwhile_unused() {
     let mut bench = Bench::new(window);
     bench.append(2);
-    bench.shared.control.close_unannounced.store(true, Ordering::SeqCst);
-    bench.shared.request_close();
+    bench.shared.requests.forgo_close_frame();
+    bench.shared.requests.close();
     bench.work();
     bench.work();
     assert_eq!(bench.next(), Next::Ended);
     // The Appender has not heard of it yet: this LSN is out, and its record will never be written.
-    bench.shared.publish_accepted(Lsn::new(3));
+    bench.shared.watermark.raise_accepted(Lsn::new(3));
     let report = report_after_power_loss(&bench);
     assert_eq!(report.last_lsn, Lsn::new(2));
     assert!(report.next_lsn > Lsn::new(3), "{report:?}");
@@ -511,12 +514,12 @@ fn report_after_power_loss(bench: &Bench) -> RecoveryReport {
 fn a_close_waits_for_what_was_accepted_and_is_still_in_the_queue() {
     let mut bench = Bench::new(|_| {});
     // The Appender has given out LSN 1 and asked for the close; the entry has not come out yet.
-    bench.shared.publish_accepted(Lsn::new(1));
-    bench.shared.request_close();
+    bench.shared.watermark.raise_accepted(Lsn::new(1));
+    bench.shared.requests.close();
     assert_eq!(bench.next(), Next::Wait);
     bench.append(1);
     bench.work();
-    assert_eq!(bench.shared.durable(), Lsn::new(1));
+    assert_eq!(bench.shared.watermark.durable(), Lsn::new(1));
     bench.work();
     assert_eq!(bench.next(), Next::Ended);
 }
@@ -535,7 +538,7 @@ fn with_complete_segments(complete: usize) -> Bench {
 }
 
 fn checkpoint(bench: &mut Bench, through: u64) {
-    bench.shared.control.checkpoint.store(through, Ordering::SeqCst);
+    bench.shared.requests.checkpoint(Lsn::new(through));
     while bench.next() == Next::Work {
         assert_eq!(bench.run.work().unwrap(), Worked::Done);
     }
@@ -569,7 +572,7 @@ fn p22_checkpoints_that_do_not_fit_go_on_in_the_next_segment_and_the_close_is_cl
         assert_eq!(bench.segments.recycled().len() as u64, through);
     }
     assert_eq!(bench.shared.stats().rotations, 6, "one frame of them began a segment");
-    bench.shared.request_close();
+    bench.shared.requests.close();
     bench.work();
     let report = report_after_power_loss(&bench);
     assert!(report.clean && report.torn_tail.is_none(), "{report:?}");
@@ -609,7 +612,7 @@ fn a_start_frame_leaves_the_blocks_that_are_reserved_for_empty_frames() {
     let cause = bench.run.work().unwrap_err();
     bench.run.fault(&cause);
     bench.work();
-    assert_eq!(bench.shared.durable(), Lsn::new(1), "the second one does not fit");
+    assert_eq!(bench.shared.watermark.durable(), Lsn::new(1), "the second one does not fit");
 }
 
 /// What is waited for after a fault is watched and charged to the restarts; on a full disk neither, or the
@@ -631,7 +634,7 @@ fn p21_a_segment_that_does_not_come_is_a_fault_after_a_fault_but_not_on_a_full_d
         }
         bench.segments.set(SupplyMode::Slow);
         assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment);
-        let watched = bench.shared.io_running_for(bench.clock.now()).is_some();
+        let watched = bench.shared.io.running_for(bench.clock.now()).is_some();
         bench.segments.set(SupplyMode::Broken);
         let is_fault = bench.run.work().is_err();
         assert_eq!((watched, is_fault), (!full, !full), "full: {full}");
@@ -688,7 +691,7 @@ fn p22_a_segment_that_is_full_to_the_byte_has_room_for_a_seal_a_low_water_mark_a
             checkpoint(&mut bench, mark);
             assert_eq!(bench.segments.recycled().len() as u64, mark);
         }
-        bench.shared.request_close();
+        bench.shared.requests.close();
         bench.work();
         assert_eq!(bench.shared.stats().rotations, rotations, "{marks} marks");
         let report = report_after_power_loss(&bench);

@@ -323,7 +323,7 @@ async fn p8_nobody_is_told_of_a_watermark_before_what_it_leaves_out() {
     within("append", wal.append("one")).await.unwrap();
     assert_eq!(worker.look(), Turn::Work, "and says so");
     // As if it had got as far as this in its work, with something to tell first.
-    shared.publish_durable(Lsn::FIRST);
+    shared.watermark.raise_durable(Lsn::FIRST);
     // The Flusher answers this behind what it was told before.
     within("checkpoint", wal.checkpoint(Lsn::NONE)).await.unwrap();
     let watermarks = || {

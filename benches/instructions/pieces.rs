@@ -13,7 +13,8 @@ use actix_wal::engine::segments::clearing::OldSegment;
 use actix_wal::engine::segments::preparer::PreparedSegment;
 use actix_wal::engine::segments::supply::{Need, SegmentSource, SegmentStyle, Supply};
 use actix_wal::engine::state::outcomes::{Fate, Waiters};
-use actix_wal::engine::state::shared::{QueueReceiver, Shared};
+use actix_wal::engine::state::requests::QueueReceiver;
+use actix_wal::engine::state::shared::Shared;
 use actix_wal::engine::write::flush_loop::{FlushLoop, Next, Worked};
 use actix_wal::engine::write::log_writer::{LogWriter, Opening, Position, Stamp};
 use actix_wal::format::{DEFAULT_BLOCK_SIZE, LogId};
@@ -169,7 +170,7 @@ fn flush() {
         } else {
             measured(&mut work)
         }
-        assert_eq!(shared.durable().get(), (batch + 1) * RECORDS);
+        assert_eq!(shared.watermark.durable().get(), (batch + 1) * RECORDS);
     }
 }
 
@@ -182,7 +183,7 @@ fn wake() {
         let (mut replies, mut answers): (Vec<_>, Vec<_>) =
             (0..RECORDS).map(|_| oneshot::channel()).unzip();
         let through = next.plus(RECORDS).previous();
-        shared.publish_durable(through);
+        shared.watermark.raise_durable(through);
         measured(&mut || {
             for (at, reply) in replies.drain(..).enumerate() {
                 waiters.add(next.plus(at as u64), reply);

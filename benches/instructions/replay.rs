@@ -107,7 +107,7 @@ pub(crate) fn read() {
     let folder = write(BATCHES, RECORDS);
     let Link { shared, queue: _queue } = Link::new(&WalConfig::new(folder.path()));
     let (log, seen) = recovered(&folder, &shared);
-    shared.publish_durable(log.report().last_lsn);
+    shared.watermark.raise_durable(log.report().last_lsn);
     let lease = Duration::from_secs(3600);
     let mut cursor =
         Cursor::new(shared, log.storage, Lsn::FIRST, lease).expect("nothing was released");

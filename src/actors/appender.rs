@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use actix::{Actor, Context, Handler, Recipient, Response, Supervised};
 use tokio::sync::oneshot;
@@ -15,13 +14,14 @@ use crate::config::{Durability, OverloadPolicy};
 use crate::engine::intake::assigner::Assigner;
 use crate::engine::intake::entry::Payload;
 use crate::engine::state::outcomes::{Fate, Waiters};
-use crate::engine::state::shared::{LogState, Shared};
+use crate::engine::state::shared::Shared;
 use crate::error::{AppendError, Cause, CommitError};
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::{
     Accepted, Append, AppendAll, Await, Collect, Commit, Flush, LogEvent, Reply, Submit, Ticket,
     WaitForLsn,
 };
+use crate::status::LogState;
 
 /// Room for so many appends is kept; a burst of more is rare, and costs a little copying.
 const MUCH_ROOM: usize = 4096;
@@ -116,9 +116,9 @@ impl Appender {
             // LSNs were given out that nobody will write: what comes after them can not be written either.
             self.end(AppendError::Closed { cause: cause.clone() });
             self.shared.set_state(LogState::Closed(cause.clone()));
-            self.shared.control.close_unannounced.store(true, Ordering::Release);
+            self.shared.requests.forgo_close_frame();
             self.shared.stop_accepting();
-            self.shared.request_close();
+            self.shared.requests.close();
             self.tell_all(|lsn| CommitError::Unknown { lsn, cause: cause.clone() });
         }
     }
@@ -228,7 +228,7 @@ impl Appender {
     fn add_waiter(&mut self, lsn: Lsn, waiter: Waiter) {
         let next = self.assigner.next_lsn();
         match self.shared.fate(lsn) {
-            Some(fate) => waiter.tell(outcome(lsn, fate)),
+            Some(fate) => waiter.tell(fate.into_result(lsn)),
             None if lsn >= next => waiter.tell(Err(CommitError::NeverAssigned { lsn, next })),
             None => match &self.gate {
                 Gate::Ended(error) => waiter.tell(Err(never_written(lsn, error))),
@@ -245,7 +245,7 @@ impl Appender {
         let shared = &self.shared;
         let mut open = Vec::new();
         self.waiters.take(range, |lsn, waiter| match shared.fate(lsn) {
-            Some(fate) => waiter.tell(outcome(lsn, fate)),
+            Some(fate) => waiter.tell(fate.into_result(lsn)),
             None => open.push((lsn, waiter)),
         });
         // A range that was reported has outcomes in the table, so there are none; but never drop one.
@@ -259,10 +259,10 @@ impl Appender {
 
     /// Tells everyone who still waits, each by its LSN.
     fn tell_all(&mut self, mut error: impl FnMut(Lsn) -> CommitError) {
-        self.tell_through(self.shared.durable(), &[]);
+        self.tell_through(self.shared.watermark.durable(), &[]);
         let shared = &self.shared;
         self.waiters.take_through(Lsn::MAX, |lsn, waiter| match shared.fate(lsn) {
-            Some(fate) => waiter.tell(outcome(lsn, fate)),
+            Some(fate) => waiter.tell(fate.into_result(lsn)),
             None => waiter.tell(Err(error(lsn))),
         });
     }
@@ -307,15 +307,7 @@ impl Appender {
     fn begin_close(&mut self) {
         self.end(AppendError::Closed { cause: Cause::Closed });
         self.shared.stop_accepting();
-        self.shared.request_close();
-    }
-}
-
-fn outcome(lsn: Lsn, fate: Fate) -> Result<(), CommitError> {
-    match fate {
-        Fate::Durable => Ok(()),
-        Fate::NotDurable(cause) => Err(CommitError::NotDurable { lsn, cause }),
-        Fate::Unknown(cause) => Err(CommitError::Unknown { lsn, cause }),
+        self.shared.requests.close();
     }
 }
 
@@ -421,17 +413,16 @@ impl Handler<Flush> for Appender {
     type Result = Response<Result<Lsn, CommitError>>;
 
     fn handle(&mut self, _: Flush, _: &mut Self::Context) -> Self::Result {
-        let last = self.shared.accepted();
+        let last = self.shared.watermark.accepted();
         // What an earlier life took with it was not appended in this one, which has appended nothing yet then.
         let is_lost = matches!(self.shared.fate(last), Some(Fate::NotDurable(Cause::EarlierLife)));
-        if last <= self.shared.durable() || is_lost {
-            return Response::reply(Ok(self.shared.durable()));
+        if last <= self.shared.watermark.durable() || is_lost {
+            return Response::reply(Ok(self.shared.watermark.durable()));
         }
-        self.shared.control.flush_through.fetch_max(last.get(), Ordering::AcqRel);
-        self.shared.nudge();
+        self.shared.requests.flush(last);
         let durable = self.wait_for(last);
         let shared = Arc::clone(&self.shared);
-        Response::fut(async move { durable.await.map(|()| shared.durable()) })
+        Response::fut(async move { durable.await.map(|()| shared.watermark.durable()) })
     }
 }
 
@@ -471,7 +462,7 @@ impl Drop for Appender {
         if !shared.state().is_final() {
             shared.set_state(LogState::Closed(cause.clone()));
         }
-        shared.request_close();
+        shared.requests.close();
         self.end(AppendError::Closed { cause: cause.clone() });
         self.tell_all(|lsn| CommitError::Unknown { lsn, cause: cause.clone() });
     }

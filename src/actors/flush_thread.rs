@@ -2,17 +2,19 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Message, Recipient};
 
 use crate::engine::intake::entry::QueueItem;
-use crate::engine::state::shared::{QueueReceiver, Shared};
-use crate::engine::write::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
+use crate::engine::state::outbound::{News, Outbound};
+use crate::engine::state::requests::QueueReceiver;
+use crate::engine::state::shared::Shared;
+use crate::engine::write::flush_loop::{FlushLoop, Next, Worked};
 use crate::error::{Cause, IoFault};
-use crate::lsn::{Epoch, Lsn};
+use crate::lsn::Lsn;
+use crate::runtime::clock::Tick;
 use crate::runtime::threads::{Running, Threads, Turn, Worker};
 
 /// The name of the thread.
@@ -21,11 +23,11 @@ pub(super) const NAME: &str = "wal-flush";
 /// How long the thread sleeps while it waits for a segment, before it looks at the wishes of others.
 const SEGMENT_WAIT: Duration = Duration::from_millis(20);
 
-/// The watermark rose, or there are events in the [`Board`]. At most one is unread.
+/// There is news in the [`Outbound`] cell, or a write to watch. At most one is on its way.
 #[derive(Debug)]
-pub(super) struct News;
+pub(super) struct Called;
 
-impl Message for News {
+impl Message for Called {
     type Result = ();
 }
 
@@ -44,63 +46,31 @@ impl Message for ThreadEnded {
     type Result = ();
 }
 
-/// Where the flush thread leaves its events. One wake-up of the Flusher per batch at most.
-#[derive(Debug, Default)]
-pub(super) struct Board {
-    left: Mutex<Left>,
-    unread: AtomicBool,
-}
-
-/// What happened, and the watermark then: who is told of one must have been told of what it leaves out.
-#[derive(Debug, Default)]
-pub(super) struct Left {
-    pub(super) events: Vec<LoopEvent>,
-    pub(super) epoch: Epoch,
-    pub(super) durable: Lsn,
-}
-
-impl Left {
-    /// Of a loop that nobody drives meanwhile.
-    pub(super) fn by(flush_loop: &mut FlushLoop, shared: &Shared) -> Left {
-        let (epoch, durable) = (shared.epoch(), shared.durable());
-        Left { events: flush_loop.take_events(), epoch, durable }
-    }
-}
-
-impl Board {
-    /// Takes what was left. Whatever is left after this is announced by another [`News`].
-    pub(super) fn take(&self) -> Left {
-        self.unread.store(false, Ordering::SeqCst);
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        Left { events: std::mem::take(&mut left.events), ..*left }
-    }
-
-    fn leave(&self, newer: Left) {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.events.extend(newer.events);
-        (left.epoch, left.durable) = (newer.epoch, newer.durable);
-    }
+/// What a loop that nobody drives meanwhile has to tell.
+pub(super) fn news_of(flush_loop: &mut FlushLoop, shared: &Shared) -> News {
+    let (epoch, durable) = (shared.watermark.epoch(), shared.watermark.durable());
+    News { events: flush_loop.take_events(), epoch, durable }
 }
 
 /// What the thread needs beside the loop and the queue.
 #[derive(Debug)]
 pub(super) struct Wiring {
     pub(super) shared: Arc<Shared>,
-    pub(super) board: Arc<Board>,
-    pub(super) news: Recipient<News>,
+    pub(super) outbound: Arc<Outbound>,
+    pub(super) flusher: Recipient<Called>,
     pub(super) ended: Recipient<ThreadEnded>,
 }
 
 impl Wiring {
     fn announce(&self) {
-        if !self.board.unread.swap(true, Ordering::SeqCst) {
-            self.news.do_send(News);
+        if self.outbound.wake() {
+            self.flusher.do_send(Called);
         }
     }
 
-    /// Before a write or a sync: somebody must look whether it returns.
-    fn see_to_watch(&self) {
-        if !self.shared.watched.swap(true, Ordering::SeqCst) {
+    /// Before a write or a sync: the Flusher must look whether it returns.
+    fn see_to_watch(&self, now: Tick) {
+        if self.shared.io.is_coming(now) {
             self.announce();
         }
     }
@@ -114,7 +84,7 @@ pub(super) fn spawn(
     queue: QueueReceiver,
     wiring: Wiring,
 ) -> Result<Running, IoFault> {
-    let announced = wiring.shared.durable();
+    let announced = wiring.shared.watermark.durable();
     let held = Some(Held { flush_loop, queue });
     let worker = FlushWorker { held, wiring, announced, segment: Segment::Here };
     let running = threads.spawn(NAME, Box::new(worker));
@@ -176,7 +146,7 @@ impl FlushWorker {
             // At once, not when the Flusher hears of it: no more LSNs for an epoch that is over.
             self.wiring.shared.stop_accepting();
         }
-        self.wiring.board.leave(Left::by(&mut flush_loop, &self.wiring.shared));
+        self.wiring.outbound.put(news_of(&mut flush_loop, &self.wiring.shared));
         self.wiring.ended.do_send(ThreadEnded { flush_loop, queue, fault });
     }
 }
@@ -195,7 +165,7 @@ impl Worker for FlushWorker {
             let now = wiring.shared.clock.now();
             let next = flush_loop.next(now);
             if next == Next::Work {
-                wiring.see_to_watch();
+                wiring.see_to_watch(now);
             }
             Ok((next, now))
         });
@@ -215,6 +185,10 @@ impl Worker for FlushWorker {
     fn work(&mut self) {
         let worked = self.guarded(|Held { flush_loop, .. }, wiring, announced| {
             let worked = flush_loop.work()?;
+            if worked == Worked::Done {
+                // Also where nothing had to be written.
+                wiring.shared.io.ended();
+            }
             leave_news(flush_loop, wiring, announced);
             flush_loop.tidy();
             Ok(worked)
@@ -254,12 +228,12 @@ impl Drop for FlushWorker {
     }
 }
 
-/// Leaves on the board what has happened since the last time.
+/// Puts what has happened since the last time into the cell, and wakes the Flusher.
 fn leave_news(flush_loop: &mut FlushLoop, wiring: &Wiring, announced: &mut Lsn) {
-    let left = Left::by(flush_loop, &wiring.shared);
-    if left.durable > *announced || !left.events.is_empty() {
-        *announced = left.durable;
-        wiring.board.leave(left);
+    let news = news_of(flush_loop, &wiring.shared);
+    if news.durable > *announced || !news.events.is_empty() {
+        *announced = news.durable;
+        wiring.outbound.put(news);
         wiring.announce();
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use actix::Recipient;
 use actix::dev::SendError;
 
-use crate::engine::state::shared::{LogState, Shared};
+use crate::engine::state::shared::Shared;
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::messages::LogEvent;
+use crate::status::LogState;
 
 /// So many hear of every batch. A message into another Arbiter costs one to three microseconds of processor time, so a
 /// thousand of them per batch would take longer than the sync of a fast device.
@@ -188,7 +189,7 @@ impl Drop for Subscribers {
 
 /// What a subscriber has to know beside the watermark that was told last.
 fn current_state(shared: &Shared, (epoch, through): (Epoch, Lsn)) -> Vec<LogEvent> {
-    let (failed, unknown) = shared.exceptions();
+    let (failed, unknown) = shared.outcomes.exceptions();
     let state = match shared.state() {
         LogState::Opening | LogState::Running => None,
         LogState::Unavailable(cause) => Some(LogEvent::Unavailable { cause }),

@@ -4,9 +4,9 @@ use actix::Message;
 
 use crate::engine::read::cursor::Cursor;
 use crate::engine::segments::catalog::SegmentInfo;
-use crate::engine::state::shared::{Stats, Status};
 use crate::error::{Cause, CheckpointError, CloseError, ReadError, RotateError};
 use crate::lsn::{Lsn, LsnRange};
+use crate::status::{Stats, Status};
 
 /// The host needs nothing up to this LSN any more: it has it elsewhere, durably. From then on a replay begins
 /// behind it, at [`Status::low_water`]` + 1`.

@@ -3,6 +3,7 @@
 mod blocking;
 pub mod clock;
 mod own_system;
+pub(crate) mod sync;
 pub mod threads;
 
 pub(crate) use blocking::{block_on, is_on_arbiter, off_thread};

@@ -22,13 +22,15 @@ use crate::actors::Subscribers;
 use crate::engine::intake::entry::{Entry, QueueItem};
 use crate::engine::read::cursor::Cursor;
 use crate::engine::state::outcomes::Fate;
-use crate::engine::state::shared::{LogState, QueueReceiver, Shared};
+use crate::engine::state::requests::QueueReceiver;
+use crate::engine::state::shared::Shared;
 use crate::error::{Cause, CheckpointError, CloseError, IoFault, IoOp, ReadError, RotateError};
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::messages::{
     Checkpoint, Close, GetSegments, GetStats, GetStatus, LogEvent, Read, ReadRange, Rotate,
     Subscribe, Unsubscribe,
 };
+use crate::status::LogState;
 use crate::wal::Link;
 
 /// An actor that keeps the contract of a Flusher without a disk, and answers as its script says.
@@ -222,8 +224,8 @@ impl MockFlusher {
         let (records, bytes) = (entry.payload.count(), entry.payload.encoded_len());
         match (&fate, range) {
             (Fate::Durable, _) => {
-                self.shared.publish_written(entry.last_lsn());
-                self.shared.publish_durable(entry.last_lsn());
+                self.shared.watermark.raise_written(entry.last_lsn());
+                self.shared.watermark.raise_durable(entry.last_lsn());
                 self.shared.counters.durable.add(records as u64);
                 self.shared.counters.durable_bytes.add(bytes as u64);
             }
@@ -293,7 +295,7 @@ impl MockFlusher {
     }
 
     fn begin_epoch(&mut self) {
-        let epoch = self.shared.epoch().next();
+        let epoch = self.shared.watermark.epoch().next();
         self.shared.begin_epoch(epoch);
         if !self.closing() {
             self.shared.set_state(LogState::Running);
@@ -326,7 +328,7 @@ impl MockFlusher {
 
     /// One event for everything that got its outcome since the last one.
     fn tell_outcomes(&mut self) {
-        let (epoch, through) = (self.shared.epoch(), self.shared.durable());
+        let (epoch, through) = (self.shared.watermark.epoch(), self.shared.watermark.durable());
         let failed = std::mem::take(&mut self.failed);
         if through > self.told || !failed.is_empty() {
             self.shared.counters.batches.add(u64::from(through > self.told));
@@ -364,13 +366,13 @@ impl MockFlusher {
     }
 
     fn closing(&self) -> bool {
-        !self.closers.is_empty() || self.shared.control.close.load(Ordering::Acquire)
+        !self.closers.is_empty() || self.shared.requests.wants_close()
     }
 
     /// Whether the Appender wants the end, and everything that it has accepted has arrived.
     fn close_is_due(&self) -> bool {
-        let wanted = self.shared.control.close.load(Ordering::Acquire);
-        wanted && self.shared.accepted() < self.expected
+        let wanted = self.shared.requests.wants_close();
+        wanted && self.shared.watermark.accepted() < self.expected
     }
 
     fn close(&mut self) {
@@ -395,7 +397,8 @@ impl MockFlusher {
     }
 
     fn end_unclean(&mut self, cause: Cause) {
-        let unresolved = LsnRange::new(self.shared.durable().next(), self.shared.accepted());
+        let unresolved =
+            LsnRange::new(self.shared.watermark.durable().next(), self.shared.watermark.accepted());
         self.end(cause.clone(), Err(CloseError { cause, unresolved }));
     }
 
@@ -403,7 +406,7 @@ impl MockFlusher {
     fn end(&mut self, cause: Cause, result: Result<(), CloseError>) {
         self.set_mood(Mood::Closed);
         self.stop_feeding.store(true, Ordering::Release);
-        self.shared.nudge();
+        self.shared.requests.nudge();
         self.shared.stop_accepting();
         self.shared.admission.close();
         self.shared.set_state(LogState::Closed(cause.clone()));
@@ -457,7 +460,7 @@ impl Actor for MockFlusher {
             let what = format!("the thread of the mock could not be started: {error}");
             return self.end(Cause::Broken { what }, Ok(()));
         }
-        let epoch = self.shared.epoch();
+        let epoch = self.shared.watermark.epoch();
         self.tell(&LogEvent::Ready { epoch, next_lsn: self.expected });
     }
 }
@@ -494,7 +497,7 @@ impl Handler<Subscribe> for MockFlusher {
         Subscribe(recipient): Subscribe,
         context: &mut Self::Context,
     ) -> Self::Result {
-        let told = (self.shared.epoch(), self.shared.durable());
+        let told = (self.shared.watermark.epoch(), self.shared.watermark.durable());
         self.subscribers.add(recipient, &self.shared, told);
         if matches!(self.mood, Mood::Closed) && !self.subscribers.any_behind() {
             self.subscribers.clear();
@@ -516,11 +519,11 @@ impl Handler<Checkpoint> for MockFlusher {
     type Result = Result<Lsn, CheckpointError>;
 
     fn handle(&mut self, Checkpoint(lsn): Checkpoint, _: &mut Self::Context) -> Self::Result {
-        let next = self.shared.next_lsn();
+        let next = self.shared.watermark.next_lsn();
         if lsn >= next {
             return Err(CheckpointError::NeverAssigned { lsn, next });
         }
-        let durable = self.shared.durable();
+        let durable = self.shared.watermark.durable();
         if lsn > durable {
             return Err(CheckpointError::NotDurable { lsn, durable });
         }
@@ -528,7 +531,7 @@ impl Handler<Checkpoint> for MockFlusher {
             return Err(CheckpointError::Closed { cause });
         }
         self.shared.catalog.raise_low_water(lsn);
-        self.shared.forget_exceptions(lsn);
+        self.shared.outcomes.forget_through(lsn);
         Ok(self.shared.catalog.low_water())
     }
 }
@@ -571,7 +574,7 @@ impl Handler<Rotate> for MockFlusher {
         if let LogState::Poisoned(cause) | LogState::Closed(cause) = self.shared.state() {
             return Err(RotateError::Closed { cause });
         }
-        Ok(self.shared.durable())
+        Ok(self.shared.watermark.durable())
     }
 }
 
@@ -603,7 +606,7 @@ impl Handler<Close> for MockFlusher {
         self.shared.set_state(LogState::Closing);
         self.shared.admission.close();
         if matches!(self.mood, Mood::Poisoned(_)) || !self.appender.connected() {
-            self.shared.request_close();
+            self.shared.requests.close();
         } else {
             // It closes the log after the appends that are in its mailbox already.
             self.tell(&LogEvent::Closing);
@@ -621,7 +624,7 @@ impl Drop for MockFlusher {
     fn drop(&mut self) {
         if !matches!(self.mood, Mood::Closed) {
             let cause = Cause::Stopped { actor: "Flusher" };
-            self.shared.request_close();
+            self.shared.requests.close();
             self.end(cause.clone(), Err(CloseError { cause, unresolved: None }));
         }
     }

@@ -93,7 +93,7 @@ impl MockHandle {
     /// Makes everything durable up to `lsn`, whatever the script says about it. Returns the watermark.
     pub async fn acknowledge_through(&self, lsn: Lsn) -> Lsn {
         self.ask(move |mock, context| mock.acknowledge_through(lsn, context)).await;
-        self.shared.durable()
+        self.shared.watermark.durable()
     }
 
     /// Does this now with the first append that waits for its outcome; if none does, with the log.
@@ -120,7 +120,7 @@ impl MockHandle {
         &self,
         what: impl FnOnce(&mut MockFlusher, &mut Context<MockFlusher>) + Send + 'static,
     ) {
-        self.actor.do_send(Ask { after: self.shared.accepted(), what: Box::new(what) });
+        self.actor.do_send(Ask { after: self.shared.watermark.accepted(), what: Box::new(what) });
     }
 
     async fn ask<T: Send + 'static>(

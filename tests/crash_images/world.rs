@@ -11,7 +11,8 @@ use actix_wal::engine::recovery::{Progress, RecoveredLog, recover};
 use actix_wal::engine::segments::clearing::OldSegment;
 use actix_wal::engine::segments::supply::{Need, Pool, SegmentSource, Supply};
 use actix_wal::engine::state::outcomes::Fate;
-use actix_wal::engine::state::shared::{QueueReceiver, Shared};
+use actix_wal::engine::state::requests::QueueReceiver;
+use actix_wal::engine::state::shared::Shared;
 use actix_wal::engine::write::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
 use actix_wal::runtime::clock::Clock;
 use actix_wal::runtime::threads::{Running, Threads, Turn, Worker};
@@ -275,11 +276,10 @@ impl Log {
 
     /// Releases all but the last records.
     pub(crate) fn checkpoint(&mut self, keep: u64) {
-        let lsn = Lsn::new(self.shared.durable().get().saturating_sub(keep));
+        let lsn = Lsn::new(self.shared.watermark.durable().get().saturating_sub(keep));
         if !lsn.is_none() {
             self.witness.note(Fact::Checkpoint(lsn));
-            let wish = &self.shared.control.checkpoint;
-            wish.fetch_max(lsn.get(), std::sync::atomic::Ordering::SeqCst);
+            self.shared.requests.checkpoint(lsn);
             self.settle();
         }
     }
@@ -305,7 +305,7 @@ impl Log {
             Some(Fate::Unknown(_)) => false,
             _ => true,
         });
-        let watermark = self.shared.durable();
+        let watermark = self.shared.watermark.durable();
         assert!(watermark >= self.watermark, "P5: the watermark fell");
         if watermark > self.watermark {
             self.watermark = watermark;
@@ -322,7 +322,7 @@ impl Log {
     /// Closes it. Whether that was a clean close.
     pub(crate) fn close(mut self) -> Done {
         self.shared.stop_accepting();
-        self.shared.request_close();
+        self.shared.requests.close();
         while self.run.next(self.clock.now()) != Next::Ended {
             self.step();
         }

@@ -8,7 +8,7 @@ use actix::{
     Actor, Addr, AsyncContext, Context, Handler, MessageResult, Recipient, Response, ResponseFuture,
 };
 use actix_wal::engine::read::cursor::Cursor;
-use actix_wal::engine::state::shared::{Shared, Stats, Status};
+use actix_wal::engine::state::shared::Shared;
 use actix_wal::error::{CheckpointError, CloseError, ReadError, RotateError};
 use actix_wal::messages::{
     Checkpoint, Close, GetSegments, GetStats, GetStatus, LogEvent, Read, ReadRange, Rotate,
@@ -17,6 +17,7 @@ use actix_wal::messages::{
 use actix_wal::testkit::flusher_contract::{FlusherFactory, Levers, Started};
 use actix_wal::testkit::{MockFlusher, MockHandle, MockScript, MockStep};
 use actix_wal::{Cause, Link, Lsn, WalConfig};
+use actix_wal::{Stats, Status};
 
 /// Which rule is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,9 +126,10 @@ impl WrongFlusher {
 
     /// Has the first record of all durable before the rest of its group.
     fn split(&self) {
-        if self.shared.durable().is_none() && !self.shared.accepted().is_none() {
-            self.shared.publish_durable(Lsn::FIRST);
-            let epoch = self.shared.epoch();
+        if self.shared.watermark.durable().is_none() && !self.shared.watermark.accepted().is_none()
+        {
+            self.shared.watermark.raise_durable(Lsn::FIRST);
+            let epoch = self.shared.watermark.epoch();
             let told = LogEvent::Durable { epoch, through: Lsn::FIRST, failed: Vec::new() };
             self.appender.do_send(told);
         }
@@ -168,9 +170,9 @@ impl Handler<Subscribe> for WrongFlusher {
         _: &mut Self::Context,
     ) -> ResponseFuture<Lsn> {
         if self.is(Wrong::WritesWhatIsHeld) {
-            self.shared.publish_durable(self.shared.accepted());
+            self.shared.watermark.raise_durable(self.shared.watermark.accepted());
         }
-        let durable = self.shared.durable();
+        let durable = self.shared.watermark.durable();
         if self.keeps_subscribers() {
             if self.is(Wrong::TellsTwice) || !self.subscribers.contains(&recipient) {
                 self.subscribers.push(recipient);
@@ -210,7 +212,7 @@ impl Handler<Checkpoint> for WrongFlusher {
     type Result = ResponseFuture<Result<Lsn, CheckpointError>>;
 
     fn handle(&mut self, Checkpoint(lsn): Checkpoint, _: &mut Self::Context) -> Self::Result {
-        let is_durable = lsn <= self.shared.durable();
+        let is_durable = lsn <= self.shared.watermark.durable();
         let lies = match self.wrong {
             Some(Wrong::ReleasesWhatIsNotDurable) => !is_durable,
             Some(Wrong::CheckpointsAfterTheEnd) => self.closed,

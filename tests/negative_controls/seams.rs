@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_wal::engine::intake::entry::{Entry, Payload, QueueItem};
-use actix_wal::engine::state::shared::QueueReceiver;
+use actix_wal::engine::state::requests::QueueReceiver;
 use actix_wal::runtime::clock::{Clock, Tick};
 use actix_wal::storage::{FileEntry, Medium, Storage, StorageFile};
 use crossbeam_channel::unbounded;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use actix::{ActorContext, AsyncContext, Context};
 
-use super::{Flusher, Idle, Left, Phase, Retired, flush_thread};
-use crate::engine::state::shared::LogState;
+use super::{Flusher, Idle, Phase, Retired, flush_thread, news_of};
 use crate::engine::write::flush_loop::LoopEvent;
 use crate::error::{Cause, CloseError, FaultClass, IoFault};
 use crate::messages::LogEvent;
 use crate::runtime::threads::Once;
+use crate::status::LogState;
 
 impl Flusher {
     /// The flush thread has ended with a fault: a restart, or the end.
@@ -22,10 +22,10 @@ impl Flusher {
         };
         let class = fault.class();
         // What was before the fault comes before it.
-        self.pass_on(Left::by(&mut idle.flush_loop, &self.shared));
+        self.pass_on(news_of(&mut idle.flush_loop, &self.shared));
         let cause = self.note_fault(fault);
         idle.flush_loop.fault(&cause);
-        self.pass_on(Left::by(&mut idle.flush_loop, &self.shared));
+        self.pass_on(news_of(&mut idle.flush_loop, &self.shared));
         let now = self.shared.clock.now();
         let wait = match class {
             FaultClass::Permanent => None,
@@ -79,14 +79,14 @@ impl Flusher {
         self.shared.set_state(LogState::Poisoned(cause.clone()));
         self.shared.admission.close();
         self.phase = Phase::Poisoned(cause.clone());
-        let left = Left::by(&mut idle.flush_loop, &self.shared);
+        let news = news_of(&mut idle.flush_loop, &self.shared);
         self.unavailable = None;
-        let failed = left.events.iter().filter_map(|event| match event {
+        let failed = news.events.iter().filter_map(|event| match event {
             LoopEvent::NotDurable(range, _) => Some(*range),
             _ => None,
         });
         let failed = failed.collect();
-        self.pass_on(left);
+        self.pass_on(news);
         let unknown = self.unknown.clone();
         self.tell(&LogEvent::Poisoned { cause: cause.clone(), failed, unknown });
         self.refuse_wishes(&cause);

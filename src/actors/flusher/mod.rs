@@ -10,19 +10,20 @@ mod faults;
 mod requests;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle, Supervised};
 use tokio::sync::oneshot;
 
-use super::flush_thread::{self, Board, Left, News, ThreadEnded, Wiring};
+use super::flush_thread::{self, Called, ThreadEnded, Wiring, news_of};
 use super::subscribers::Subscribers;
 use crate::config::WalConfig;
 use crate::engine::recovery::RecoveredLog;
 use crate::engine::segments::supply::{Pool, SegmentSource};
+use crate::engine::state::outbound::{News, Outbound};
+use crate::engine::state::requests::QueueReceiver;
 use crate::engine::state::restarts::Restarts;
-use crate::engine::state::shared::{LogState, QueueReceiver, Shared};
+use crate::engine::state::shared::Shared;
 use crate::engine::state::watchdog::{Alarm, Watchdog};
 use crate::engine::write::flush_loop::{FlushLoop, LoopEvent};
 use crate::error::{Cause, CheckpointError, CloseError, IoFault, RotateError};
@@ -30,6 +31,7 @@ use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::messages::LogEvent;
 use crate::runtime::clock::Tick;
 use crate::runtime::threads::{Running, SystemThreads, Threads};
+use crate::status::LogState;
 use crate::storage::Storage;
 
 /// The actor that owns the log.
@@ -40,7 +42,7 @@ use crate::storage::Storage;
 pub struct Flusher {
     /// Its own address, until the log is closed: a Supervisor restarts nobody whose last address was dropped,
     /// and what was accepted must be written all the same.
-    alive: Option<Recipient<News>>,
+    alive: Option<Recipient<Called>>,
     shared: Arc<Shared>,
     config: WalConfig,
     /// `None` once the log is closed: the directory is free then.
@@ -48,7 +50,7 @@ pub struct Flusher {
     phase: Phase,
     threads: Arc<dyn Threads>,
     thread: Option<Running>,
-    board: Arc<Board>,
+    outbound: Arc<Outbound>,
     restarts: Restarts,
     appender: Recipient<LogEvent>,
     subscribers: Subscribers,
@@ -125,7 +127,7 @@ impl Flusher {
             config,
             threads: SystemThreads::shared(),
             thread: None,
-            board: Arc::default(),
+            outbound: Arc::default(),
             appender,
             subscribers: Subscribers::default(),
             told: (Epoch::default(), Lsn::NONE),
@@ -198,8 +200,8 @@ impl Flusher {
     fn spawn(&mut self, idle: Idle, context: &mut Context<Self>) {
         let wiring = Wiring {
             shared: Arc::clone(&self.shared),
-            board: Arc::clone(&self.board),
-            news: context.address().recipient(),
+            outbound: Arc::clone(&self.outbound),
+            flusher: context.address().recipient(),
             ended: context.address().recipient(),
         };
         let Idle { flush_loop, queue } = idle;
@@ -209,8 +211,8 @@ impl Flusher {
         }
     }
 
-    /// Passes on what the flush thread has left on the board.
-    fn pass_on(&mut self, Left { events, epoch, durable }: Left) {
+    /// Passes on what the flush thread has to tell.
+    fn pass_on(&mut self, News { events, epoch, durable }: News) {
         let mut failed = Vec::new();
         for event in events {
             match event {
@@ -303,7 +305,7 @@ impl Flusher {
     }
 
     fn closing(&self) -> bool {
-        !self.closers.is_empty() || self.shared.control.close.load(Ordering::Acquire)
+        !self.closers.is_empty() || self.shared.requests.wants_close()
     }
 
     /// The last word: nothing is written any more, and the directory is free.
@@ -315,7 +317,7 @@ impl Flusher {
         self.phase = phase;
         self.alive = None;
         self.storage = None;
-        self.shared.set_stalled(false);
+        self.shared.io.set_stalled(false);
         self.shared.stop_accepting();
         self.shared.admission.close();
         self.shared.set_state(LogState::Closed(cause.clone()));
@@ -346,7 +348,7 @@ impl Flusher {
             let (first, last) = (self.unknown.first()?.first, self.unknown.last()?.last);
             return LsnRange::new(first, last);
         }
-        LsnRange::new(self.shared.durable().next(), self.shared.accepted())
+        LsnRange::new(self.shared.watermark.durable().next(), self.shared.watermark.accepted())
     }
 
     fn retry_subscribers(&mut self, context: &mut Context<Self>) {
@@ -371,19 +373,17 @@ impl Flusher {
         }
         let now = self.shared.clock.now();
         let unavailable = self.unavailable.as_ref().map(|(since, _)| *since);
-        for alarm in self.watchdog.look(now, self.shared.io_since(), unavailable) {
+        for alarm in self.watchdog.look(now, self.shared.io.since(), unavailable) {
             self.raise(alarm, self.watchdog.running().as_secs());
         }
         self.retry_subscribers(context);
-        let busy = self.shared.io_since().is_some()
+        let busy = self.shared.io.since().is_some()
             || self.shared.admission.entries_in_flight() > 0
             || self.unavailable.is_some();
         if busy {
             return self.watch_later(context);
         }
-        self.shared.watched.store(false, Ordering::SeqCst);
-        // A write may have begun in between, and have seen that somebody watches.
-        if self.shared.io_since().is_some() && !self.shared.watched.swap(true, Ordering::SeqCst) {
+        if self.shared.io.stop_watching() {
             self.watch_later(context);
         }
     }
@@ -406,12 +406,12 @@ impl Flusher {
             Alarm::Slow => tracing::warn!(seconds, "a sync is slow"),
             Alarm::Stalled => {
                 tracing::error!(seconds, "a sync is stuck");
-                self.shared.set_stalled(true);
+                self.shared.io.set_stalled(true);
                 self.tell(&LogEvent::Stalled { seconds });
             }
             Alarm::Returned => {
                 tracing::info!("the sync has returned");
-                self.shared.set_stalled(false);
+                self.shared.io.set_stalled(false);
             }
             Alarm::GivenUp { first } => {
                 let cause = self.unavailable.as_ref().map(|(_, cause)| cause.clone());
@@ -442,8 +442,8 @@ impl Actor for Flusher {
         // A restart has cancelled the timers.
         (self.retrying, self.watching) = (false, None);
         self.alive = Some(context.address().recipient());
-        if self.shared.watched.load(Ordering::SeqCst) || self.unavailable.is_some() {
-            self.shared.watched.store(true, Ordering::SeqCst);
+        if self.shared.io.is_watched() || self.unavailable.is_some() {
+            self.shared.io.start_watching();
             self.watch_later(context);
         }
         match std::mem::replace(&mut self.phase, Phase::Running) {
@@ -463,13 +463,13 @@ impl Actor for Flusher {
 
 impl Supervised for Flusher {}
 
-impl Handler<News> for Flusher {
+impl Handler<Called> for Flusher {
     type Result = ();
 
-    fn handle(&mut self, _: News, context: &mut Self::Context) {
-        self.pass_on(self.board.take());
+    fn handle(&mut self, _: Called, context: &mut Self::Context) {
+        self.pass_on(self.outbound.take());
         self.retry_subscribers(context);
-        if self.shared.watched.load(Ordering::SeqCst) && self.watching.is_none() {
+        if self.shared.io.is_watched() && self.watching.is_none() {
             self.watch_later(context);
         }
     }
@@ -483,7 +483,7 @@ impl Handler<ThreadEnded> for Flusher {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        self.pass_on(self.board.take());
+        self.pass_on(self.outbound.take());
         let ThreadEnded { flush_loop, queue, fault } = ended;
         match self.refused.take().or(fault) {
             Some(cause) if self.must_start && !self.begun => {
@@ -532,10 +532,12 @@ impl Drop for Flusher {
         }
         let cause = Cause::Stopped { actor: "Flusher" };
         // An Appender in another Arbiter may be giving out an LSN right now.
-        self.shared.control.close_unannounced.store(self.appender.connected(), Ordering::Release);
+        if self.appender.connected() {
+            self.shared.requests.forgo_close_frame();
+        }
         self.shared.stop_accepting();
-        self.shared.request_close();
-        self.pass_on(self.board.take());
+        self.shared.requests.close();
+        self.pass_on(self.outbound.take());
         self.end(Phase::Closed, LogEvent::Closed { cause });
     }
 }

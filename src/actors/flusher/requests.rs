@@ -1,20 +1,19 @@
 //! What a Flusher is asked for, and the answers.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use actix::{AsyncContext, Handler, Response};
 use tokio::sync::oneshot;
 
 use super::{Flusher, Phase, Retired};
 use crate::engine::read::cursor::Cursor;
-use crate::engine::state::shared::LogState;
 use crate::error::{Cause, CheckpointError, CloseError, ReadError, RotateError};
 use crate::lsn::Lsn;
 use crate::messages::{
     AwaitStart, Checkpoint, Close, GetSegments, GetStats, GetStatus, LogEvent, Read, ReadRange,
     Rotate, Subscribe, Unsubscribe,
 };
+use crate::status::LogState;
 
 impl Handler<Subscribe> for Flusher {
     type Result = actix::MessageResult<Subscribe>;
@@ -46,11 +45,11 @@ impl Handler<Checkpoint> for Flusher {
     type Result = Response<Result<Lsn, CheckpointError>>;
 
     fn handle(&mut self, Checkpoint(lsn): Checkpoint, _: &mut Self::Context) -> Self::Result {
-        let next = self.shared.next_lsn();
+        let next = self.shared.watermark.next_lsn();
         if lsn >= next {
             return Response::reply(Err(CheckpointError::NeverAssigned { lsn, next }));
         }
-        let durable = self.shared.durable();
+        let durable = self.shared.watermark.durable();
         if lsn > durable {
             return Response::reply(Err(CheckpointError::NotDurable { lsn, durable }));
         }
@@ -63,8 +62,7 @@ impl Handler<Checkpoint> for Flusher {
         }
         let (reply, answer) = oneshot::channel();
         self.checkpoints.push((lsn, reply));
-        self.shared.control.checkpoint.fetch_max(lsn.get(), Ordering::AcqRel);
-        self.shared.nudge();
+        self.shared.requests.checkpoint(lsn);
         Response::fut(async move {
             let cause = Cause::Stopped { actor: "Flusher" };
             answer.await.unwrap_or(Err(CheckpointError::Closed { cause }))
@@ -120,7 +118,7 @@ impl Handler<Rotate> for Flusher {
             }
             LogState::Opening | LogState::Running | LogState::Unavailable(_) => {}
         }
-        let durable = self.shared.durable();
+        let durable = self.shared.watermark.durable();
         let current = self.shared.catalog.last();
         let Some(current) = current.filter(|current| current.cut < durable) else {
             // Nothing is durable in it: what is, lies in complete ones.
@@ -128,8 +126,7 @@ impl Handler<Rotate> for Flusher {
         };
         let (reply, answer) = oneshot::channel();
         self.rotations.push((current.sequence, reply));
-        self.shared.control.rotate.fetch_max(current.sequence, Ordering::AcqRel);
-        self.shared.nudge();
+        self.shared.requests.rotate(current.sequence);
         Response::fut(async move {
             let cause = Cause::Stopped { actor: "Flusher" };
             answer.await.unwrap_or(Err(RotateError::Closed { cause }))
@@ -191,7 +188,7 @@ impl Handler<Close> for Flusher {
                     // It closes the log after the appends that are in its mailbox already.
                     self.tell(&LogEvent::Closing);
                 } else {
-                    self.shared.request_close();
+                    self.shared.requests.close();
                 }
                 if matches!(self.phase, Phase::BackingOff(_)) {
                     self.start(context);

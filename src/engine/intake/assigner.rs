@@ -37,7 +37,7 @@ impl Assigner {
     /// LSN that was given out is never given out again (promise P9).
     pub fn resume(&mut self, next_lsn: Lsn) {
         self.next_lsn = self.next_lsn.max(next_lsn);
-        self.shared.publish_accepted(self.next_lsn.previous());
+        self.shared.watermark.raise_accepted(self.next_lsn.previous());
     }
 
     /// Gives LSNs to the records. The permit is for exactly these records. They are in nobody's hands
@@ -64,7 +64,7 @@ impl Assigner {
         self.assigned.push(entry);
         permit.spend();
         self.next_lsn = last.next();
-        self.shared.publish_accepted(last);
+        self.shared.watermark.raise_accepted(last);
         Ok(range)
     }
 
@@ -80,7 +80,7 @@ impl Assigner {
         let entries = mem::take(&mut self.assigned);
         let Tally { entries: count, bytes, .. } = Tally::of(&entries);
         self.shared.counters.accepted.add(count as u64);
-        self.shared.enqueue(QueueItem::Entries(entries)).map_err(|_| {
+        self.shared.requests.enqueue(QueueItem::Entries(entries)).map_err(|_| {
             self.shared.admission.release(count, bytes);
             let what = "the queue has room for everything that has a permit".to_owned();
             Cause::Broken { what }

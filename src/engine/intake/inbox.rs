@@ -2,7 +2,9 @@
 //! before it is there rides along. So a thousand appends cost the Appender one message, not a thousand.
 
 use std::mem;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+
+use crate::runtime::sync::{Mutex, MutexGuard};
 
 /// Things that wait to be taken, in the order in which they came. Their permits bound it.
 #[derive(Debug)]
@@ -12,7 +14,7 @@ pub struct Intake<T> {
 
 impl<T> Default for Intake<T> {
     fn default() -> Self {
-        Intake { waiting: Mutex::default() }
+        Intake { waiting: Mutex::new(Vec::new()) }
     }
 }
 

@@ -81,7 +81,7 @@ impl Cursor {
         if next <= released {
             return Err(ReadError::Released { released });
         }
-        let end = cursor.shared.next_lsn();
+        let end = cursor.shared.watermark.next_lsn();
         if next > end {
             return Err(ReadError::BeyondEnd { from: next, next: end });
         }
@@ -99,7 +99,7 @@ impl Cursor {
         range: LsnRange,
         lease: std::time::Duration,
     ) -> Result<Self, ReadError> {
-        let (durable, end) = (shared.durable(), shared.next_lsn());
+        let (durable, end) = (shared.watermark.durable(), shared.watermark.next_lsn());
         if range.last >= end {
             return Err(ReadError::BeyondEnd { from: range.last, next: end });
         }
@@ -129,7 +129,7 @@ impl Cursor {
         if !self.shared.catalog.touch(self.hold, self.next, self.shared.clock.now()) {
             return Err(ReadError::LeaseExpired { lsn: self.next });
         }
-        let durable = self.shared.durable().min(self.through);
+        let durable = self.shared.watermark.durable().min(self.through);
         let mut batch = mem::take(&mut self.builder);
         while self.next <= durable && !batch.is_full() {
             let Some(info) = self.shared.catalog.find(self.next) else {

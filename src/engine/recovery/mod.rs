@@ -35,9 +35,10 @@ use crate::engine::segments::catalog::SegmentInfo;
 use crate::engine::segments::clearing::OldSegment;
 use crate::engine::segments::preparer::PreparedSegment;
 use crate::engine::segments::supply::SegmentStyle;
+use crate::engine::state::outcomes::Fate;
 use crate::engine::state::shared::Shared;
 use crate::engine::write::log_writer::{LogWriter, Position};
-use crate::error::{Damage, IoFault, IoOp, OpenError};
+use crate::error::{Cause, Damage, IoFault, IoOp, OpenError};
 use crate::format::LogId;
 use crate::format::frame::{Frame, FrameHeader};
 use crate::format::scan::{TornTail, Until, Verdict};
@@ -241,11 +242,13 @@ pub fn recover(
     walk.run(&carried, report, &mut |frame, progress| replay.frame(frame, progress))?;
     report.replayed = replay.end(walk.progress.total)?;
     // A reader may ask for what comes next before the Appender is ready.
-    shared.publish_accepted(report.next_lsn.previous());
+    shared.watermark.raise_accepted(report.next_lsn.previous());
     report.elapsed = shared.clock.now().saturating_sub(began);
     // No client may hear that what stands in a gap is durable, because the watermark passes it.
     let open_end = LsnRange::new(report.last_lsn.next(), report.next_lsn.previous());
-    report.gaps.iter().copied().chain(open_end).for_each(|gap| shared.note_gap(gap));
+    report.gaps.iter().copied().chain(open_end).for_each(|gap| {
+        shared.outcomes.note(gap, Fate::NotDurable(Cause::EarlierLife));
+    });
     Ok(recovered)
 }
 

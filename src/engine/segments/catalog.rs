@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::engine::segments::clearing::OldSegment;
 use crate::lsn::{Lsn, LsnRange};
 use crate::runtime::clock::Tick;
+use crate::runtime::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
 /// A segment that is part of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,11 +62,17 @@ impl From<SegmentInfo> for OldSegment {
 const FEW: usize = 16;
 
 /// The segments of a log in order, the low-water mark, and the holds on them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Catalog {
     inner: Mutex<Inner>,
     /// The offset behind the last frame of the segment that is being written; zero if it is not known.
     tail: AtomicU64,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Catalog { inner: Mutex::new(Inner::default()), tail: AtomicU64::new(0) }
+    }
 }
 
 #[derive(Debug, Default)]

@@ -1,11 +1,22 @@
 //! State: what all parts of one log share, and what is decided about its life.
 //!
-//! * [`shared`]: the watermark, the state, the requests, the counters.
+//! * [`shared`]: one value that holds all of it.
+//! * [`watermark`]: accepted, written, durable.
 //! * [`outcomes`]: who waits for which LSN, and which LSNs failed.
+//! * [`requests`]: what others want of the flush thread, and the queue that wakes it.
+//! * [`outbound`]: what the flush thread has to tell the Flusher.
+//! * [`io_watch`], [`watchdog`]: when a sync is slow, stuck, or given up.
 //! * [`restarts`]: how often a failed Flusher may start again.
-//! * [`watchdog`]: when a sync is slow, stuck, or given up.
+//! * [`counters`]: what is counted.
 
+pub mod counters;
+pub mod io_watch;
+pub mod outbound;
 pub mod outcomes;
+#[cfg(all(test, wal_loom))]
+mod races;
+pub mod requests;
 pub mod restarts;
 pub mod shared;
 pub mod watchdog;
+pub mod watermark;

@@ -1,9 +1,12 @@
 //! Who waits for which LSN, and which LSNs the watermark does not cover.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::PoisonError;
 
-use crate::error::Cause;
+use super::watermark::Watermark;
+use crate::error::{Cause, CommitError};
 use crate::lsn::{Lsn, LsnRange};
+use crate::runtime::sync::{AtomicU64, Ordering, RwLock};
 
 /// What became of an LSN at or below the watermark, or of one that will never get there.
 #[derive(Clone, Debug)]
@@ -14,6 +17,75 @@ pub enum Fate {
     NotDurable(Cause),
     /// It may or may not be in the log.
     Unknown(Cause),
+}
+
+impl Fate {
+    /// The answer to the client that waits for this LSN.
+    pub fn into_result(self, lsn: Lsn) -> Result<(), CommitError> {
+        match self {
+            Fate::Durable => Ok(()),
+            Fate::NotDurable(cause) => Err(CommitError::NotDurable { lsn, cause }),
+            Fate::Unknown(cause) => Err(CommitError::Unknown { lsn, cause }),
+        }
+    }
+}
+
+/// Which LSNs failed, for all threads to look up.
+#[derive(Debug)]
+pub struct Outcomes {
+    /// The highest LSN in the table: what is appended after a fault or an unclean end is above it, and need not be
+    /// looked up.
+    last_exception: AtomicU64,
+    table: RwLock<Exceptions>,
+}
+
+impl Default for Outcomes {
+    fn default() -> Self {
+        Outcomes { last_exception: AtomicU64::new(0), table: RwLock::new(Exceptions::default()) }
+    }
+}
+
+impl Outcomes {
+    /// Notes LSNs that the watermark does not cover. Comes before the watermark passes them.
+    pub fn note(&self, range: LsnRange, fate: Fate) {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.note(range, fate);
+        self.last_exception.fetch_max(range.last.get(), Ordering::AcqRel);
+    }
+
+    /// What became of `lsn`, or `None` while it is open.
+    pub fn fate(&self, lsn: Lsn, watermark: &Watermark) -> Option<Fate> {
+        // The watermark first: an exception below it was noted before it was raised.
+        let durable = lsn <= watermark.durable();
+        if lsn.get() <= self.last_exception.load(Ordering::Acquire) {
+            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(fate) = table.fate(lsn) {
+                return Some(fate.clone());
+            }
+        }
+        durable.then_some(Fate::Durable)
+    }
+
+    /// May forget exceptions at or below `lsn`, which a checkpoint has released, if there are very many.
+    pub fn forget_through(&self, lsn: Lsn) {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.forget_through(lsn);
+    }
+
+    /// LSNs that are certainly not in the log, and those of which nobody knows, as far as no checkpoint
+    /// has released them.
+    pub fn exceptions(&self) -> (Vec<LsnRange>, Vec<LsnRange>) {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let (mut failed, mut unknown) = (Vec::new(), Vec::new());
+        for (range, fate) in table.iter() {
+            match fate {
+                Fate::NotDurable(_) => failed.push(range),
+                Fate::Unknown(_) => unknown.push(range),
+                Fate::Durable => {}
+            }
+        }
+        (failed, unknown)
+    }
 }
 
 /// How many ranges are kept for clients that ask late; a fault adds two at most.

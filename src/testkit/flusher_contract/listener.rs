@@ -74,7 +74,7 @@ impl Handler<LogEvent> for Listener {
         self.events.push(event.clone());
         if let Some((appender, shared)) = &self.passes_on {
             if let LogEvent::Durable { through, .. } = &event
-                && (*through > shared.durable() || *through > shared.accepted())
+                && (*through > shared.watermark.durable() || *through > shared.watermark.accepted())
             {
                 self.ahead = Some(*through);
             }

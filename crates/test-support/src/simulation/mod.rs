@@ -23,7 +23,8 @@ use actix_wal::FaultPolicy::{FailFast, Resend};
 use actix_wal::actors::{Appender, Flusher};
 use actix_wal::engine::recovery::{self, RecoveredLog};
 use actix_wal::engine::state::outcomes::Fate;
-use actix_wal::engine::state::shared::{QueueReceiver, Shared};
+use actix_wal::engine::state::requests::QueueReceiver;
+use actix_wal::engine::state::shared::Shared;
 use actix_wal::error::Damage;
 use actix_wal::format::segment::segment_name;
 use actix_wal::messages::GetStatus;
@@ -500,7 +501,7 @@ fn no_gap_is_durable(log: &RecoveredLog, shared: &Shared) -> Result<(), String> 
 
 /// P22: once it is closed, everything that has an LSN has an outcome.
 fn drained(shared: &Shared) -> Result<(), String> {
-    let (durable, accepted) = (shared.durable(), shared.accepted());
+    let (durable, accepted) = (shared.watermark.durable(), shared.watermark.accepted());
     let mut open = (durable.next().get()..=accepted.get()).map(Lsn::new);
     match open.find(|lsn| shared.fate(*lsn).is_none()) {
         Some(lsn) => Err(format!("P22: closed, but LSN {lsn} of {accepted} has no outcome")),

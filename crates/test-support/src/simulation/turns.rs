@@ -77,11 +77,11 @@ impl Turns {
         let takes = self.world.work_time();
         let flushes = self.name == "wal-flush";
         if flushes {
-            self.shared.io_begins(now());
+            self.shared.io.begins(now());
         }
         actix::clock::sleep(takes).await;
         if flushes {
-            self.shared.io_ended();
+            self.shared.io.ended();
             self.world.lag_behind(takes);
         }
         self.world.event(format_args!("{} works, {takes:?}", self.name));
@@ -115,11 +115,12 @@ impl Turns {
 
     /// P16: by what has an LSN and no outcome, whatever the log itself counts.
     fn count_what_is_open(&self) {
-        let (durable, accepted) = (self.shared.durable(), self.shared.accepted());
+        let (durable, accepted) =
+            (self.shared.watermark.durable(), self.shared.watermark.accepted());
         let limit = self.shared.admission.max_entries() as u64;
         let Some(open) = LsnRange::new(durable.next(), accepted) else { return };
         if open.count() > limit {
-            let (failed, unknown) = self.shared.exceptions();
+            let (failed, unknown) = self.shared.outcomes.exceptions();
             let settled = failed.into_iter().chain(unknown);
             let settled = settled.filter_map(|range| {
                 LsnRange::new(range.first.max(open.first), range.last.min(open.last))

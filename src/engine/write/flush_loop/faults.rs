@@ -24,7 +24,7 @@ impl FlushLoop {
     /// everything that was in the queue before. What follows is a new epoch, or [`abandon`](Self::abandon).
     pub fn fault(&mut self, cause: &Cause) {
         self.shared.stop_accepting();
-        self.shared.io_ended();
+        self.shared.io.ended();
         self.failed.extend(self.writer.take().map(|writer| writer.name().to_owned()));
         self.hand_back();
         if matches!(self.mode, Mode::Ended) {
@@ -41,10 +41,10 @@ impl FlushLoop {
     /// Puts the batch in hand back in front of what is pending, but for what is durable already.
     fn hand_back(&mut self) {
         // A panic between the sync and the watermark: what the position covers is durable.
-        if self.position.last_live > self.shared.durable() {
-            self.shared.publish_durable(self.position.last_live);
+        if self.position.last_live > self.shared.watermark.durable() {
+            self.shared.watermark.raise_durable(self.position.last_live);
         }
-        let durable = self.shared.durable();
+        let durable = self.shared.watermark.durable();
         let (done, open): (Vec<_>, Vec<_>) =
             self.in_hand.drain(..).partition(|entry| entry.last_lsn() <= durable);
         let done = Tally::of(&done);
@@ -99,7 +99,7 @@ impl FlushLoop {
     /// stands, and the log goes on in a new epoch when there is space (promise P21).
     pub(super) fn enter_no_space(&mut self, fault: IoFault) {
         self.shared.stop_accepting();
-        self.shared.io_ended();
+        self.shared.io.ended();
         self.refuse_pending(&Cause::NoSpace(fault.clone()));
         self.refuse_rotation(Cause::NoSpace(fault.clone()));
         self.events.push(LoopEvent::NoSpace(fault.clone()));

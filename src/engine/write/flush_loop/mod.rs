@@ -10,7 +10,6 @@ mod next_segment;
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use self::faults::Doomed;
@@ -141,8 +140,8 @@ impl FlushLoop {
         writer: LogWriter,
     ) -> Self {
         let now = shared.clock.now();
-        shared.publish_durable(position.last_live);
-        shared.publish_written(position.last_live);
+        shared.watermark.raise_durable(position.last_live);
+        shared.watermark.raise_written(position.last_live);
         shared.begin_epoch(position.epoch);
         FlushLoop {
             batcher: Batcher::new(config.flush_policy, config.min_sync_interval),
@@ -175,6 +174,7 @@ impl FlushLoop {
 
     /// What the driver has to do at `now`.
     pub fn next(&self, now: Tick) -> Next {
+        self.shared.requests.look();
         match self.mode {
             Mode::Ended => Next::Ended,
             Mode::Starting | Mode::NoSpace(_) => Next::Work,
@@ -210,19 +210,18 @@ impl FlushLoop {
 
     /// Not before everything has come out of the queue that was accepted before somebody asked.
     fn wants_close(&self) -> bool {
-        self.shared.control.close.load(Ordering::Acquire) && self.shared.accepted() < self.expected
+        self.shared.requests.wants_close() && self.shared.watermark.accepted() < self.expected
     }
 
     fn checkpoint_wish(&self) -> Option<Lsn> {
-        let wish = Lsn::new(self.shared.control.checkpoint.load(Ordering::Acquire));
+        let wish = self.shared.requests.checkpoint_through();
         (wish > self.checkpointed).then_some(wish)
     }
 
     /// What is pending, with the wishes of others counted in.
     fn urgent_tally(&self) -> Pending {
-        let flush_through = self.shared.control.flush_through.load(Ordering::Acquire);
-        let wanted =
-            self.pending.front().is_some_and(|first| first.first_lsn.get() <= flush_through);
+        let flush_through = self.shared.requests.flush_through();
+        let wanted = self.pending.front().is_some_and(|first| first.first_lsn <= flush_through);
         Pending { urgent: self.tally.urgent || wanted || self.wants_close(), ..self.tally }
     }
 
@@ -334,7 +333,7 @@ impl FlushLoop {
         let started = self.shared.clock.now();
         let stamp = Stamp {
             wall_us: self.shared.clock.wall_us(),
-            watermark: self.shared.durable(),
+            watermark: self.shared.watermark.durable(),
             low_water: self.shared.catalog.low_water(),
         };
         if let Some(last) = self.in_hand.last() {
@@ -342,9 +341,9 @@ impl FlushLoop {
         }
         let span = tracing::debug_span!("wal.flush", what, entries = self.in_hand.len());
         let _entered = span.enter();
-        self.shared.io_begins(started);
+        self.shared.io.begins(started);
         let written = write(self, stamp);
-        self.shared.io_ended();
+        self.shared.io.ended();
         written.inspect_err(|_| self.shared.counters.io_errors.add(1))?;
         self.complete(started);
         Ok(())
@@ -363,8 +362,8 @@ impl FlushLoop {
             return;
         };
         let last = last.last_lsn();
-        self.shared.publish_written(last);
-        self.shared.publish_durable(last);
+        self.shared.watermark.raise_written(last);
+        self.shared.watermark.raise_durable(last);
         let batch = Tally::of(&self.in_hand);
         self.done.clear();
         mem::swap(&mut self.in_hand, &mut self.done);
@@ -447,7 +446,7 @@ impl FlushLoop {
             self.write_empty(Empty::LowWater)?;
         }
         self.checkpointed = wish;
-        self.shared.forget_exceptions(wish);
+        self.shared.outcomes.forget_through(wish);
         self.remove_segments();
         self.events.push(LoopEvent::Checkpointed(wish));
         Ok(Worked::Done)
@@ -471,9 +470,9 @@ impl FlushLoop {
     /// The clean end: what was accepted is durable, and the next open finds nothing to repair (P22).
     fn close(&mut self) -> Result<Worked, Cause> {
         self.shared.stop_accepting();
-        self.shared.io_ended();
+        self.shared.io.ended();
         let close = Empty::Close(self.expected);
-        let announced = !self.shared.control.close_unannounced.load(Ordering::Acquire);
+        let announced = self.shared.requests.may_write_close_frame();
         let has_room = self.writer.as_ref().is_some_and(|writer| writer.has_room_for(close));
         // A full disk is never charged to the restarts: whoever closes would wait until there is space.
         let closes = announced && has_room && !self.too_full;
@@ -513,6 +512,6 @@ impl FlushLoop {
 
     /// The LSNs whose outcome is open.
     pub fn open_range(&self) -> Option<LsnRange> {
-        LsnRange::new(self.shared.durable().next(), self.expected.previous())
+        LsnRange::new(self.shared.watermark.durable().next(), self.expected.previous())
     }
 }

@@ -2,7 +2,6 @@
 //! because a new epoch begins.
 
 use std::mem;
-use std::sync::atomic::Ordering;
 
 use super::{FlushLoop, LoopEvent, Mode, ROTATE_AGAIN, Worked};
 use crate::config::WalConfig;
@@ -18,7 +17,7 @@ use crate::lsn::Epoch;
 impl FlushLoop {
     /// Whether somebody wants the current segment complete.
     pub(super) fn rotation_wish(&self) -> bool {
-        let wish = self.shared.control.rotate.load(Ordering::Acquire);
+        let wish = self.shared.requests.rotation();
         wish > 0 && self.writer.as_ref().is_some_and(|writer| writer.sequence() <= wish)
     }
 
@@ -58,7 +57,7 @@ impl FlushLoop {
 
     /// Somebody who asks again has it tried again.
     pub(super) fn refuse_rotation(&mut self, cause: Cause) {
-        let wish = self.shared.control.rotate.swap(0, Ordering::AcqRel);
+        let wish = self.shared.requests.take_rotation();
         if wish > 0 {
             self.events.push(LoopEvent::NotRotated(wish, cause));
         }
@@ -66,7 +65,7 @@ impl FlushLoop {
 
     /// Whoever watches for stuck syncs must see this wait too: the preparer may be stuck in one.
     pub(super) fn awaits_segment(&self) -> Worked {
-        self.shared.io_awaited(self.shared.clock.now());
+        self.shared.io.awaits(self.shared.clock.now());
         Worked::NeedsSegment
     }
 
