@@ -12,6 +12,7 @@
 mod clearing;
 mod directory;
 mod filesystem;
+mod forward;
 mod lock;
 mod metered;
 mod prepare;
@@ -23,6 +24,7 @@ pub use clearing::OldSegment;
 pub use directory::Directory;
 pub(crate) use directory::{Obstacle, obstacle};
 pub use filesystem::filesystem_name;
+pub use forward::{Forward, ForwardFile};
 pub(crate) use lock::{LockError, Patience};
 pub use metered::{IoCounts, Metered};
 pub use prepare::{PrepareFault, PrepareJob, prepare};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Context, Handler};
 use actix_wal::engine::recovery::{Progress, recover};
 use actix_wal::messages::LogEvent;
-use actix_wal::storage::{FileEntry, Medium, Storage, StorageFile};
+use actix_wal::storage::{self, Storage, StorageFile};
 use actix_wal::testkit::{FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk};
 use actix_wal::{FlushPolicy, Link, Lsn, RecordBatch, RestartBudget, Wal, WalConfig};
 
@@ -168,52 +168,14 @@ struct Watch {
     touched_again: Arc<AtomicU64>,
 }
 
-impl Watch {
-    fn file(&self, inner: Box<dyn StorageFile>) -> Box<dyn StorageFile> {
+impl storage::Forward for Watch {
+    fn inner(&self) -> &dyn Storage {
+        &*self.inner
+    }
+
+    fn file(&self, _: &str, inner: Box<dyn StorageFile>) -> Box<dyn StorageFile> {
         let touched_again = Arc::clone(&self.touched_again);
         Box::new(WatchedFile { inner, failed: AtomicBool::new(false), touched_again })
-    }
-}
-
-impl Storage for Watch {
-    fn list(&self) -> io::Result<Vec<FileEntry>> {
-        self.inner.list()
-    }
-
-    fn list_folder(&self, name: &str) -> io::Result<Vec<FileEntry>> {
-        self.inner.list_folder(name)
-    }
-
-    fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        self.inner.create(name).map(|file| self.file(file))
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        self.inner.open(name).map(|file| self.file(file))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.inner.remove(name)
-    }
-
-    fn sync_dir(&self) -> io::Result<()> {
-        self.inner.sync_dir()
-    }
-
-    fn free_bytes(&self) -> Option<u64> {
-        self.inner.free_bytes()
-    }
-
-    fn medium(&self) -> Medium {
-        self.inner.medium()
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
     }
 }
 
@@ -239,13 +201,9 @@ impl WatchedFile {
     }
 }
 
-impl StorageFile for WatchedFile {
-    fn size(&self) -> io::Result<u64> {
-        self.inner.size()
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.inner.read_at(buffer, offset)
+impl storage::ForwardFile for WatchedFile {
+    fn inner(&self) -> &dyn StorageFile {
+        &*self.inner
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
