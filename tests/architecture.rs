@@ -52,7 +52,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // The public parts: what a user could write outside of the crate.
     (
         "testkit",
-        &["messages", "engine", "actors", "wal", "storage", "config", "error", "lsn", "format"],
+        &[
+            "messages", "engine", "actors", "wal", "storage", "config", "error", "lsn", "format",
+            "threads",
+        ],
     ),
 ];
 

@@ -14,12 +14,13 @@ use test_support::oracle;
 use test_support::small_logs;
 
 use actix_wal::storage::Storage;
+use actix_wal::testkit::Random;
 use actix_wal::testkit::{
     Copying, Cuts, FailedSync, FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, OpLog,
     Persist, Recorder, SimDisk, errno,
 };
 use actix_wal::{CommitError, DamagePolicy, FaultPolicy, Lsn, OpenError, Wal};
-use test_support::facts::{Fact, Random};
+use test_support::facts::Fact;
 use test_support::history::{Life, live};
 use test_support::oracle::Oracle;
 use test_support::small_logs::{closed_log, commit, expected, recover, recover_from, run};

@@ -3,11 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
-use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use actix_wal::actors::{Appender, Flusher, Recovery};
 use actix_wal::engine::shared::Shared;
 use actix_wal::messages::{LogEvent, Recover, WaitForLsn};
 use actix_wal::storage::Medium;
-use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, SimDisk, errno};
+use actix_wal::testkit::{ByHand, FaultEffect, FaultOp, FaultRule, SimDisk, errno};
 use actix_wal::threads::{Running, SystemThreads, Threads, Turn, Worker};
 use actix_wal::{Bounds, FlushPolicy, Link, LogState, Lsn, OpenError, Wal};
 use test_support::logs::{Ear, World, config, on_segments, records_on, until, within};
@@ -292,33 +291,18 @@ async fn p6_a_flush_thread_that_the_system_refuses_is_a_passing_fault() {
     assert_eq!(world.records().await.len(), 1);
 }
 
-/// Keeps the flush loop for a test that does its turns itself.
-#[derive(Default)]
-struct ByHand(Mutex<Option<Box<dyn Worker>>>);
-
-impl fmt::Debug for ByHand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ByHand")
-    }
-}
-
-impl Threads for ByHand {
-    fn spawn(&self, name: &'static str, worker: Box<dyn Worker>) -> io::Result<Running> {
-        if name != "wal-flush" {
-            return SystemThreads.spawn(name, worker);
-        }
-        *self.0.lock().unwrap() = Some(worker);
-        Ok(Running::elsewhere())
-    }
-}
-
 #[actix::test]
 async fn p8_nobody_is_told_of_a_watermark_before_what_it_leaves_out() {
-    let (world, threads) = (World::new(), Arc::new(ByHand::default()));
-    let (wal, shared) = open_on(Arc::clone(&threads) as Arc<dyn Threads>, &world).await;
+    let (world, threads) = (World::new(), ByHand::only("wal-flush"));
+    let (wal, shared) = open_on(Arc::new(threads.clone()), &world).await;
     let ear = Ear::on(&wal).await;
-    until("the flush loop", || threads.0.lock().unwrap().is_some()).await;
-    let mut worker = threads.0.lock().unwrap().take().unwrap();
+    let mut worker = None;
+    until("the flush loop", || {
+        worker = threads.take();
+        worker.is_some()
+    })
+    .await;
+    let mut worker = worker.unwrap();
     assert!(matches!(worker.look(), Turn::Wait(_)), "the log opens with the first look");
     within("append", wal.append("one")).await.unwrap();
     assert_eq!(worker.look(), Turn::Work, "and says so");

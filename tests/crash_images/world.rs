@@ -1,9 +1,8 @@
 //! A log driven by hand on one thread: the flush loop, the assigner, the preparer and recovery that
 //! production runs, one step at a time, with a client that notes what it is told.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, io};
 
 use actix_wal::engine::assigner::Assigner;
 use actix_wal::engine::clock::Clock;
@@ -14,55 +13,18 @@ use actix_wal::engine::recovery::{Progress, RecoveredLog, recover};
 use actix_wal::engine::segments::{Need, Pool, SegmentSource, Supply};
 use actix_wal::engine::shared::{QueueReceiver, Shared};
 use actix_wal::storage::{OldSegment, Storage};
-use actix_wal::testkit::ManualClock;
-use actix_wal::threads::{Running, Threads, Turn, Worker};
+use actix_wal::testkit::{ByHand, ManualClock};
 use actix_wal::{Cause, Durability, Link, Lsn, OpenError, WalConfig};
 
-use test_support::facts::{Fact, Key, Random, payload};
+use actix_wal::testkit::Random;
+use test_support::facts::{Fact, Key, payload};
 use test_support::witness::Witness;
-
-/// The real preparer without its thread: it works when it is told to, or waited for. Clones are the same.
-#[derive(Clone, Default)]
-pub(crate) struct Hand(Arc<Mutex<Option<Box<dyn Worker>>>>);
-
-impl fmt::Debug for Hand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hand")
-    }
-}
-
-impl Hand {
-    /// Does a piece of what is asked for, if the preparer is not at work already.
-    pub(crate) fn prepare(&self) {
-        if let Ok(mut preparer) = self.0.try_lock()
-            && let Some(worker) = &mut *preparer
-        {
-            // After a fault it would rest, and is asked once more.
-            let turn = match worker.look() {
-                Turn::Wait(Some(_)) => worker.look(),
-                turn => turn,
-            };
-            match turn {
-                Turn::Work => worker.work(),
-                Turn::Wait(_) => {}
-                Turn::End => *preparer = None,
-            }
-        }
-    }
-}
-
-impl Threads for Hand {
-    fn spawn(&self, _: &'static str, worker: Box<dyn Worker>) -> io::Result<Running> {
-        *self.0.lock().expect("no test goes on after a panic") = Some(worker);
-        Ok(Running::elsewhere())
-    }
-}
 
 /// The real supply, whose preparer is driven by hand.
 #[derive(Debug)]
 struct HandSupply {
     pool: Pool,
-    hand: Hand,
+    hand: ByHand,
 }
 
 impl SegmentSource for HandSupply {
@@ -71,7 +33,7 @@ impl SegmentSource for HandSupply {
     }
 
     fn wait(&mut self, _: Duration) {
-        self.hand.prepare();
+        self.hand.step();
     }
 
     fn advance(&mut self, room: u64, flush_time: Duration) {
@@ -88,7 +50,7 @@ impl SegmentSource for HandSupply {
 
     fn stop(&mut self) {
         self.pool.stop();
-        self.hand.prepare();
+        self.hand.step();
     }
 }
 
@@ -137,7 +99,8 @@ pub(crate) struct Log {
     shared: Arc<Shared>,
     queue: QueueReceiver,
     run: FlushLoop,
-    pub(crate) hand: Hand,
+    /// The preparer.
+    pub(crate) hand: ByHand,
     assigner: Assigner,
     witness: Witness,
     next_key: Key,
@@ -172,7 +135,7 @@ impl Log {
         let watermark = recovered.report().last_lsn;
         let RecoveredLog { storage, style, writer, position, prepared, next_sequence, .. } =
             recovered;
-        let hand = Hand::default();
+        let hand = ByHand::default();
         let pool = Pool::start(&hand, storage, style, next_sequence, writer.size(), prepared);
         let mut pool = pool.expect("a hand is no thread");
         pool.recycle(recovered.removable);

@@ -8,15 +8,14 @@ use actix_wal::testkit::SimDisk;
 use actix_wal::{DamagePolicy, Link, Lsn, OpenError, RecordBatch, WalConfig};
 
 use crate::naive::{self, Answer, End, Files, Opened, What};
+use crate::settings;
 
 /// How many LSNs a life that this file opens may have in flight.
 const IN_FLIGHT: usize = 16;
 
 /// Small blocks and small segments.
 pub fn config() -> WalConfig {
-    let mut config = WalConfig::new("unused");
-    config.block_size = 512;
-    config.segment_size = 16 * 512;
+    let mut config = settings::blocks(16);
     config.max_in_flight_entries = IN_FLIGHT;
     config
 }

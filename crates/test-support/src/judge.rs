@@ -9,8 +9,9 @@ use actix_wal::storage::Storage;
 use actix_wal::testkit::{ManualClock, Persist, Recorder, SimDisk};
 use actix_wal::{Link, OpenError, RecoveryReport, WalConfig};
 
-use crate::facts::{Fact, Random};
+use crate::facts::Fact;
 use crate::oracle::{Oracle, Recovered};
+use actix_wal::testkit::Random;
 
 /// What was seen in images: a sweep that saw none of it proves little.
 #[derive(Clone, Copy, Debug, Default)]

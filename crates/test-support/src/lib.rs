@@ -1,6 +1,7 @@
 //! What the tests, examples and fuzz targets of the log share, compiled once.
 //!
-//! * Logs on simulated and faulty disks: [`logs`], [`small_logs`], [`segments`], [`history`].
+//! * Logs on simulated and faulty disks: [`logs`], [`small_logs`], [`segments`], [`history`]; their [`settings`]
+//!   and [`clock`].
 //! * What clients were told, and whether a recovery agrees: [`facts`], [`witness`], [`oracle`], [`judge`].
 //! * The second reader of the format, and the comparison with it: [`naive`], [`agree`], [`mend`],
 //!   [`fuzz_input`].
@@ -13,6 +14,7 @@
 
 pub mod agree;
 pub mod child;
+pub mod clock;
 pub mod environment;
 pub mod facts;
 pub mod fuzz_input;
@@ -28,6 +30,7 @@ pub mod oracle;
 pub mod quickstart;
 pub mod scratch;
 pub mod segments;
+pub mod settings;
 pub mod simulation;
 pub mod skips;
 pub mod small_logs;

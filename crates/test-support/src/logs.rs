@@ -12,24 +12,19 @@ use actix_wal::engine::recovery::{Progress, recover};
 use actix_wal::messages::LogEvent;
 use actix_wal::storage::{self, Storage, StorageFile};
 use actix_wal::testkit::{FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk};
-use actix_wal::{FlushPolicy, Link, Lsn, RecordBatch, RestartBudget, Wal, WalConfig};
+use actix_wal::{FlushPolicy, Link, Lsn, RecordBatch, Wal, WalConfig};
+
+use crate::settings;
 
 /// Longer than anything here takes, however slow the machine. Who needs all of it hangs.
 pub const SOON: Duration = Duration::from_secs(30);
 
 /// Small blocks and segments, no batching wait, quick restarts, and no seal within a test.
 pub fn config() -> WalConfig {
-    let mut config = WalConfig::new("unused");
-    config.block_size = 512;
-    config.segment_size = 16 * 512;
+    let mut config = settings::blocks(16);
     config.flush_policy = FlushPolicy::Eager;
     config.seal_after = SOON;
-    config.restart_budget = RestartBudget {
-        restarts: 3,
-        within: SOON,
-        backoff: Duration::from_millis(1),
-        max_backoff: Duration::from_millis(2),
-    };
+    config.restart_budget = settings::quick_restarts(3);
     config
 }
 

@@ -10,11 +10,11 @@ use actix_wal::{
     DamagePolicy, FlushPolicy, Link, Lsn, OpenError, RecordBatch, RecoveryReport, Wal, WalConfig,
 };
 
+use crate::settings;
+
 /// Small segments, one frame per commit, and no seal: a record is exactly one frame.
 pub fn config() -> WalConfig {
-    let mut config = WalConfig::new("unused");
-    config.block_size = 512;
-    config.segment_size = 6 * 1024;
+    let mut config = settings::blocks(12);
     config.max_in_flight_entries = 16;
     config.flush_policy = FlushPolicy::Eager;
     config.seal_after = Duration::from_secs(3600);
