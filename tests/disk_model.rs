@@ -10,7 +10,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use test_support::environment;
 use test_support::history;
 use test_support::logs;
-use test_support::oracle;
 use test_support::small_logs;
 
 use actix_wal::storage::Storage;
@@ -239,9 +238,8 @@ fn cut_everywhere(log: &OpLog, facts: &[Fact], random: &mut Random) -> usize {
         let torn = cuts.image(Persist::Torn { seed: random.number() });
         for disk in [cuts.image(Persist::Dropped), cuts.image(Persist::Kept), torn, cuts.killed()] {
             let found = recover_from(&disk, &history::config(), None);
-            let checked = found.map_err(|error| error.to_string()).and_then(|found| {
-                oracle.check(&oracle::Recovered { records: found.records, report: found.report })
-            });
+            let checked =
+                found.map_err(|error| error.to_string()).and_then(|found| oracle.check(&found));
             if let Err(broken) = checked {
                 let lines = log.lines();
                 let before = &lines[cuts.position().saturating_sub(60)..cuts.position()];

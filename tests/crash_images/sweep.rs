@@ -15,7 +15,7 @@ use test_support::agree::{agree_on_directory, files_on};
 use test_support::facts::Fact;
 use test_support::judge::{Judge, Seen};
 use test_support::naive::Answer;
-use test_support::oracle::Recovered;
+use test_support::recovered::Recovered;
 
 /// Up to so many images of one cut, each is looked at.
 const ALL: u64 = 128;

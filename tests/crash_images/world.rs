@@ -9,7 +9,7 @@ use actix_wal::engine::clock::Clock;
 use actix_wal::engine::entry::Payload;
 use actix_wal::engine::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
 use actix_wal::engine::outcomes::Fate;
-use actix_wal::engine::recovery::{Progress, RecoveredLog, recover};
+use actix_wal::engine::recovery::RecoveredLog;
 use actix_wal::engine::segments::{Need, Pool, SegmentSource, Supply};
 use actix_wal::engine::shared::{QueueReceiver, Shared};
 use actix_wal::storage::{OldSegment, Storage};
@@ -18,6 +18,7 @@ use actix_wal::{Cause, Durability, Link, Lsn, OpenError, WalConfig};
 
 use actix_wal::testkit::Random;
 use test_support::facts::{Fact, Key, payload};
+use test_support::recovered::for_the_next_life;
 use test_support::witness::Witness;
 
 /// The real supply, whose preparer is driven by hand.
@@ -125,13 +126,7 @@ impl Log {
         let Link { shared, queue } = Link::with_clock(config, Arc::new(clock.clone()));
         let mut assigner = Assigner::new(Arc::clone(&shared));
         assert!(!shared.is_accepting() && assigner.next_lsn().is_none(), "P15");
-        let recovered = recover(
-            storage,
-            config,
-            &shared,
-            None,
-            &mut |_: actix_wal::RecordBatch, _: Progress| Ok(()),
-        )?;
+        let recovered = for_the_next_life(storage, config, &shared)?;
         let watermark = recovered.report().last_lsn;
         let RecoveredLog { storage, style, writer, position, prepared, next_sequence, .. } =
             recovered;

@@ -2,7 +2,8 @@
 //!
 //! * Logs on simulated and faulty disks: [`logs`], [`small_logs`], [`segments`], [`history`]; their [`settings`]
 //!   and [`clock`].
-//! * What clients were told, and whether a recovery agrees: [`facts`], [`witness`], [`oracle`], [`judge`].
+//! * What clients were told, and whether a recovery agrees: [`facts`], [`witness`], [`recovered`],
+//!   [`oracle`], [`judge`].
 //! * The second reader of the format, and the comparison with it: [`naive`], [`agree`], [`mend`],
 //!   [`fuzz_input`].
 //! * The [`simulation`]: the log under one seed.
@@ -28,6 +29,7 @@ pub mod mounts;
 pub mod naive;
 pub mod oracle;
 pub mod quickstart;
+pub mod recovered;
 pub mod scratch;
 pub mod segments;
 pub mod settings;

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Context, Handler};
-use actix_wal::engine::recovery::{Progress, recover};
 use actix_wal::messages::LogEvent;
 use actix_wal::storage::{self, Storage, StorageFile};
 use actix_wal::testkit::{FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk};
-use actix_wal::{FlushPolicy, Link, Lsn, RecordBatch, Wal, WalConfig};
+use actix_wal::{FlushPolicy, Link, Lsn, Wal, WalConfig};
 
+use crate::recovered::replayed;
 use crate::settings;
 
 /// Longer than anything here takes, however slow the machine. Who needs all of it hangs.
@@ -69,17 +69,10 @@ pub fn records_on(disk: &SimDisk) -> BTreeMap<Lsn, Vec<u8>> {
 
 /// What a recovery in this storage replays. Panics if an LSN comes twice, or out of order.
 pub fn records_in(storage: Arc<dyn Storage>, config: &WalConfig) -> BTreeMap<Lsn, Vec<u8>> {
-    let link = Link::new(config);
-    let mut records = BTreeMap::new();
-    recover(storage, config, &link.shared, None, &mut |batch: RecordBatch, _: Progress| {
-        for (lsn, payload) in batch.iter() {
-            assert!(records.last_key_value().is_none_or(|(last, _)| *last < lsn), "order");
-            records.insert(lsn, payload.to_vec());
-        }
-        Ok(())
-    })
-    .expect("recovers");
-    records
+    let recovered = replayed(storage, config, &Link::new(config), None).expect("recovers");
+    let lsns = recovered.records.iter().map(|(lsn, _)| lsn);
+    assert!(lsns.is_sorted_by(|one, next| one < next), "order");
+    recovered.records.into_iter().map(|(lsn, payload)| (Lsn::new(lsn), payload)).collect()
 }
 
 /// A rule for files that are part of the log, not those that are being prepared.

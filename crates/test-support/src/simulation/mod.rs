@@ -36,7 +36,8 @@ use actix_wal::{
 };
 
 use crate::facts::{Fact, digest};
-use crate::oracle::{Oracle, Recovered};
+use crate::oracle::Oracle;
+use crate::recovered::Recovered;
 use crate::settings::blocks;
 use chaos::{Chaos, Wrap};
 use clients::Client;
