@@ -489,5 +489,4 @@ impl StorageFile for FaultyFile {
 }
 
 #[cfg(test)]
-#[path = "faulty_tests.rs"]
 mod tests;

@@ -359,5 +359,4 @@ impl storage::ForwardFile for RecordedFile {
 }
 
 #[cfg(test)]
-#[path = "recorder_tests.rs"]
 mod tests;
