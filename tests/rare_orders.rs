@@ -4,9 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
 use std::future::{Future, IntoFuture};
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
@@ -16,9 +15,10 @@ use actix_wal::engine::shared::Shared;
 use actix_wal::messages::{LogEvent, Recover, WaitForLsn};
 use actix_wal::storage::Medium;
 use actix_wal::testkit::{ByHand, FaultEffect, FaultOp, FaultRule, SimDisk, errno};
-use actix_wal::threads::{Running, SystemThreads, Threads, Turn, Worker};
+use actix_wal::threads::{Threads, Turn};
 use actix_wal::{Bounds, FlushPolicy, Link, LogState, Lsn, OpenError, Wal};
 use test_support::logs::{Ear, World, config, on_segments, records_on, until, within};
+use test_support::refusing::Refusing;
 
 #[actix::test]
 async fn p2_a_reader_follows_a_log_on_a_copy_on_write_file_system() {
@@ -248,21 +248,6 @@ async fn p10_one_failed_directory_sync_never_has_recovery_miss_a_segment() {
     }
 }
 
-/// Refuses the first threads for the flush loop, as a system does that has too many.
-#[derive(Debug)]
-struct Refusing(AtomicUsize);
-
-impl Threads for Refusing {
-    fn spawn(&self, name: &'static str, worker: Box<dyn Worker>) -> io::Result<Running> {
-        let left = |left: usize| left.checked_sub(1);
-        let (set, get) = (Ordering::SeqCst, Ordering::SeqCst);
-        if name == "wal-flush" && self.0.fetch_update(set, get, left).is_ok() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        SystemThreads.spawn(name, worker)
-    }
-}
-
 /// A log in this Arbiter whose blocking parts are driven like this.
 async fn open_on(threads: Arc<dyn Threads>, world: &World) -> (Wal, Arc<Shared>) {
     let config = config();
@@ -281,8 +266,9 @@ async fn open_on(threads: Arc<dyn Threads>, world: &World) -> (Wal, Arc<Shared>)
 
 #[actix::test]
 async fn p6_a_flush_thread_that_the_system_refuses_is_a_passing_fault() {
-    let world = World::new();
-    let (wal, _) = open_on(Arc::new(Refusing(AtomicUsize::new(2))), &world).await;
+    let (world, threads) = (World::new(), Refusing::default());
+    threads.next("wal-flush", 2, errno::EAGAIN);
+    let (wal, _) = open_on(Arc::new(threads), &world).await;
     within("append", wal.append("one")).await.unwrap();
     within("flush", wal.flush()).await.unwrap();
     assert_eq!((wal.status().state.name(), wal.stats().restarts), ("running", 2));

@@ -14,13 +14,13 @@ use std::time::Duration;
 use test_support::child;
 use test_support::clock::BentClock;
 use test_support::lives;
-use test_support::logs;
+use test_support::logs::config_in as config;
+use test_support::scratch::folder;
 
 use actix_wal::engine::clock::{Clock, SystemClock};
 use actix_wal::storage::Directory;
 use actix_wal::testkit::Random;
-use actix_wal::{Cause, CommitError, FlushPolicy, LogState, Lsn, RecoveryReport, Wal, WalConfig};
-use tempfile::TempDir;
+use actix_wal::{Cause, CommitError, FlushPolicy, LogState, Lsn, RecoveryReport, Wal};
 use test_support::child::Job;
 use test_support::lives::{Ledger, Life, PATIENCE};
 use test_support::logs::{records_in, until, within};
@@ -32,16 +32,6 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[test]
 fn the_child_of_these_tests() {
     child::run();
-}
-
-fn folder() -> TempDir {
-    test_support::scratch::folder()
-}
-
-fn config(directory: &Path) -> WalConfig {
-    let mut config = logs::config();
-    config.directory = directory.to_owned();
-    config
 }
 
 /// A clock that is wrong in the way a test wants.

@@ -1,7 +1,7 @@
 //! What the tests, examples and fuzz targets of the log share, compiled once.
 //!
-//! * Logs on simulated and faulty disks: [`logs`], [`small_logs`], [`segments`], [`history`]; their [`settings`]
-//!   and [`clock`].
+//! * Logs on simulated and faulty disks: [`logs`], [`small_logs`], [`segments`], [`history`]; their [`settings`],
+//!   their [`clock`] and a system that is [`refusing`] them threads.
 //! * What clients were told, and whether a recovery agrees: [`facts`], [`witness`], [`recovered`],
 //!   [`oracle`], [`judge`].
 //! * The second reader of the format, and the comparison with it: [`naive`], [`agree`], [`mend`],
@@ -30,6 +30,7 @@ pub mod naive;
 pub mod oracle;
 pub mod quickstart;
 pub mod recovered;
+pub mod refusing;
 pub mod scratch;
 pub mod segments;
 pub mod settings;

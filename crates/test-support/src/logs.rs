@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -25,6 +26,13 @@ pub fn config() -> WalConfig {
     config.flush_policy = FlushPolicy::Eager;
     config.seal_after = SOON;
     config.restart_budget = settings::quick_restarts(3);
+    config
+}
+
+/// The same, for a log in a real directory.
+pub fn config_in(directory: &Path) -> WalConfig {
+    let mut config = config();
+    config.directory = directory.to_owned();
     config
 }
 
