@@ -11,22 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use actix_wal::error::Sign;
-use actix_wal::{DamagePolicy, Existence, OpenError, Wal, WalConfig};
-use tempfile::TempDir;
-use test_support::logs::{self, within};
+use actix_wal::{DamagePolicy, Existence, OpenError, Wal};
+use test_support::logs::config_in as config;
+use test_support::logs::within;
+use test_support::scratch::folder;
 
 /// Records in the log: several segments.
 const RECORDS: u64 = 40;
-
-fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
-}
-
-fn config(path: &Path) -> WalConfig {
-    let mut config = logs::config();
-    config.directory = path.to_owned();
-    config
-}
 
 /// A log in `path`, closed.
 async fn write_log(path: &Path) {

@@ -4,68 +4,40 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use actix_wal::error::{AppendError, CommitError};
 use actix_wal::runtime::clock::{Clock, SystemClock, Tick};
 use actix_wal::testkit::SimDisk;
 use actix_wal::{LogState, Lsn, Wal, WalConfig};
-
-/// A clock that panics once, on a thread of the actors.
-#[derive(Debug, Default)]
-struct PanickingClock {
-    clock: SystemClock,
-    armed: AtomicBool,
-}
-
-impl Clock for PanickingClock {
-    fn now(&self) -> Tick {
-        let ours = std::thread::current().name().is_some_and(|name| name.starts_with("wal-"));
-        if !ours && self.armed.swap(false, Ordering::SeqCst) {
-            panic!("the test wants this actor to panic");
-        }
-        self.clock.now()
-    }
-
-    fn wall_us(&self) -> u64 {
-        self.clock.wall_us()
-    }
-
-    fn random(&self) -> u64 {
-        self.clock.random()
-    }
-}
-
-async fn within<F: Future>(what: &str, future: F) -> F::Output {
-    let waited = actix::clock::timeout(Duration::from_secs(30), future).await;
-    waited.unwrap_or_else(|_| panic!("{what} hangs"))
-}
+use test_support::clock::BentClock;
+use test_support::logs::{until, within};
+use test_support::settings::segments_of;
+use test_support::small_logs;
 
 fn config() -> WalConfig {
-    let mut config = WalConfig::new("unused");
-    config.segment_size = 64 * 1024;
-    config
+    segments_of(64 * 1024)
 }
 
-async fn open(disk: &SimDisk, clock: &Arc<PanickingClock>) -> Wal {
+/// A log whose clock panics once, on a thread of the actors, when it is armed.
+async fn open(disk: &SimDisk, armed: &Arc<AtomicBool>) -> Wal {
+    let armed = Arc::clone(armed);
+    let clock = BentClock::default().now(move |now| {
+        let ours = std::thread::current().name().is_some_and(|name| name.starts_with("wal-"));
+        if !ours && armed.swap(false, Ordering::SeqCst) {
+            panic!("the test wants this actor to panic");
+        }
+        now
+    });
     let storage = disk.mount().expect("free");
-    Wal::open(config()).on_storage(storage).with_clock(clock.clone()).await.expect("opens")
+    Wal::open(config()).on_storage(storage).with_clock(Arc::new(clock)).await.expect("opens")
 }
 
 /// The log can be opened again as soon as its last thread has ended, and holds what was acknowledged.
 async fn check_reopened(disk: &SimDisk, acknowledged: &[(Lsn, &str)]) {
-    let storage = within("the lock", async {
-        loop {
-            match disk.mount() {
-                Ok(storage) => return storage,
-                Err(_) => actix::clock::sleep(Duration::from_millis(1)).await,
-            }
-        }
-    });
-    let wal = Wal::open(config()).on_storage(storage.await).await.expect("opens again");
+    until("the lock is free", || disk.mount().is_ok()).await;
+    let wal = small_logs::open(disk, config()).await;
     for (lsn, text) in acknowledged {
         let mut records = wal.read(*lsn).await.expect("is there");
         let record = within("read", records.next()).await.expect("one more").expect("sound");
@@ -77,11 +49,11 @@ async fn check_reopened(disk: &SimDisk, acknowledged: &[(Lsn, &str)]) {
 
 #[actix::test]
 async fn p6_a_panic_in_the_appender_closes_the_log_and_everyone_is_answered() {
-    let (disk, clock) = (SimDisk::new(), Arc::new(PanickingClock::default()));
-    let wal = open(&disk, &clock).await;
+    let (disk, armed) = (SimDisk::new(), Arc::default());
+    let wal = open(&disk, &armed).await;
     let lsn = wal.commit("acknowledged").await.expect("durable");
 
-    clock.armed.store(true, Ordering::SeqCst);
+    armed.store(true, Ordering::SeqCst);
     let struck = within("the append that panics", wal.commit("struck")).await;
     assert!(
         matches!(struck, Err(CommitError::Refused(AppendError::Unknown { .. }))),
@@ -99,12 +71,12 @@ async fn p6_a_panic_in_the_appender_closes_the_log_and_everyone_is_answered() {
 
 #[actix::test]
 async fn p6_a_panic_in_the_flusher_closes_the_log_and_everyone_is_answered() {
-    let (disk, clock) = (SimDisk::new(), Arc::new(PanickingClock::default()));
-    let wal = open(&disk, &clock).await;
+    let (disk, armed) = (SimDisk::new(), Arc::default());
+    let wal = open(&disk, &armed).await;
     let lsn = wal.commit("acknowledged").await.expect("durable");
 
     // A read takes its lease from the clock, in the Flusher's handler.
-    clock.armed.store(true, Ordering::SeqCst);
+    armed.store(true, Ordering::SeqCst);
     let read = within("the read that panics", wal.read(lsn)).await;
     assert!(read.is_err());
     let late = within("a later append", wal.commit("late")).await;

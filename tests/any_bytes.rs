@@ -13,7 +13,7 @@
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
 use std::collections::BTreeMap;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use actix_wal::format::LogId;
@@ -22,47 +22,12 @@ use actix_wal::format::record::Records;
 use actix_wal::format::scan::{Until, Verdict};
 use actix_wal::format::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 use actix_wal::lsn::Lsn;
+use actix_wal::testkit::Random;
 use test_support::environment::number;
 use test_support::segments::{BLOCK, Scan, Writer, scan, segment_header};
 
 /// Rounds of each test, where nothing else is asked for; a round is some dozens of scans.
 const ROUNDS: u64 = 200;
-
-/// xorshift64*, seeded so that neighbouring seeds have nothing in common.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Random((mixed ^ mixed >> 31) | 1)
-    }
-
-    fn number(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn of(&mut self, range: RangeInclusive<usize>) -> usize {
-        let (low, high) = range.into_inner();
-        low + (self.number() % (high - low + 1) as u64) as usize
-    }
-
-    fn one_in(&mut self, chances: usize) -> bool {
-        self.of(1..=chances) == 1
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.of(0..=from.len() - 1)]
-    }
-
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| (self.number() >> 56) as u8).collect()
-    }
-}
 
 /// Says the seed if its round fails.
 struct Round(u64);

@@ -20,10 +20,10 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use actix_wal::testkit::Random;
 use crash_images::histories::HISTORIES;
 use crash_images::sweep::{How, Place, Sweep, Tally};
 use test_support::environment::number;
-use test_support::facts::Random;
 
 /// Distinct images that are not garbled, unless more are asked for.
 const IMAGES: usize = 110_000;

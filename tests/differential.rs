@@ -26,8 +26,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use test_support::agree;
 use test_support::fuzz_input;
 
+use actix_wal::testkit::Random;
 use test_support::environment::number;
-use test_support::facts::Random;
 use test_support::naive::{Answer, Files, Opened};
 
 /// Logs that are damaged, where nothing else is asked for.

@@ -10,16 +10,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use test_support::environment;
 use test_support::history;
 use test_support::logs;
-use test_support::oracle;
 use test_support::small_logs;
 
 use actix_wal::storage::Storage;
+use actix_wal::testkit::Random;
 use actix_wal::testkit::{
     Copying, Cuts, FailedSync, FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, OpLog,
     Persist, Recorder, SimDisk, errno,
 };
 use actix_wal::{CommitError, DamagePolicy, FaultPolicy, Lsn, OpenError, Wal};
-use test_support::facts::{Fact, Random};
+use test_support::facts::Fact;
 use test_support::history::{Life, live};
 use test_support::oracle::Oracle;
 use test_support::small_logs::{closed_log, commit, expected, recover, recover_from, run};
@@ -238,9 +238,8 @@ fn cut_everywhere(log: &OpLog, facts: &[Fact], random: &mut Random) -> usize {
         let torn = cuts.image(Persist::Torn { seed: random.number() });
         for disk in [cuts.image(Persist::Dropped), cuts.image(Persist::Kept), torn, cuts.killed()] {
             let found = recover_from(&disk, &history::config(), None);
-            let checked = found.map_err(|error| error.to_string()).and_then(|found| {
-                oracle.check(&oracle::Recovered { records: found.records, report: found.report })
-            });
+            let checked =
+                found.map_err(|error| error.to_string()).and_then(|found| oracle.check(&found));
             if let Err(broken) = checked {
                 let lines = log.lines();
                 let before = &lines[cuts.position().saturating_sub(60)..cuts.position()];

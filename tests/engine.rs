@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_wal::engine::intake::entry::{Entry, Payload};
-use actix_wal::engine::recovery::{Progress, recover};
 use actix_wal::engine::segments::catalog::SegmentInfo;
 use actix_wal::engine::segments::supply::{Need, SegmentSource, SegmentStyle, Supply};
 use actix_wal::engine::state::outcomes::Fate;
@@ -18,6 +17,7 @@ use actix_wal::engine::write::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
 use actix_wal::engine::write::log_writer::{LogWriter, Opening, Position, Stamp};
 use actix_wal::format::LogId;
 use actix_wal::format::segment::segment_name;
+use actix_wal::runtime::clock::Clock;
 use actix_wal::runtime::clock::Clock;
 use actix_wal::storage::{Medium, Storage};
 use actix_wal::testkit::{
@@ -29,6 +29,8 @@ use actix_wal::{
     RecoveryReport, WalConfig,
 };
 use test_support::logs::{SOON, config, records_on};
+use test_support::recovered::for_the_next_life;
+use test_support::small_logs::recover_from;
 
 const MS: Duration = Duration::from_millis(1);
 const NS: Duration = Duration::from_nanos(1);
@@ -498,16 +500,8 @@ fn p9_a_close_without_the_appender_leaves_every_lsn_that_it_may_give_out_meanwhi
 }
 
 fn report_after_power_loss(bench: &Bench) -> RecoveryReport {
-    let link = Link::new(&config());
     let disk = bench.disk.crash(Persist::Dropped);
-    let log = recover(
-        disk.mount().unwrap(),
-        &config(),
-        &link.shared,
-        None,
-        &mut |_: actix_wal::RecordBatch, _: Progress| Ok(()),
-    );
-    log.unwrap().report().clone()
+    recover_from(&disk, &config(), None).unwrap().report
 }
 
 #[test]
@@ -656,8 +650,7 @@ fn what_was_carried_over_is_sealed_after_the_quiet_time_and_nothing_else_is() {
         let disk = bench.disk.crash(Persist::Dropped);
         let clock = ManualClock::seeded(7);
         let Link { shared, queue } = Link::with_clock(&config(), Arc::new(clock.clone()));
-        let sink = &mut |_: actix_wal::RecordBatch, _: Progress| Ok(());
-        let log = recover(disk.mount().unwrap(), &config(), &shared, None, sink).unwrap();
+        let log = for_the_next_life(disk.mount().unwrap(), &config(), &shared).unwrap();
         assert_eq!(log.report().carried, records);
         let segments = SteppedSegments::new(log.storage, log.style, log.next_sequence);
         let source = Box::new(segments);

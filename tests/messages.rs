@@ -23,16 +23,12 @@ use actix_wal::{
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use test_support::settings::segments_of;
+use test_support::small_logs::open;
 use tokio::sync::oneshot;
 
 fn config() -> WalConfig {
-    let mut config = WalConfig::new("unused");
-    config.segment_size = 1 << 18;
-    config
-}
-
-async fn open(disk: &SimDisk, config: WalConfig) -> Wal {
-    Wal::open(config).on_storage(disk.mount().expect("free")).await.expect("opens")
+    segments_of(1 << 18)
 }
 
 /// An actor that knows a log by its messages only.

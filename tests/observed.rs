@@ -11,33 +11,13 @@ use std::thread;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
-use actix_wal::runtime::clock::{Clock, SystemClock, Tick};
 use actix_wal::testkit::SimDisk;
-use actix_wal::{Durability, FlushPolicy, LogEvent, Lsn, Wal, WalConfig};
+use actix_wal::{Durability, FlushPolicy, LogEvent, Lsn, Wal};
+use test_support::clock::BentClock;
+use test_support::settings::segments_of;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
-
-/// Real time, for waiting; but the wall stands still, and chance is counted.
-#[derive(Debug, Default)]
-struct Repeatable {
-    time: SystemClock,
-    drawn: AtomicU64,
-}
-
-impl Clock for Repeatable {
-    fn now(&self) -> Tick {
-        self.time.now()
-    }
-
-    fn wall_us(&self) -> u64 {
-        1_000_000
-    }
-
-    fn random(&self) -> u64 {
-        self.drawn.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    }
-}
 
 /// Wants everything that is traced, and formats every field of it.
 #[derive(Debug)]
@@ -114,12 +94,14 @@ fn ask_all_the_time(wal: Wal, stop: Arc<AtomicBool>) -> thread::JoinHandle<u64> 
 /// Every append is answered before the next one is made, so what a batch holds does not depend on chance.
 async fn run(watched: bool) -> Outcome {
     let disk = SimDisk::new();
-    let mut config = WalConfig::new("unused");
+    let mut config = segments_of(64 << 10);
     config.flush_policy = FlushPolicy::Eager;
-    config.segment_size = 64 << 10;
     // A seal comes after a quiet moment, and what is quiet depends on the machine.
     config.seal_after = Duration::from_secs(3600);
-    let clock = Arc::new(Repeatable::default());
+    // Real time, for waiting; but the wall stands still, and chance is counted.
+    let drawn = AtomicU64::new(0);
+    let count = move |_| drawn.fetch_add(1, Ordering::Relaxed);
+    let clock = Arc::new(BentClock::default().wall(|_| 1_000_000).random(count));
     let open = Wal::open(config).on_storage(disk.mount().unwrap()).with_clock(clock);
     let wal = open.await.unwrap();
     let stop = Arc::new(AtomicBool::new(false));

@@ -12,20 +12,11 @@ use actix::{Actor, Context, Handler};
 use actix_wal::messages::{Replay, ReplayRefused};
 use actix_wal::storage::Directory;
 use actix_wal::{
-    Bounds, CheckpointError, CommitError, FlushPolicy, Lsn, OpenError, ReadError, Wal, WalConfig,
+    Bounds, CheckpointError, CommitError, FlushPolicy, Lsn, OpenError, ReadError, Wal,
 };
-use tempfile::TempDir;
-use test_support::logs::{self, SOON, records_in, within};
-
-fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
-}
-
-fn config(path: &Path) -> WalConfig {
-    let mut config = logs::config();
-    config.directory = path.to_owned();
-    config
-}
+use test_support::logs::config_in as config;
+use test_support::logs::{SOON, records_in, within};
+use test_support::scratch::folder;
 
 /// Counts nothing and takes everything.
 struct Host;

@@ -16,6 +16,8 @@ use actix_wal::{
     AppendError, CommitError, Durability, Epoch, Link, Lsn, Outbox, OverloadPolicy, Wal, WalConfig,
 };
 use bytes::Bytes;
+use test_support::settings::segments_of;
+use test_support::small_logs;
 use tokio::sync::oneshot;
 
 /// What an owner of an outbox hears.
@@ -95,14 +97,11 @@ async fn act<T: Send + 'static>(owner: &Addr<Owner>, what: fn(&mut Outbox) -> T)
 }
 
 fn config() -> WalConfig {
-    let mut config = WalConfig::new("unused");
-    config.segment_size = 1 << 18;
-    config
+    segments_of(1 << 18)
 }
 
 async fn open(config: WalConfig) -> Wal {
-    let disk = SimDisk::new();
-    Wal::open(config).on_storage(disk.mount().expect("free")).await.expect("opens")
+    small_logs::open(&SimDisk::new(), config).await
 }
 
 #[actix::test]

@@ -9,10 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule};
-use actix_wal::{AppendError, Cause, CommitError, Lsn, OpenError, Wal, WalConfig};
-use tempfile::TempDir;
+use actix_wal::{AppendError, Cause, CommitError, Lsn, OpenError, Wal};
 use test_support::logs;
+use test_support::logs::config_in as config;
 use test_support::logs::{SOON, World, on_segments};
+use test_support::scratch::folder;
 use tokio::runtime::{Builder, Runtime};
 
 /// Set in the processes that tests start: the directory to open.
@@ -25,16 +26,6 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 /// A folder below `target/`, which lies on a real disk where `/tmp` may not.
-fn folder() -> TempDir {
-    test_support::scratch::folder()
-}
-
-fn config(path: &Path) -> WalConfig {
-    let mut config = logs::config();
-    config.directory = path.to_owned();
-    config
-}
-
 fn tokio_runtime() -> Runtime {
     Builder::new_current_thread().enable_time().build().unwrap()
 }

@@ -7,28 +7,18 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use test_support::logs;
+use test_support::logs::config_in as config;
+use test_support::scratch::folder;
 
 use actix_wal::storage::Directory;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage};
-use actix_wal::{OpenError, Wal, WalConfig};
-use tempfile::TempDir;
+use actix_wal::{OpenError, Wal};
 use test_support::logs::{SOON, on_segments, records_in, until, within};
 
 /// Set in the processes that tests start: the directory to open.
 const DIRECTORY: &str = "ACTIX_WAL_OWNERSHIP_DIRECTORY";
 
 /// A folder below `target/`, which lies on a real disk where `/tmp` may not.
-fn folder() -> TempDir {
-    test_support::scratch::folder()
-}
-
-fn config(path: &Path) -> WalConfig {
-    let mut config = logs::config();
-    config.directory = path.to_owned();
-    config
-}
-
 async fn assert_locked(path: &Path) {
     let begun = Instant::now();
     let refused = within("a second open", Wal::open(config(path))).await;

@@ -13,9 +13,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use actix_wal::FaultPolicy::{FailFast, Resend};
 use actix_wal::storage::{Directory, Storage};
+use actix_wal::testkit::Random;
 use actix_wal::testkit::{FaultPlan, FaultyStorage, Op, OpLog, Persist, Recorder, SimDisk};
 use test_support::environment::number;
-use test_support::facts::{Fact, Random};
+use test_support::facts::Fact;
 use test_support::history::{Life, World, config, live};
 use test_support::judge::Judge;
 use test_support::witness::Witness;

@@ -3,11 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
-use std::fmt;
 use std::future::{Future, IntoFuture};
-use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
@@ -16,10 +14,12 @@ use actix_wal::actors::{Appender, Flusher, Recovery};
 use actix_wal::engine::state::shared::Shared;
 use actix_wal::messages::{LogEvent, Recover, WaitForLsn};
 use actix_wal::runtime::threads::{Running, SystemThreads, Threads, Turn, Worker};
+use actix_wal::runtime::threads::{Threads, Turn};
 use actix_wal::storage::Medium;
-use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, SimDisk, errno};
+use actix_wal::testkit::{ByHand, FaultEffect, FaultOp, FaultRule, SimDisk, errno};
 use actix_wal::{Bounds, FlushPolicy, Link, LogState, Lsn, OpenError, Wal};
 use test_support::logs::{Ear, World, config, on_segments, records_on, until, within};
+use test_support::refusing::Refusing;
 
 #[actix::test]
 async fn p2_a_reader_follows_a_log_on_a_copy_on_write_file_system() {
@@ -249,21 +249,6 @@ async fn p10_one_failed_directory_sync_never_has_recovery_miss_a_segment() {
     }
 }
 
-/// Refuses the first threads for the flush loop, as a system does that has too many.
-#[derive(Debug)]
-struct Refusing(AtomicUsize);
-
-impl Threads for Refusing {
-    fn spawn(&self, name: &'static str, worker: Box<dyn Worker>) -> io::Result<Running> {
-        let left = |left: usize| left.checked_sub(1);
-        let (set, get) = (Ordering::SeqCst, Ordering::SeqCst);
-        if name == "wal-flush" && self.0.fetch_update(set, get, left).is_ok() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        SystemThreads.spawn(name, worker)
-    }
-}
-
 /// A log in this Arbiter whose blocking parts are driven like this.
 async fn open_on(threads: Arc<dyn Threads>, world: &World) -> (Wal, Arc<Shared>) {
     let config = config();
@@ -282,8 +267,9 @@ async fn open_on(threads: Arc<dyn Threads>, world: &World) -> (Wal, Arc<Shared>)
 
 #[actix::test]
 async fn p6_a_flush_thread_that_the_system_refuses_is_a_passing_fault() {
-    let world = World::new();
-    let (wal, _) = open_on(Arc::new(Refusing(AtomicUsize::new(2))), &world).await;
+    let (world, threads) = (World::new(), Refusing::default());
+    threads.next("wal-flush", 2, errno::EAGAIN);
+    let (wal, _) = open_on(Arc::new(threads), &world).await;
     within("append", wal.append("one")).await.unwrap();
     within("flush", wal.flush()).await.unwrap();
     assert_eq!((wal.status().state.name(), wal.stats().restarts), ("running", 2));
@@ -292,33 +278,18 @@ async fn p6_a_flush_thread_that_the_system_refuses_is_a_passing_fault() {
     assert_eq!(world.records().await.len(), 1);
 }
 
-/// Keeps the flush loop for a test that does its turns itself.
-#[derive(Default)]
-struct ByHand(Mutex<Option<Box<dyn Worker>>>);
-
-impl fmt::Debug for ByHand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ByHand")
-    }
-}
-
-impl Threads for ByHand {
-    fn spawn(&self, name: &'static str, worker: Box<dyn Worker>) -> io::Result<Running> {
-        if name != "wal-flush" {
-            return SystemThreads.spawn(name, worker);
-        }
-        *self.0.lock().unwrap() = Some(worker);
-        Ok(Running::elsewhere())
-    }
-}
-
 #[actix::test]
 async fn p8_nobody_is_told_of_a_watermark_before_what_it_leaves_out() {
-    let (world, threads) = (World::new(), Arc::new(ByHand::default()));
-    let (wal, shared) = open_on(Arc::clone(&threads) as Arc<dyn Threads>, &world).await;
+    let (world, threads) = (World::new(), ByHand::only("wal-flush"));
+    let (wal, shared) = open_on(Arc::new(threads.clone()), &world).await;
     let ear = Ear::on(&wal).await;
-    until("the flush loop", || threads.0.lock().unwrap().is_some()).await;
-    let mut worker = threads.0.lock().unwrap().take().unwrap();
+    let mut worker = None;
+    until("the flush loop", || {
+        worker = threads.take();
+        worker.is_some()
+    })
+    .await;
+    let mut worker = worker.unwrap();
     assert!(matches!(worker.look(), Turn::Wait(_)), "the log opens with the first look");
     within("append", wal.append("one")).await.unwrap();
     assert_eq!(worker.look(), Turn::Work, "and says so");

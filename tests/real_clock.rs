@@ -12,15 +12,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use test_support::child;
+use test_support::clock::BentClock;
 use test_support::lives;
-use test_support::logs;
+use test_support::logs::config_in as config;
+use test_support::scratch::folder;
 
-use actix_wal::runtime::clock::{Clock, SystemClock, Tick};
+use actix_wal::runtime::clock::{Clock, SystemClock};
 use actix_wal::storage::Directory;
-use actix_wal::{Cause, CommitError, FlushPolicy, LogState, Lsn, RecoveryReport, Wal, WalConfig};
-use tempfile::TempDir;
+use actix_wal::testkit::Random;
+use actix_wal::{Cause, CommitError, FlushPolicy, LogState, Lsn, RecoveryReport, Wal};
 use test_support::child::Job;
-use test_support::facts::Random;
 use test_support::lives::{Ledger, Life, PATIENCE};
 use test_support::logs::{records_in, until, within};
 use test_support::skips::skip;
@@ -33,21 +34,9 @@ fn the_child_of_these_tests() {
     child::run();
 }
 
-fn folder() -> TempDir {
-    test_support::scratch::folder()
-}
-
-fn config(directory: &Path) -> WalConfig {
-    let mut config = logs::config();
-    config.directory = directory.to_owned();
-    config
-}
-
 /// A clock that is wrong in the way a test wants.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Wrong {
-    real: SystemClock,
-    random: Mutex<Random>,
     /// What the wall clock says, one after the other; the right time if there is nothing.
     walls: Vec<u64>,
     asked: AtomicU64,
@@ -60,41 +49,26 @@ struct Wrong {
 
 impl Wrong {
     fn new(walls: &[u64], leaps: u64) -> Arc<Wrong> {
-        Arc::new(Wrong {
-            real: SystemClock::default(),
-            random: Mutex::new(Random::new(7)),
-            walls: walls.to_vec(),
-            asked: AtomicU64::new(0),
-            leaps,
-            ahead: Mutex::default(),
-            stands_at: AtomicU64::new(0),
-        })
-    }
-}
-
-impl Clock for Wrong {
-    fn now(&self) -> Tick {
-        match self.stands_at.load(Ordering::SeqCst) {
-            0 => {}
-            nanos => return Duration::from_nanos(nanos),
-        }
-        let mut ahead = self.ahead.lock().unwrap();
-        if self.leaps > 0 && self.random.lock().unwrap().below(self.leaps) == 0 {
-            *ahead += HOUR * 5;
-        }
-        self.real.now() + *ahead
+        Arc::new(Wrong { walls: walls.to_vec(), leaps, ..Wrong::default() })
     }
 
-    fn wall_us(&self) -> u64 {
-        let asked = self.asked.fetch_add(1, Ordering::SeqCst) as usize;
-        match self.walls.len() {
-            0 => self.real.wall_us(),
-            len => self.walls[asked % len],
-        }
-    }
-
-    fn random(&self) -> u64 {
-        self.real.random()
+    fn clock(self: &Arc<Wrong>) -> Arc<dyn Clock> {
+        let (time, wall, random) = (self.clone(), self.clone(), Mutex::new(Random::new(7)));
+        let now = move |now| match time.stands_at.load(Ordering::SeqCst) {
+            0 => {
+                let mut ahead = time.ahead.lock().unwrap();
+                if time.leaps > 0 && random.lock().unwrap().below(time.leaps) == 0 {
+                    *ahead += HOUR * 5;
+                }
+                now + *ahead
+            }
+            nanos => Duration::from_nanos(nanos),
+        };
+        let wall = move |right| {
+            let asked = wall.asked.fetch_add(1, Ordering::SeqCst) as usize;
+            if wall.walls.is_empty() { right } else { wall.walls[asked % wall.walls.len()] }
+        };
+        Arc::new(BentClock::default().now(now).wall(wall))
     }
 }
 
@@ -104,8 +78,7 @@ async fn two_lives(clock: &Arc<Wrong>) -> (Vec<Lsn>, RecoveryReport, BTreeMap<Ls
     let folder = folder();
     let (mut lsns, mut report) = (Vec::new(), RecoveryReport::default());
     for _ in 0..2 {
-        let clock = Arc::clone(clock) as Arc<dyn Clock>;
-        let opened = Wal::open(config(folder.path())).with_clock(clock);
+        let opened = Wal::open(config(folder.path())).with_clock(clock.clock());
         let wal = within("open", opened).await.unwrap();
         report = wal.recovery_report().clone();
         for number in 0..60 {
@@ -152,7 +125,7 @@ async fn p1_p6_a_monotonic_clock_that_leaps_by_hours_loses_nothing_and_stops_not
         let mut config = config(folder.path());
         config.flush_policy = policy;
         let clock = Wrong::new(&[], leaps);
-        let opened = Wal::open(config.clone()).with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
+        let opened = Wal::open(config.clone()).with_clock(clock.clock());
         let wal = within("open", opened).await.unwrap();
         let (mut durable, mut open) = (BTreeMap::new(), BTreeMap::new());
         for number in 0..150_u8 {
@@ -186,7 +159,7 @@ async fn p6_a_monotonic_clock_that_stands_still_keeps_nobody_waiting_who_waits_f
         let mut config = config(folder.path());
         config.flush_policy = policy;
         let clock = Wrong::new(&[], 0);
-        let opened = Wal::open(config).with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
+        let opened = Wal::open(config).with_clock(clock.clock());
         let wal = within("open", opened).await.unwrap();
         clock.stands_at.store(1, Ordering::SeqCst); // and before that, it goes back
         for number in 0..100_u8 {
@@ -203,7 +176,7 @@ async fn p1_a_window_ends_when_a_clock_that_stood_still_goes_on_or_somebody_flus
     let mut config = config(folder.path());
     config.flush_policy = FlushPolicy::Window(actix_wal::Bounds::default());
     let clock = Wrong::new(&[], 0);
-    let opened = Wal::open(config).with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
+    let opened = Wal::open(config).with_clock(clock.clock());
     let wal = within("open", opened).await.unwrap();
     clock.stands_at.store(1, Ordering::SeqCst);
     let lsn = within("append", wal.append("waits for the clock")).await.unwrap();

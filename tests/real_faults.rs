@@ -17,10 +17,10 @@ use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 use test_support::child;
 
+use actix_wal::testkit::Random;
 use tempfile::TempDir;
 use test_support::child::Job;
 use test_support::environment::{asks_for_all, number};
-use test_support::facts::Random;
 use test_support::lives::{Ledger, Life, Outcome, PATIENCE, command, copy_files};
 use test_support::skips::skip;
 

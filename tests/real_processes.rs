@@ -10,18 +10,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use test_support::child;
+use test_support::scratch::folder;
 
-use tempfile::TempDir;
 use test_support::child::Job;
 use test_support::kills::{kill_again_and_again, wanted};
 use test_support::lives::{Ledger, Life, PATIENCE, command};
 use test_support::skips::leave_out;
 
 /// A folder below `target/`, which lies on a real disk where `/tmp` may not.
-fn folder() -> TempDir {
-    test_support::scratch::folder()
-}
-
 /// Does nothing unless it is run as the child of another test.
 #[test]
 fn the_child_of_these_tests() {

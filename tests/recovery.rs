@@ -19,6 +19,7 @@ use actix_wal::testkit::{
 };
 use actix_wal::{Cause, CommitError, Link, Lsn, LsnRange, OpenError, RecordBatch, Wal, WalConfig};
 use test_support::environment::number;
+use test_support::recovered::for_the_next_life;
 use test_support::small_logs::{
     change, closed_log, commit, config, expected, killed_log, open, prepared, recover,
     recover_from, run, segments,
@@ -361,14 +362,8 @@ fn an_io_error_at_any_operation_of_a_recovery_loses_nothing() {
             let plan = FaultPlan::new();
             plan.add(FaultRule::on(op, FaultEffect::Fail(errno::EIO)).after(at).times(1));
             let storage = FaultyStorage::mount(&disk, plan.clone()).expect("free");
-            let link = actix_wal::Link::new(&config());
-            let recovered = actix_wal::engine::recovery::recover(
-                Arc::new(storage),
-                &config(),
-                &link.shared,
-                None,
-                &mut |_: RecordBatch, _: Progress| Ok(()),
-            );
+            let link = Link::new(&config());
+            let recovered = for_the_next_life(Arc::new(storage), &config(), &link.shared);
             assert!(plan.hits() > 0 || recovered.is_ok(), "{op:?} {at}: {recovered:?}");
             drop(recovered);
             let hit = plan.hits() > 0;
@@ -587,10 +582,7 @@ fn a_gap_that_lives_without_a_record_have_left_is_reported_once() {
 /// Recovers and gives back what the next life begins with.
 fn recover_log(disk: &SimDisk, config: &WalConfig) -> RecoveredLog {
     let link = Link::new(config);
-    let storage = disk.mount().expect("free");
-    let sink = &mut |_: RecordBatch, _: Progress| Ok(());
-    actix_wal::engine::recovery::recover(storage, config, &link.shared, None, sink)
-        .expect("it opens")
+    for_the_next_life(disk.mount().expect("free"), config, &link.shared).expect("it opens")
 }
 
 /// Segments that were prepared and not used.
@@ -707,9 +699,7 @@ fn p14_what_was_being_prepared_and_can_not_be_removed_ends_the_open() {
     plan.add(rule.file(|name| name.ends_with(".tmp")).times(1));
     let storage = Arc::new(FaultyStorage::mount(&disk, plan).expect("free"));
     let link = Link::new(&config());
-    let sink = &mut |_: RecordBatch, _: Progress| Ok(());
-    let refused =
-        actix_wal::engine::recovery::recover(storage, &config(), &link.shared, None, sink);
+    let refused = for_the_next_life(storage, &config(), &link.shared);
     assert!(matches!(refused, Err(OpenError::Io(_))), "{refused:?}");
     drop(refused);
     let recovered = recover(&disk, Refuse).expect("the next open removes it");

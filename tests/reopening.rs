@@ -18,22 +18,16 @@ use actix_wal::messages::{Replay, ReplayRefused};
 use actix_wal::storage::Directory;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk};
 use actix_wal::{Link, Lsn, OpenError, RecordBatch, Wal, WalConfig};
-use tempfile::TempDir;
-use test_support::logs;
-use test_support::logs::{SOON, until, within};
+use test_support::logs::{SOON, config_in, until, within};
+use test_support::scratch::folder;
 
 /// Set in the processes that tests start: the directory to open.
 const DIRECTORY: &str = "ACTIX_WAL_REOPENING_DIRECTORY";
 
 /// A folder below `target/`, which lies on a real disk where `/tmp` may not.
-fn folder() -> TempDir {
-    test_support::scratch::folder()
-}
-
 /// An opener that waits takes longer than any test does: it hangs where it should be refused.
 fn config(path: &Path) -> WalConfig {
-    let mut config = logs::config();
-    config.directory = path.to_owned();
+    let mut config = config_in(path);
     config.give_up_after = SOON * 100;
     config
 }

@@ -17,43 +17,17 @@ use actix_wal::messages::LogEvent;
 use actix_wal::runtime::threads::{Running, SystemThreads, Threads, Turn, Worker};
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, errno};
 use actix_wal::{AppendError, Cause, CommitError, LogState, OpenError, OverloadPolicy, Wal};
-use tempfile::TempDir;
 use test_support::child::{self, Job};
 use test_support::lives::{Ledger, Life, Outcome, PATIENCE, command};
 use test_support::logs::{Ear, World, config, on_prepared, on_segments, until, within};
+use test_support::refusing::Refusing;
+use test_support::scratch::folder;
 use test_support::skips::{leave_out, skip};
 
 /// Does nothing unless it is run as the child of another test.
 #[test]
 fn the_child_of_these_tests() {
     child::run();
-}
-
-/// Refuses so many of the next threads of some name, with an error number.
-#[derive(Debug, Default)]
-struct Refusing(Mutex<Option<(&'static str, usize, i32)>>);
-
-impl Refusing {
-    fn next(&self, name: &'static str, times: usize, errno: i32) {
-        *self.0.lock().unwrap() = Some((name, times, errno));
-    }
-
-    fn left(&self) -> usize {
-        self.0.lock().unwrap().map_or(0, |(_, left, _)| left)
-    }
-}
-
-impl Threads for Refusing {
-    fn spawn(&self, name: &'static str, worker: Box<dyn Worker>) -> io::Result<Running> {
-        if let Some((refused, left, errno)) = &mut *self.0.lock().unwrap()
-            && *refused == name
-            && *left > 0
-        {
-            *left -= 1;
-            return Err(io::Error::from_raw_os_error(*errno));
-        }
-        SystemThreads.spawn(name, worker)
-    }
 }
 
 async fn open_on(world: &World, threads: &Arc<Refusing>) -> Result<Wal, OpenError> {
@@ -359,10 +333,6 @@ async fn p6_the_first_cause_is_kept_and_shown_to_the_end() {
 }
 
 /// A folder below `target/`, which lies on a real disk where `/tmp` may not.
-fn folder() -> TempDir {
-    test_support::scratch::folder()
-}
-
 /// A user that owns nothing else here, so that only our threads count against its limits, nor does anything
 /// but a mode let it write. `None`, and a word of it, where that can not be.
 struct Stranger(String);

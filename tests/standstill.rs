@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_wal::runtime::clock::{Clock, SystemClock, Tick};
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, errno};
 use actix_wal::{Cause, CommitError, LogState, Wal};
 use test_support::child::{self, Job};
+use test_support::clock::BentClock;
 use test_support::lives::{Ledger, Life, PATIENCE};
 use test_support::logs::{World, config, on_segments, until, within};
 
@@ -25,28 +25,10 @@ fn the_child_of_these_tests() {
 /// The real time, and what a test adds to it: the process stood still for so long.
 #[derive(Debug, Default)]
 struct Jumping {
-    real: SystemClock,
     ahead: Mutex<Duration>,
     /// How much every look adds.
     at_each_look: Mutex<Duration>,
     looks: AtomicU64,
-}
-
-impl Clock for Jumping {
-    fn now(&self) -> Tick {
-        self.looks.fetch_add(1, Ordering::SeqCst);
-        let mut ahead = self.ahead.lock().unwrap();
-        *ahead += *self.at_each_look.lock().unwrap();
-        self.real.now() + *ahead
-    }
-
-    fn wall_us(&self) -> u64 {
-        self.real.wall_us()
-    }
-
-    fn random(&self) -> u64 {
-        self.real.random()
-    }
 }
 
 /// A log whose watchdog looks often, and calls nothing stuck before half a minute has passed.
@@ -55,8 +37,15 @@ async fn open(world: &World, clock: &Arc<Jumping>) -> Wal {
     config.slow_sync = Duration::from_millis(40);
     config.stalled_after = Duration::from_secs(20);
     config.give_up_after = Duration::from_secs(10);
-    let open = Wal::open(config).on_storage(world.storage());
-    within("open", open.with_clock(Arc::clone(clock) as Arc<dyn Clock>)).await.unwrap()
+    let jumping = Arc::clone(clock);
+    let clock = BentClock::default().now(move |now| {
+        jumping.looks.fetch_add(1, Ordering::SeqCst);
+        let mut ahead = jumping.ahead.lock().unwrap();
+        *ahead += *jumping.at_each_look.lock().unwrap();
+        now + *ahead
+    });
+    let open = Wal::open(config).on_storage(world.storage()).with_clock(Arc::new(clock));
+    within("open", open).await.unwrap()
 }
 
 /// While everything else is stuck only the watchdog looks at the clock.

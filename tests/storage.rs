@@ -10,16 +10,12 @@ use actix_wal::{
     storage::{Directory, Medium, Storage, filesystem_name},
     testkit::{Persist, Recorder},
 };
-use tempfile::TempDir;
+use test_support::scratch::folder;
 
 /// Set in the process that a test starts to get a second owner.
 const DIRECTORY_OF_ANOTHER: &str = "ACTIX_WAL_TEST_DIRECTORY";
 
 /// A folder below `target/`, which lies on a real disk where `/tmp` may not.
-fn folder() -> TempDir {
-    test_support::scratch::folder()
-}
-
 #[track_caller]
 fn assert_refused(path: &Path) {
     let refused = Directory::open(path).unwrap_err();

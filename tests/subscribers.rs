@@ -13,12 +13,11 @@ use actix_wal::testkit::{
 };
 use actix_wal::{FaultPolicy, LogEvent, LogState, Lsn, LsnRange, RestartBudget, Wal, WalConfig};
 use test_support::logs::{SOON, until, within};
+use test_support::settings::segments_of;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 fn config() -> WalConfig {
-    let mut config = WalConfig::new("unused");
-    config.segment_size = 1 << 18;
-    config
+    segments_of(1 << 18)
 }
 
 async fn open(plan: &FaultPlan, config: WalConfig) -> Wal {

@@ -231,5 +231,4 @@ impl From<IoFault> for Cause {
 }
 
 #[cfg(test)]
-#[path = "class_tests.rs"]
 mod tests;

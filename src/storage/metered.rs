@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::{FileEntry, Medium, Storage, StorageFile};
+use super::{Storage, StorageFile};
 
 /// What a [`Metered`] storage has done so far. Counts what succeeded; every number only grows.
 #[derive(Debug, Default)]
@@ -58,53 +58,21 @@ impl Metered {
     pub fn counts(&self) -> Arc<IoCounts> {
         Arc::clone(&self.counts)
     }
-
-    fn wrap(&self, file: Box<dyn StorageFile>) -> Box<dyn StorageFile> {
-        Box::new(MeteredFile { inner: file, counts: self.counts() })
-    }
 }
 
-impl Storage for Metered {
-    fn list(&self) -> io::Result<Vec<FileEntry>> {
-        self.inner.list()
+impl super::Forward for Metered {
+    fn inner(&self) -> &dyn Storage {
+        &*self.inner
     }
 
-    fn list_folder(&self, name: &str) -> io::Result<Vec<FileEntry>> {
-        self.inner.list_folder(name)
-    }
-
-    fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        self.inner.create(name).map(|file| self.wrap(file))
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        self.inner.open(name).map(|file| self.wrap(file))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.inner.remove(name)
+    fn file(&self, _: &str, inner: Box<dyn StorageFile>) -> Box<dyn StorageFile> {
+        Box::new(MeteredFile { inner, counts: self.counts() })
     }
 
     fn sync_dir(&self) -> io::Result<()> {
         self.inner.sync_dir()?;
         self.counts.dir_syncs.fetch_add(1, Relaxed);
         Ok(())
-    }
-
-    fn free_bytes(&self) -> Option<u64> {
-        self.inner.free_bytes()
-    }
-
-    fn medium(&self) -> Medium {
-        self.inner.medium()
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
     }
 }
 
@@ -114,13 +82,9 @@ struct MeteredFile {
     counts: Arc<IoCounts>,
 }
 
-impl StorageFile for MeteredFile {
-    fn size(&self) -> io::Result<u64> {
-        self.inner.size()
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.inner.read_at(buffer, offset)
+impl super::ForwardFile for MeteredFile {
+    fn inner(&self) -> &dyn StorageFile {
+        &*self.inner
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
@@ -128,10 +92,6 @@ impl StorageFile for MeteredFile {
         self.counts.writes.fetch_add(1, Relaxed);
         self.counts.bytes_written.fetch_add(written as u64, Relaxed);
         Ok(written)
-    }
-
-    fn set_size(&self, size: u64) -> io::Result<()> {
-        self.inner.set_size(size)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -11,6 +11,7 @@
 
 mod directory;
 mod filesystem;
+mod forward;
 mod lock;
 mod metered;
 
@@ -19,6 +20,7 @@ use std::{fmt, io};
 pub use directory::Directory;
 pub(crate) use directory::{Obstacle, obstacle};
 pub use filesystem::filesystem_name;
+pub use forward::{Forward, ForwardFile};
 pub(crate) use lock::{LockError, Patience};
 pub use metered::{IoCounts, Metered};
 

@@ -369,5 +369,4 @@ fn to_memory(offset: u64) -> io::Result<usize> {
 }
 
 #[cfg(test)]
-#[path = "disk_tests.rs"]
 mod tests;

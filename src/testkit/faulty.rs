@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{SimDisk, names::Names};
-use crate::storage::{FileEntry, Medium, Storage, StorageFile};
+use crate::storage::{self, FileEntry, Storage, StorageFile};
 
 /// Error numbers that tests inject, as this system counts them.
 pub mod errno {
@@ -381,7 +381,11 @@ impl FaultyShared {
     }
 }
 
-impl Storage for FaultyStorage {
+impl storage::Forward for FaultyStorage {
+    fn inner(&self) -> &dyn Storage {
+        &*self.inner
+    }
+
     fn list(&self) -> io::Result<Vec<FileEntry>> {
         self.perform(FaultOp::List, "", || self.inner.list())
     }
@@ -424,14 +428,6 @@ impl Storage for FaultyStorage {
 
     fn free_bytes(&self) -> Option<u64> {
         self.perform(FaultOp::FreeBytes, "", || Ok(self.inner.free_bytes())).ok().flatten()
-    }
-
-    fn medium(&self) -> Medium {
-        self.inner.medium()
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
     }
 }
 
@@ -493,5 +489,4 @@ impl StorageFile for FaultyFile {
 }
 
 #[cfg(test)]
-#[path = "faulty_tests.rs"]
 mod tests;

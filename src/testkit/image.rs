@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use super::Random;
+
 /// The unit in which a disk writes: a sector is old or new after power loss, never a mixture.
 pub const SECTOR: usize = 512;
 
@@ -431,21 +433,22 @@ fn apply(names: &mut BTreeMap<String, FileId>, change: &NameChange) {
 /// Decides what survives, one piece after the other: always the same way for the same [`Persist`].
 struct Chance {
     persist: Persist,
-    /// The seed, or what is left of the number of a chosen image.
-    state: u64,
+    random: Random,
+    /// What is left of the number of a chosen image.
+    number: u64,
     /// Among how many images was chosen so far.
     possible: u64,
 }
 
 impl Chance {
     fn new(persist: Persist) -> Chance {
-        let state = match persist {
-            Persist::Torn { seed: state }
-            | Persist::Garbled { seed: state }
-            | Persist::Chosen { number: state } => state,
+        let number = match persist {
+            Persist::Torn { seed: number }
+            | Persist::Garbled { seed: number }
+            | Persist::Chosen { number } => number,
             Persist::Dropped | Persist::Kept => 0,
         };
-        Chance { persist, state, possible: 1 }
+        Chance { persist, random: Random::new(number), number, possible: 1 }
     }
 
     /// Which of so many states is found on the disk. They begin with the one that is durable.
@@ -455,10 +458,10 @@ impl Chance {
         let index = match self.persist {
             Persist::Dropped => 0,
             Persist::Kept => count - 1,
-            Persist::Torn { .. } | Persist::Garbled { .. } => self.number() % count,
+            Persist::Torn { .. } | Persist::Garbled { .. } => self.random.below(count),
             Persist::Chosen { .. } => {
-                let index = self.state % count;
-                self.state /= count;
+                let index = self.number % count;
+                self.number /= count;
                 index
             }
         };
@@ -472,20 +475,11 @@ impl Chance {
     /// What a sector holds, now and then, if the power failed in the middle of its write.
     fn garbage(&mut self) -> Option<Sector> {
         let is_garbled = matches!(self.persist, Persist::Garbled { .. });
-        if !is_garbled || !self.number().is_multiple_of(3) {
+        if !is_garbled || !self.random.number().is_multiple_of(3) {
             return None;
         }
         let mut garbage = [0; SECTOR];
-        garbage.fill_with(|| self.number() as u8);
+        garbage.fill_with(|| self.random.number() as u8);
         Some(garbage)
-    }
-
-    /// splitmix64.
-    fn number(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.state;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
     }
 }

@@ -1,7 +1,9 @@
 //! Worlds to test a log in: a disk that loses power, a storage that fails, a storage that remembers.
 //!
 //! * [`SimDisk`] is a directory in memory that knows what power loss would take.
-//! * [`ManualClock`] and [`SteppedSegments`] let a flush loop be driven by hand, step by step.
+//! * [`ManualClock`], [`SteppedSegments`] and [`ByHand`] let the parts of a log be driven by hand, step by
+//!   step.
+//! * [`Random`] is chance from a seed.
 //! * [`FaultyStorage`] wraps any storage and fails where a [`FaultPlan`] says so.
 //! * [`Recorder`] wraps any storage, real ones too, and writes down every operation in an [`OpLog`], which
 //!   gives back the disk as power loss would have left it after any of them.
@@ -19,6 +21,7 @@ mod mock_flusher;
 mod mock_log;
 mod mock_script;
 mod names;
+mod random;
 mod recorder;
 mod replay;
 mod stepped;
@@ -31,6 +34,7 @@ pub use image::{FailedSync, Persist};
 pub use mock_flusher::MockFlusher;
 pub use mock_log::{MockHandle, MockLog};
 pub use mock_script::{MockScript, MockStep};
+pub use random::Random;
 pub use recorder::{Mark, Op, OpLog, Recorder};
 pub use replay::Cuts;
-pub use stepped::{ManualClock, SteppedSegments, SupplyMode};
+pub use stepped::{ByHand, ManualClock, SteppedSegments, SupplyMode};

@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{Cuts, Persist, SimDisk, names::Names};
-use crate::storage::{EntryKind, FileEntry, Medium, Storage, StorageFile, read_exact_at};
+use crate::storage::{self, EntryKind, FileEntry, Medium, Storage, StorageFile, read_exact_at};
 
 /// Something that a test wants to find again in the order of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,13 +268,9 @@ impl Recorder {
     }
 }
 
-impl Storage for Recorder {
-    fn list(&self) -> io::Result<Vec<FileEntry>> {
-        self.inner.list()
-    }
-
-    fn list_folder(&self, name: &str) -> io::Result<Vec<FileEntry>> {
-        self.inner.list_folder(name)
+impl storage::Forward for Recorder {
+    fn inner(&self) -> &dyn Storage {
+        &*self.inner
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
@@ -317,18 +313,6 @@ impl Storage for Recorder {
         self.log.state().ops.push(Op::SyncDir { covers, ok });
         synced
     }
-
-    fn free_bytes(&self) -> Option<u64> {
-        self.inner.free_bytes()
-    }
-
-    fn medium(&self) -> Medium {
-        self.inner.medium()
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
-    }
 }
 
 #[derive(Debug)]
@@ -338,13 +322,9 @@ struct RecordedFile {
     log: OpLog,
 }
 
-impl StorageFile for RecordedFile {
-    fn size(&self) -> io::Result<u64> {
-        self.inner.size()
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.inner.read_at(buffer, offset)
+impl storage::ForwardFile for RecordedFile {
+    fn inner(&self) -> &dyn StorageFile {
+        &*self.inner
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
@@ -379,5 +359,4 @@ impl StorageFile for RecordedFile {
 }
 
 #[cfg(test)]
-#[path = "recorder_tests.rs"]
 mod tests;

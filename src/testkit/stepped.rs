@@ -1,9 +1,9 @@
-//! Time and segments by hand, to drive a [`FlushLoop`](crate::engine::write::flush_loop::FlushLoop) step by step
+//! Time, segments and workers by hand, to drive a [`FlushLoop`](crate::engine::write::flush_loop::FlushLoop) step by step
 //! without a thread.
 
 use std::{
     collections::VecDeque,
-    io,
+    fmt, io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -17,6 +17,7 @@ use crate::engine::segments::preparer::PreparedSegment;
 use crate::engine::segments::supply::{Need, SegmentSource, SegmentStyle, Supply};
 use crate::error::{IoFault, IoOp};
 use crate::runtime::clock::{Clock, Tick};
+use crate::runtime::threads::{Running, SystemThreads, Threads, Turn, Worker};
 use crate::storage::Storage;
 
 /// A clock that stands still until it is moved. Its chance is a sequence that is the same in every run.
@@ -73,6 +74,60 @@ impl Clock for ManualClock {
     fn random(&self) -> u64 {
         let drawn = self.0.drawn.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
         drawn.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+/// Keeps a worker of a log for a test that does its turns itself. Clones are the same.
+#[derive(Clone, Default)]
+pub struct ByHand {
+    /// The name of the one that is kept; without it every one is, in the place of the one before.
+    name: Option<&'static str>,
+    worker: Arc<Mutex<Option<Box<dyn Worker>>>>,
+}
+
+impl ByHand {
+    /// Keeps the worker of this name, such as `wal-flush`; the others have threads of the system.
+    pub fn only(name: &'static str) -> ByHand {
+        ByHand { name: Some(name), worker: Arc::default() }
+    }
+
+    /// Gives the worker away, if there is one.
+    pub fn take(&self) -> Option<Box<dyn Worker>> {
+        self.worker.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Has it do one piece of what it is asked for. Nothing, where it is at work already: it may be what calls
+    /// this. A worker that would rest after a fault is asked once more.
+    pub fn step(&self) {
+        if let Ok(mut kept) = self.worker.try_lock()
+            && let Some(worker) = &mut *kept
+        {
+            let turn = match worker.look() {
+                Turn::Wait(Some(_)) => worker.look(),
+                turn => turn,
+            };
+            match turn {
+                Turn::Work => worker.work(),
+                Turn::Wait(_) => {}
+                Turn::End => *kept = None,
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ByHand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByHand").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Threads for ByHand {
+    fn spawn(&self, name: &'static str, worker: Box<dyn Worker>) -> io::Result<Running> {
+        if self.name.is_some_and(|only| only != name) {
+            return SystemThreads.spawn(name, worker);
+        }
+        *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
+        Ok(Running::elsewhere())
     }
 }
 

@@ -14,7 +14,9 @@ use actix_wal::{
 
 use super::meanwhile::{Turns, meanwhile};
 use super::world::{Done, Log};
-use test_support::facts::{Fact, Random};
+use actix_wal::testkit::Random;
+use test_support::facts::Fact;
+use test_support::settings::blocks;
 use test_support::witness::Witness;
 
 /// What a client or the world does.
@@ -244,9 +246,7 @@ pub(crate) const HISTORIES: &[History] = &[
 pub(crate) const PIECE: usize = 4 * 512;
 
 pub(crate) fn config(policy: FaultPolicy) -> WalConfig {
-    let mut config = WalConfig::new("unused");
-    config.block_size = 512;
-    config.segment_size = 14 * 512;
+    let mut config = blocks(14);
     config.max_in_flight_entries = 24;
     config.flush_policy = FlushPolicy::Adaptive(Bounds::default());
     config.seal_after = Duration::from_millis(5);
@@ -418,7 +418,7 @@ impl World {
             }
             Do::Settle => log.settle(),
             Do::Wait => log.wait(),
-            Do::Prepare => log.hand.prepare(),
+            Do::Prepare => log.hand.step(),
             Do::Checkpoint => log.checkpoint(random.below(8)),
             Do::Fault => self.fail_above(random),
             Do::DiskFault => self.fail_below(random),

@@ -4,21 +4,20 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_wal::storage::Storage;
-use actix_wal::testkit::{FaultOp, FaultPlan, FaultyStorage};
+use actix_wal::testkit::{ByHand, FaultOp, FaultPlan, FaultyStorage};
 
-use super::world::Hand;
-use test_support::facts::Random;
+use actix_wal::testkit::Random;
 
 /// Who gets a turn before a sync. Clones are the same.
 #[derive(Clone, Debug)]
-pub(crate) struct Turns(Arc<Mutex<(Random, Option<Hand>)>>);
+pub(crate) struct Turns(Arc<Mutex<(Random, Option<ByHand>)>>);
 
 impl Turns {
     pub(crate) fn new(seed: u64) -> Turns {
         Turns(Arc::new(Mutex::new((Random::new(seed), None))))
     }
 
-    pub(crate) fn give_to(&self, hand: Option<Hand>) {
+    pub(crate) fn give_to(&self, hand: Option<ByHand>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = hand;
     }
 
@@ -29,7 +28,7 @@ impl Turns {
             hand.clone().filter(|_| random.below(3) == 0)
         });
         if let Some(hand) = hand {
-            hand.prepare();
+            hand.step();
         }
     }
 }

@@ -10,11 +10,12 @@ use actix_wal::testkit::{Cuts, FailedSync, Op, Persist, SimDisk};
 
 use super::histories::{History, PIECE, Stage};
 use super::world::Done;
+use actix_wal::testkit::Random;
 use test_support::agree::{agree_on_directory, files_on};
-use test_support::facts::{Fact, Random};
+use test_support::facts::Fact;
 use test_support::judge::{Judge, Seen};
 use test_support::naive::Answer;
-use test_support::oracle::Recovered;
+use test_support::recovered::Recovered;
 
 /// Up to so many images of one cut, each is looked at.
 const ALL: u64 = 128;

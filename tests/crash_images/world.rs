@@ -1,13 +1,12 @@
 //! A log driven by hand on one thread: the flush loop, the assigner, the preparer and recovery that
 //! production runs, one step at a time, with a client that notes what it is told.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, io};
 
 use actix_wal::engine::intake::assigner::Assigner;
 use actix_wal::engine::intake::entry::Payload;
-use actix_wal::engine::recovery::{Progress, RecoveredLog, recover};
+use actix_wal::engine::recovery::RecoveredLog;
 use actix_wal::engine::segments::clearing::OldSegment;
 use actix_wal::engine::segments::supply::{Need, Pool, SegmentSource, Supply};
 use actix_wal::engine::state::outcomes::Fate;
@@ -15,56 +14,20 @@ use actix_wal::engine::state::requests::QueueReceiver;
 use actix_wal::engine::state::shared::Shared;
 use actix_wal::engine::write::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
 use actix_wal::runtime::clock::Clock;
-use actix_wal::runtime::threads::{Running, Threads, Turn, Worker};
 use actix_wal::storage::Storage;
-use actix_wal::testkit::ManualClock;
+use actix_wal::testkit::{ByHand, ManualClock};
 use actix_wal::{Cause, Durability, Link, Lsn, OpenError, WalConfig};
 
-use test_support::facts::{Fact, Key, Random, payload};
+use actix_wal::testkit::Random;
+use test_support::facts::{Fact, Key, payload};
+use test_support::recovered::for_the_next_life;
 use test_support::witness::Witness;
-
-/// The real preparer without its thread: it works when it is told to, or waited for. Clones are the same.
-#[derive(Clone, Default)]
-pub(crate) struct Hand(Arc<Mutex<Option<Box<dyn Worker>>>>);
-
-impl fmt::Debug for Hand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hand")
-    }
-}
-
-impl Hand {
-    /// Does a piece of what is asked for, if the preparer is not at work already.
-    pub(crate) fn prepare(&self) {
-        if let Ok(mut preparer) = self.0.try_lock()
-            && let Some(worker) = &mut *preparer
-        {
-            // After a fault it would rest, and is asked once more.
-            let turn = match worker.look() {
-                Turn::Wait(Some(_)) => worker.look(),
-                turn => turn,
-            };
-            match turn {
-                Turn::Work => worker.work(),
-                Turn::Wait(_) => {}
-                Turn::End => *preparer = None,
-            }
-        }
-    }
-}
-
-impl Threads for Hand {
-    fn spawn(&self, _: &'static str, worker: Box<dyn Worker>) -> io::Result<Running> {
-        *self.0.lock().expect("no test goes on after a panic") = Some(worker);
-        Ok(Running::elsewhere())
-    }
-}
 
 /// The real supply, whose preparer is driven by hand.
 #[derive(Debug)]
 struct HandSupply {
     pool: Pool,
-    hand: Hand,
+    hand: ByHand,
 }
 
 impl SegmentSource for HandSupply {
@@ -73,7 +36,7 @@ impl SegmentSource for HandSupply {
     }
 
     fn wait(&mut self, _: Duration) {
-        self.hand.prepare();
+        self.hand.step();
     }
 
     fn advance(&mut self, room: u64, flush_time: Duration) {
@@ -90,7 +53,7 @@ impl SegmentSource for HandSupply {
 
     fn stop(&mut self) {
         self.pool.stop();
-        self.hand.prepare();
+        self.hand.step();
     }
 }
 
@@ -139,7 +102,8 @@ pub(crate) struct Log {
     shared: Arc<Shared>,
     queue: QueueReceiver,
     run: FlushLoop,
-    pub(crate) hand: Hand,
+    /// The preparer.
+    pub(crate) hand: ByHand,
     assigner: Assigner,
     witness: Witness,
     next_key: Key,
@@ -164,17 +128,11 @@ impl Log {
         let Link { shared, queue } = Link::with_clock(config, Arc::new(clock.clone()));
         let mut assigner = Assigner::new(Arc::clone(&shared));
         assert!(!shared.is_accepting() && assigner.next_lsn().is_none(), "P15");
-        let recovered = recover(
-            storage,
-            config,
-            &shared,
-            None,
-            &mut |_: actix_wal::RecordBatch, _: Progress| Ok(()),
-        )?;
+        let recovered = for_the_next_life(storage, config, &shared)?;
         let watermark = recovered.report().last_lsn;
         let RecoveredLog { storage, style, writer, position, prepared, next_sequence, .. } =
             recovered;
-        let hand = Hand::default();
+        let hand = ByHand::default();
         let pool = Pool::start(&hand, storage, style, next_sequence, writer.size(), prepared);
         let mut pool = pool.expect("a hand is no thread");
         pool.recycle(recovered.removable);

@@ -1,6 +1,6 @@
 //! What can happen to the files of a log.
 
-use test_support::facts::Random;
+use actix_wal::testkit::Random;
 use test_support::mend::{Mend, mend};
 use test_support::naive::Files;
 

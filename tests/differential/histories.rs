@@ -9,8 +9,8 @@ use actix_wal::testkit::{
 };
 use actix_wal::{Durability, FaultPolicy, FlushPolicy, RestartBudget, Wal, WalConfig};
 
+use actix_wal::testkit::Random;
 use test_support::agree::files_on;
-use test_support::facts::Random;
 use test_support::naive::Files;
 
 /// What is left of a log at several instants of its lives.

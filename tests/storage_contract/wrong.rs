@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use actix_wal::storage::{
-    EntryKind, FileEntry, Medium, Storage, StorageFile, read_exact_at, write_all_at,
+    self, EntryKind, FileEntry, Storage, StorageFile, read_exact_at, write_all_at,
 };
 use actix_wal::testkit::storage_contract::Place;
 use actix_wal::testkit::{Persist, SimDisk};
@@ -160,7 +160,11 @@ impl WrongStorage {
     }
 }
 
-impl Storage for WrongStorage {
+impl storage::Forward for WrongStorage {
+    fn inner(&self) -> &dyn Storage {
+        &*self.inner
+    }
+
     fn list(&self) -> io::Result<Vec<FileEntry>> {
         let mut entries = self.inner.list()?;
         if self.is(Wrong::ListHasNoSizes) {
@@ -191,7 +195,7 @@ impl Storage for WrongStorage {
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
         if !self.exists(name)? && self.is(Wrong::OpenCreates) {
-            return self.create(name);
+            return storage::Forward::create(self, name);
         }
         if !self.exists(name)? && self.is(Wrong::OpenFailsInOtherWords) {
             return Err(io::Error::other("no such file"));
@@ -231,10 +235,6 @@ impl Storage for WrongStorage {
         if self.is(Wrong::HasNoSpace) { Some(0) } else { self.inner.free_bytes() }
     }
 
-    fn medium(&self) -> Medium {
-        self.inner.medium()
-    }
-
     fn location(&self) -> String {
         if self.is(Wrong::HasNoName) { String::new() } else { self.inner.location() }
     }
@@ -272,19 +272,19 @@ impl WrongFile {
     }
 }
 
-impl StorageFile for WrongFile {
-    fn size(&self) -> io::Result<u64> {
-        self.inner.size()
+impl storage::ForwardFile for WrongFile {
+    fn inner(&self) -> &dyn StorageFile {
+        &*self.inner
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         match self.wrong {
             Some(Wrong::HandlesCache) => self.cached(buffer, offset),
             Some(Wrong::FilesGoByName) => self.storage.open(&self.name)?.read_at(buffer, offset),
-            Some(Wrong::ReadsFailAtTheEnd) if offset >= self.size()? => {
+            Some(Wrong::ReadsFailAtTheEnd) if offset >= self.inner.size()? => {
                 Err(io::ErrorKind::UnexpectedEof.into())
             }
-            Some(Wrong::ReadsAreEmptyBeforeTheEnd) if offset + 1 == self.size()? => Ok(0),
+            Some(Wrong::ReadsAreEmptyBeforeTheEnd) if offset + 1 == self.inner.size()? => Ok(0),
             _ => self.inner.read_at(buffer, offset),
         }
     }
@@ -292,14 +292,14 @@ impl StorageFile for WrongFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.dirty.store(true, Ordering::SeqCst);
         match self.wrong {
-            Some(Wrong::WritesAppend) => self.inner.write_at(bytes, self.size()?),
+            Some(Wrong::WritesAppend) => self.inner.write_at(bytes, self.inner.size()?),
             Some(Wrong::WritesTruncate) => {
                 let written = self.inner.write_at(bytes, offset)?;
                 self.inner.set_size(offset + written as u64)?;
                 Ok(written)
             }
-            Some(Wrong::HolesHoldRubbish) if offset > self.size()? => {
-                self.set_size(offset)?;
+            Some(Wrong::HolesHoldRubbish) if offset > self.inner.size()? => {
+                storage::ForwardFile::set_size(self, offset)?;
                 self.inner.write_at(bytes, offset)
             }
             Some(Wrong::PositionIsShared) => {
@@ -313,7 +313,7 @@ impl StorageFile for WrongFile {
 
     fn set_size(&self, size: u64) -> io::Result<()> {
         self.dirty.store(true, Ordering::SeqCst);
-        let old = self.size()?;
+        let old = self.inner.size()?;
         if self.is(Wrong::NeverCuts) && size < old {
             return Ok(());
         }

@@ -1,22 +1,22 @@
 //! Holds the crate against the second reader of the format: on the same bytes both say the same.
 
-use actix_wal::engine::recovery::{self, Progress};
 use actix_wal::error::DamageKind;
-use actix_wal::format::scan::{Ending, Scanner, Seen, Until, Verdict};
+use actix_wal::format::scan::{Until, Verdict};
 use actix_wal::format::segment::{HeaderFault, SegmentHeader};
 use actix_wal::testkit::SimDisk;
-use actix_wal::{DamagePolicy, Link, Lsn, OpenError, RecordBatch, WalConfig};
+use actix_wal::{DamagePolicy, Link, Lsn, OpenError, WalConfig};
 
 use crate::naive::{self, Answer, End, Files, Opened, What};
+use crate::recovered::{Recovered, replayed};
+use crate::segments::{Scan, scan};
+use crate::settings;
 
 /// How many LSNs a life that this file opens may have in flight.
 const IN_FLIGHT: usize = 16;
 
 /// Small blocks and small segments.
 pub fn config() -> WalConfig {
-    let mut config = WalConfig::new("unused");
-    config.block_size = 512;
-    config.segment_size = 16 * 512;
+    let mut config = settings::blocks(16);
     config.max_in_flight_entries = IN_FLIGHT;
     config
 }
@@ -39,16 +39,9 @@ pub fn files_on(disk: &SimDisk) -> Files {
 fn recover(disk: &SimDisk, policy: DamagePolicy, like: &Answer) -> Answer {
     let mut config = config();
     config.damage_policy = policy;
-    let link = Link::new(&config);
-    let mut records = Vec::new();
-    let mut sink = |batch: RecordBatch, _: Progress| {
-        records.extend(batch.iter().map(|(lsn, payload)| (lsn.get(), payload.to_vec())));
-        Ok(())
-    };
     let storage = disk.mount().expect("free");
-    let recovered = recovery::recover(storage, &config, &link.shared, None, &mut sink);
-    let report = match recovered {
-        Ok(recovered) => recovered.report().clone(),
+    let (records, report) = match replayed(storage, &config, &Link::new(&config), None) {
+        Ok(Recovered { records, report }) => (records, report),
         Err(error) => return refused(&error),
     };
     let torn = report.torn_tail.map(|(segment, torn)| {
@@ -163,15 +156,16 @@ pub fn agree_on_segment(bytes: &[u8]) {
     }
 }
 
-type Frames = Vec<(u64, u32, u64, Vec<Vec<u8>>)>;
-
 fn same(walk: &naive::Walk, bytes: &[u8], header: SegmentHeader, until: Until) {
-    let (frames, ending) = scan(bytes, header, until);
-    let expected = walk
-        .frames
-        .iter()
-        .map(|frame| (frame.offset, frame.checksum, frame.first, frame.payloads.clone()));
-    assert!(frames.into_iter().eq(expected), "disagree on the frames, {until:?}");
+    let Scan { frames, ending } = scan(bytes, header, until);
+    let expected = walk.frames.iter().map(|frame| (frame.offset, frame.checksum, frame.first));
+    let found =
+        frames.iter().map(|frame| (frame.offset, frame.checksum, frame.header.first_lsn.get()));
+    assert!(found.eq(expected), "disagree on the frames, {until:?}");
+    for (found, expected) in frames.iter().zip(&walk.frames) {
+        let payloads = found.records.iter().map(|(_, payload)| payload);
+        assert!(payloads.eq(&expected.payloads), "disagree on the records, {until:?}");
+    }
     let end = match ending.verdict {
         Verdict::Clean => End::Clean,
         Verdict::TornTail(torn) => End::Torn(torn.bytes, torn.possibly_acknowledged),
@@ -179,25 +173,4 @@ fn same(walk: &naive::Walk, bytes: &[u8], header: SegmentHeader, until: Until) {
     };
     let found = (ending.offset, ending.next_lsn.get(), end);
     assert_eq!(found, (walk.offset, walk.next, walk.end), "disagree on the end, {until:?}");
-}
-
-/// Feeds a scanner, and fails if it does not come to an end.
-fn scan(bytes: &[u8], header: SegmentHeader, until: Until) -> (Frames, Ending) {
-    let mut scanner = Scanner::new(header, bytes.len() as u64, until);
-    let mut frames = Vec::new();
-    for _ in 0..2 * (bytes.len() / 512) + 16 {
-        let wanted = scanner.wants().expect("it has not said that it is done");
-        let end = usize::try_from(wanted.end).map_or(bytes.len(), |end| end.min(bytes.len()));
-        let begin = usize::try_from(wanted.start).map_or(end, |begin| begin.min(end));
-        match scanner.see(&bytes[begin..end]) {
-            Seen::More => {}
-            Seen::Frame(frame) => {
-                let payloads = frame.records().map(|(_, payload)| payload.to_vec()).collect();
-                let first = frame.header.first_lsn.get();
-                frames.push((frame.offset, frame.checksum, first, payloads));
-            }
-            Seen::End(ending) => return (frames, ending),
-        }
-    }
-    panic!("the scanner does not come to an end");
 }

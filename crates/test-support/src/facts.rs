@@ -1,28 +1,7 @@
 //! What clients of a log know, and when they knew it: the raw material of the [`Oracle`](crate::oracle).
 
 use actix_wal::Lsn;
-
-/// splitmix64: one seed, one sequence.
-#[derive(Clone, Debug)]
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Random(seed)
-    }
-
-    pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
-    }
-
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.number() % limit
-    }
-}
+use actix_wal::testkit::Random;
 
 /// Who appended what: one record, or one group of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,7 +17,7 @@ pub fn payload(key: Key, index: u32, count: u32, len: u32) -> Vec<u8> {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
     let mut random = Random::new(u64::from(key.client) << 32 | u64::from(key.sequence));
-    bytes.extend((0..len).map(|_| random.number() as u8));
+    bytes.extend(random.bytes(len as usize));
     bytes
 }
 

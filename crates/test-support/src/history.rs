@@ -7,12 +7,13 @@ use std::time::Duration;
 use actix_wal::storage::Storage;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultPlan, FaultRule, errno};
 use actix_wal::{
-    AppendError, CommitError, Durability, FaultPolicy, FlushPolicy, Lsn, RestartBudget, Wal,
-    WalConfig,
+    AppendError, CommitError, Durability, FaultPolicy, FlushPolicy, Lsn, Wal, WalConfig,
 };
 
-use crate::facts::{Fact, Key, Random, payload};
+use crate::facts::{Fact, Key, payload};
+use crate::settings;
 use crate::witness::Witness;
+use actix_wal::testkit::Random;
 
 /// Clients that commit at the same time.
 const CLIENTS: u32 = 6;
@@ -40,21 +41,14 @@ pub struct World {
 }
 
 pub fn config() -> WalConfig {
-    let mut config = WalConfig::new("unused");
-    config.block_size = 512;
-    config.segment_size = 16 * 1024;
+    let mut config = settings::blocks(32);
     config.max_in_flight_entries = 24;
     config.flush_policy = FlushPolicy::Adaptive(actix_wal::Bounds {
         max_delay: Duration::from_millis(2),
         ..actix_wal::Bounds::default()
     });
     config.seal_after = Duration::from_millis(1);
-    config.restart_budget = RestartBudget {
-        restarts: 1000,
-        within: Duration::from_secs(60),
-        backoff: Duration::from_millis(1),
-        max_backoff: Duration::from_millis(2),
-    };
+    config.restart_budget = settings::quick_restarts(1000);
     config
 }
 

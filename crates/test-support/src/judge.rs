@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
-use actix_wal::engine::recovery::{self, Progress};
 use actix_wal::format::segment::segment_name;
 use actix_wal::storage::Storage;
 use actix_wal::testkit::{ManualClock, Persist, Recorder, SimDisk};
 use actix_wal::{Link, OpenError, RecoveryReport, WalConfig};
 
-use crate::facts::{Fact, Random};
-use crate::oracle::{Oracle, Recovered};
+use crate::facts::Fact;
+use crate::oracle::Oracle;
+use crate::recovered::{Recovered, replayed};
+use actix_wal::testkit::Random;
 
 /// What was seen in images: a sweep that saw none of it proves little.
 #[derive(Clone, Copy, Debug, Default)]
@@ -159,16 +160,8 @@ impl Judge {
     }
 
     fn recover(&mut self, storage: Arc<dyn Storage>) -> Result<Recovered, OpenError> {
-        let config = &self.config;
         let clock = ManualClock::seeded(self.random.number());
-        let link = Link::with_clock(config, Arc::new(clock));
-        let mut records = Vec::new();
-        let mut sink = |batch: actix_wal::RecordBatch, _: Progress| {
-            records.extend(batch.iter().map(|(lsn, payload)| (lsn.get(), payload.to_vec())));
-            Ok(())
-        };
-        let recovered = recovery::recover(storage, config, &link.shared, None, &mut sink)?;
-        let report = recovered.report().clone();
-        Ok(Recovered { records, report })
+        let link = Link::with_clock(&self.config, Arc::new(clock));
+        replayed(storage, &self.config, &link, None)
     }
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::child::Job;
 use crate::environment::number;
-use crate::facts::Random;
 use crate::lives::{Ledger, Life, PATIENCE};
+use actix_wal::testkit::Random;
 
 /// How many kills the environment asks for.
 pub fn wanted(by_default: u32) -> u32 {

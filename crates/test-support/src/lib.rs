@@ -1,7 +1,9 @@
 //! What the tests, examples and fuzz targets of the log share, compiled once.
 //!
-//! * Logs on simulated and faulty disks: [`logs`], [`small_logs`], [`segments`], [`history`].
-//! * What clients were told, and whether a recovery agrees: [`facts`], [`witness`], [`oracle`], [`judge`].
+//! * Logs on simulated and faulty disks: [`logs`], [`small_logs`], [`segments`], [`history`]; their [`settings`],
+//!   their [`clock`] and a system that is [`refusing`] them threads.
+//! * What clients were told, and whether a recovery agrees: [`facts`], [`witness`], [`recovered`],
+//!   [`oracle`], [`judge`].
 //! * The second reader of the format, and the comparison with it: [`naive`], [`agree`], [`mend`],
 //!   [`fuzz_input`].
 //! * The [`simulation`]: the log under one seed.
@@ -13,6 +15,7 @@
 
 pub mod agree;
 pub mod child;
+pub mod clock;
 pub mod environment;
 pub mod facts;
 pub mod fuzz_input;
@@ -26,8 +29,11 @@ pub mod mounts;
 pub mod naive;
 pub mod oracle;
 pub mod quickstart;
+pub mod recovered;
+pub mod refusing;
 pub mod scratch;
 pub mod segments;
+pub mod settings;
 pub mod simulation;
 pub mod skips;
 pub mod small_logs;

@@ -12,13 +12,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use actix_wal::engine::recovery::{Progress, recover as recover_log};
 use actix_wal::storage::Directory;
-use actix_wal::{Link, Lsn, OpenError, RecordBatch, WalConfig};
+use actix_wal::{Link, Lsn, OpenError, WalConfig};
 
 use crate::child::{Job, TEST};
 use crate::facts::{Fact, Key};
-use crate::oracle::{Oracle, Recovered};
+use crate::oracle::Oracle;
+use crate::recovered::{Recovered, replayed};
 
 /// Longer than any child takes for anything, however slow the machine. Who needs all of it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -293,13 +293,5 @@ pub fn copy_files(from: &Path, to: &Path) {
 /// What a clean open of this directory finds.
 pub fn recover(directory: &Path, config: &WalConfig) -> Result<Recovered, OpenError> {
     let storage = Arc::new(Directory::open(directory).expect("nobody has it"));
-    let link = Link::new(config);
-    let mut records = Vec::new();
-    let mut sink = |batch: RecordBatch, _: Progress| {
-        records.extend(batch.iter().map(|(lsn, payload)| (lsn.get(), payload.to_vec())));
-        Ok(())
-    };
-    let recovered = recover_log(storage, config, &link.shared, None, &mut sink)?;
-    let report = recovered.report().clone();
-    Ok(Recovered { records, report })
+    replayed(storage, config, &Link::new(config), None)
 }

@@ -3,33 +3,36 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Context, Handler};
-use actix_wal::engine::recovery::{Progress, recover};
 use actix_wal::messages::LogEvent;
-use actix_wal::storage::{FileEntry, Medium, Storage, StorageFile};
+use actix_wal::storage::{self, Storage, StorageFile};
 use actix_wal::testkit::{FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk};
-use actix_wal::{FlushPolicy, Link, Lsn, RecordBatch, RestartBudget, Wal, WalConfig};
+use actix_wal::{FlushPolicy, Link, Lsn, Wal, WalConfig};
+
+use crate::recovered::replayed;
+use crate::settings;
 
 /// Longer than anything here takes, however slow the machine. Who needs all of it hangs.
 pub const SOON: Duration = Duration::from_secs(30);
 
 /// Small blocks and segments, no batching wait, quick restarts, and no seal within a test.
 pub fn config() -> WalConfig {
-    let mut config = WalConfig::new("unused");
-    config.block_size = 512;
-    config.segment_size = 16 * 512;
+    let mut config = settings::blocks(16);
     config.flush_policy = FlushPolicy::Eager;
     config.seal_after = SOON;
-    config.restart_budget = RestartBudget {
-        restarts: 3,
-        within: SOON,
-        backoff: Duration::from_millis(1),
-        max_backoff: Duration::from_millis(2),
-    };
+    config.restart_budget = settings::quick_restarts(3);
+    config
+}
+
+/// The same, for a log in a real directory.
+pub fn config_in(directory: &Path) -> WalConfig {
+    let mut config = config();
+    config.directory = directory.to_owned();
     config
 }
 
@@ -74,17 +77,10 @@ pub fn records_on(disk: &SimDisk) -> BTreeMap<Lsn, Vec<u8>> {
 
 /// What a recovery in this storage replays. Panics if an LSN comes twice, or out of order.
 pub fn records_in(storage: Arc<dyn Storage>, config: &WalConfig) -> BTreeMap<Lsn, Vec<u8>> {
-    let link = Link::new(config);
-    let mut records = BTreeMap::new();
-    recover(storage, config, &link.shared, None, &mut |batch: RecordBatch, _: Progress| {
-        for (lsn, payload) in batch.iter() {
-            assert!(records.last_key_value().is_none_or(|(last, _)| *last < lsn), "order");
-            records.insert(lsn, payload.to_vec());
-        }
-        Ok(())
-    })
-    .expect("recovers");
-    records
+    let recovered = replayed(storage, config, &Link::new(config), None).expect("recovers");
+    let lsns = recovered.records.iter().map(|(lsn, _)| lsn);
+    assert!(lsns.is_sorted_by(|one, next| one < next), "order");
+    recovered.records.into_iter().map(|(lsn, payload)| (Lsn::new(lsn), payload)).collect()
 }
 
 /// A rule for files that are part of the log, not those that are being prepared.
@@ -168,52 +164,14 @@ struct Watch {
     touched_again: Arc<AtomicU64>,
 }
 
-impl Watch {
-    fn file(&self, inner: Box<dyn StorageFile>) -> Box<dyn StorageFile> {
+impl storage::Forward for Watch {
+    fn inner(&self) -> &dyn Storage {
+        &*self.inner
+    }
+
+    fn file(&self, _: &str, inner: Box<dyn StorageFile>) -> Box<dyn StorageFile> {
         let touched_again = Arc::clone(&self.touched_again);
         Box::new(WatchedFile { inner, failed: AtomicBool::new(false), touched_again })
-    }
-}
-
-impl Storage for Watch {
-    fn list(&self) -> io::Result<Vec<FileEntry>> {
-        self.inner.list()
-    }
-
-    fn list_folder(&self, name: &str) -> io::Result<Vec<FileEntry>> {
-        self.inner.list_folder(name)
-    }
-
-    fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        self.inner.create(name).map(|file| self.file(file))
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        self.inner.open(name).map(|file| self.file(file))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.inner.remove(name)
-    }
-
-    fn sync_dir(&self) -> io::Result<()> {
-        self.inner.sync_dir()
-    }
-
-    fn free_bytes(&self) -> Option<u64> {
-        self.inner.free_bytes()
-    }
-
-    fn medium(&self) -> Medium {
-        self.inner.medium()
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
     }
 }
 
@@ -239,13 +197,9 @@ impl WatchedFile {
     }
 }
 
-impl StorageFile for WatchedFile {
-    fn size(&self) -> io::Result<u64> {
-        self.inner.size()
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.inner.read_at(buffer, offset)
+impl storage::ForwardFile for WatchedFile {
+    fn inner(&self) -> &dyn StorageFile {
+        &*self.inner
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {

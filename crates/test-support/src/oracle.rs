@@ -3,16 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use actix_wal::{Lsn, RecoveryReport};
+use actix_wal::Lsn;
 
 use crate::facts::{Fact, Key, digest, payload};
-
-/// What a recovery gave back.
-#[derive(Clone, Debug)]
-pub struct Recovered {
-    pub records: Vec<(u64, Vec<u8>)>,
-    pub report: RecoveryReport,
-}
+use crate::recovered::Recovered;
 
 /// What one append is known to be, at the cut or in the end.
 #[derive(Clone, Copy, Debug, Default)]

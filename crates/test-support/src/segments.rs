@@ -163,7 +163,7 @@ pub fn scan(bytes: &[u8], header: SegmentHeader, until: Until) -> Scan {
     let mut scanner = Scanner::new(header, bytes.len() as u64, until);
     let mut frames = Vec::new();
     // Two looks at every block (header, frame), and one at every window of the hunt.
-    for _ in 0..2 * (bytes.len() / BLOCK) + bytes.len() / (256 * 1024) + 8 {
+    for _ in 0..2 * (bytes.len() / BLOCK) + bytes.len() / (256 * 1024) + 16 {
         let wanted = scanner.wants().unwrap_or(0..0);
         let end = usize::try_from(wanted.end).map_or(bytes.len(), |end| end.min(bytes.len()));
         let begin = usize::try_from(wanted.start).map_or(end, |begin| begin.min(end));

@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
-use actix_wal::engine::recovery::{self, Progress};
 use actix_wal::format::frame::FrameHeader;
 use actix_wal::format::segment::{FileKind, SegmentHeader, file_kind, segment_name};
 use actix_wal::testkit::SimDisk;
-use actix_wal::{
-    DamagePolicy, FlushPolicy, Link, Lsn, OpenError, RecordBatch, RecoveryReport, Wal, WalConfig,
-};
+use actix_wal::{DamagePolicy, FlushPolicy, Link, Lsn, OpenError, Wal, WalConfig};
+
+use crate::recovered::{Recovered, replayed};
+use crate::settings;
 
 /// Small segments, one frame per commit, and no seal: a record is exactly one frame.
 pub fn config() -> WalConfig {
-    let mut config = WalConfig::new("unused");
-    config.block_size = 512;
-    config.segment_size = 6 * 1024;
+    let mut config = settings::blocks(12);
     config.max_in_flight_entries = 16;
     config.flush_policy = FlushPolicy::Eager;
     config.seal_after = Duration::from_secs(3600);
@@ -132,13 +130,6 @@ pub fn change(disk: &SimDisk, sequence: u64, change: impl FnOnce(&mut Vec<u8>)) 
     disk.write_file(&name, bytes);
 }
 
-/// What a recovery gave back.
-#[derive(Clone, Debug)]
-pub struct Recovered {
-    pub records: Vec<(u64, Vec<u8>)>,
-    pub report: RecoveryReport,
-}
-
 /// Recovers without any actor.
 pub fn recover(disk: &SimDisk, policy: DamagePolicy) -> Result<Recovered, OpenError> {
     let mut config = config();
@@ -151,14 +142,5 @@ pub fn recover_from(
     config: &WalConfig,
     from: Option<Lsn>,
 ) -> Result<Recovered, OpenError> {
-    let link = Link::new(config);
-    let mut records = Vec::new();
-    let mut sink = |batch: RecordBatch, _: Progress| {
-        records.extend(batch.iter().map(|(lsn, payload)| (lsn.get(), payload.to_vec())));
-        Ok(())
-    };
-    let storage = disk.mount().expect("free");
-    let recovered = recovery::recover(storage, config, &link.shared, from, &mut sink)?;
-    let report = recovered.report().clone();
-    Ok(Recovered { records, report })
+    replayed(disk.mount().expect("free"), config, &Link::new(config), from)
 }

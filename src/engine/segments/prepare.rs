@@ -283,5 +283,4 @@ fn discard(storage: &dyn Storage, job: &PrepareJob) {
 }
 
 #[cfg(test)]
-#[path = "prepare_tests.rs"]
 mod tests;

@@ -588,5 +588,4 @@ impl Worker for PrepareWorker {
 }
 
 #[cfg(test)]
-#[path = "preparer_tests.rs"]
 mod tests;

@@ -308,30 +308,12 @@ impl SegmentSource for Pool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, PoisonError};
-
     use super::*;
     use crate::runtime::threads::{Running, Turn, Worker};
+    use crate::runtime::threads::{Turn, Worker};
     use crate::testkit::{
-        FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk, errno,
+        ByHand, FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk, errno,
     };
-
-    /// Keeps the worker for the test to drive.
-    #[derive(Default)]
-    struct ByHand(Mutex<Option<Box<dyn Worker>>>);
-
-    impl fmt::Debug for ByHand {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("ByHand")
-        }
-    }
-
-    impl Threads for ByHand {
-        fn spawn(&self, _: &'static str, worker: Box<dyn Worker>) -> io::Result<Running> {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
-            Ok(Running::elsewhere())
-        }
-    }
 
     /// A pool beside a current segment of full size, and its preparer.
     fn pool_by_hand(storage: Arc<dyn Storage>, segment_size: u64) -> (Pool, Box<dyn Worker>) {
@@ -339,8 +321,7 @@ mod tests {
         let style = SegmentStyle { log_id, block_size: 512, segment_size, medium };
         let threads = ByHand::default();
         let pool = Pool::start(&threads, storage, style, 1, segment_size, Vec::new());
-        let preparer = threads.0.lock().expect("not poisoned").take().expect("a worker");
-        (pool.expect("a pool"), preparer)
+        (pool.expect("a pool"), threads.take().expect("a worker"))
     }
 
     #[test]

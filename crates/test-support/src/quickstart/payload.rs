@@ -6,6 +6,8 @@
 //! 16 .  a stream of pseudo-random bytes, seeded by both
 //! ```
 
+use actix_wal::testkit::Random;
+
 /// The smallest payload: client and sequence.
 pub const MIN_SIZE: usize = 16;
 
@@ -14,10 +16,9 @@ pub fn encode(client: u64, sequence: u64, size: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(size.max(MIN_SIZE));
     bytes.extend_from_slice(&client.to_le_bytes());
     bytes.extend_from_slice(&sequence.to_le_bytes());
-    let mut state = mix(client ^ mix(sequence));
+    let mut random = Random::new(client ^ Random::new(sequence).number());
     while bytes.len() < size {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let word = mix(state).to_le_bytes();
+        let word = random.number().to_le_bytes();
         bytes.extend_from_slice(&word[..word.len().min(size - bytes.len())]);
     }
     bytes
@@ -29,11 +30,4 @@ pub fn decode(payload: &[u8], size: usize) -> Option<(u64, u64)> {
     let (sequence, _) = rest.split_first_chunk()?;
     let (client, sequence) = (u64::from_le_bytes(*client), u64::from_le_bytes(*sequence));
     (payload == encode(client, sequence, size)).then_some((client, sequence))
-}
-
-/// The finalizer of SplitMix64.
-pub fn mix(mut word: u64) -> u64 {
-    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
 }

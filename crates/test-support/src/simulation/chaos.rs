@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_wal::storage::{FileEntry, Medium, Storage, StorageFile};
+use actix_wal::storage::{self, FileEntry, Storage, StorageFile};
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, errno};
 
 use super::hang::at_sync;
@@ -159,7 +159,11 @@ impl Chaos {
 /// Puts something between the log and its disk.
 pub type Wrap = fn(Arc<dyn Storage>) -> Arc<dyn Storage>;
 
-impl Storage for Chaos {
+impl storage::Forward for Chaos {
+    fn inner(&self) -> &dyn Storage {
+        &*self.inner
+    }
+
     fn list(&self) -> io::Result<Vec<FileEntry>> {
         self.dice.roll(FaultOp::List, format_args!("list"));
         self.inner.list()
@@ -199,14 +203,6 @@ impl Storage for Chaos {
     fn free_bytes(&self) -> Option<u64> {
         self.dice.roll(FaultOp::FreeBytes, format_args!("free space"));
         self.inner.free_bytes()
-    }
-
-    fn medium(&self) -> Medium {
-        self.inner.medium()
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
     }
 }
 

@@ -37,7 +37,9 @@ use actix_wal::{
 };
 
 use crate::facts::{Fact, digest};
-use crate::oracle::{Oracle, Recovered};
+use crate::oracle::Oracle;
+use crate::recovered::Recovered;
+use crate::settings::blocks;
 use chaos::{Chaos, Wrap};
 use clients::Client;
 use coordinators::Coordinator;
@@ -312,9 +314,7 @@ impl Run {
 
     fn draw_config(&self) -> WalConfig {
         let world = &self.world;
-        let mut config = WalConfig::new("unused");
-        config.block_size = 512;
-        config.segment_size = SEGMENT_SIZE;
+        let mut config = blocks(SEGMENT_SIZE / 512);
         config.max_in_flight_entries = 8 + world.below(40) as usize;
         let bounds = Bounds {
             max_delay: Duration::from_millis(20 + world.below(200)),

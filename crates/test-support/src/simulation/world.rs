@@ -12,7 +12,8 @@ use actix_wal::Epoch;
 use actix_wal::testkit::{Copying, FailedSync, FaultOp, Persist, SimDisk};
 
 pub use super::weather::*;
-use crate::facts::{Fact, Random};
+use crate::facts::Fact;
+use actix_wal::testkit::Random;
 
 /// How many other crashes of a life are looked at.
 const GLIMPSES: usize = 4;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use actix_wal::Lsn;
 use actix_wal::messages::Replay;
+use actix_wal::testkit::Random;
 use serde::Serialize;
 
 use super::told::Told;
@@ -165,5 +166,5 @@ pub fn key_of(bytes: &[u8]) -> Option<Key> {
 
 /// How large the records of a client are.
 pub fn size_of(client: u64) -> usize {
-    payload::MIN_SIZE + (payload::mix(client) % 3000) as usize
+    payload::MIN_SIZE + Random::new(client).below(3000) as usize
 }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Context, Handler, Recipient};
 use actix_wal::messages::{LogEvent, Replay};
 use actix_wal::storage::Directory;
-use actix_wal::testkit::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, errno};
+use actix_wal::testkit::{
+    FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Random, errno,
+};
 use actix_wal::{
     FaultPolicy, FlushPolicy, Lsn, OpenError, ReadError, RecoveryReport, RestartBudget, Wal,
     WalConfig,
@@ -18,7 +20,6 @@ use actix_wal::{
 use super::ledger::{key_of, size_of};
 use super::told::Told;
 use crate::quickstart::client::{self, Outcome};
-use crate::quickstart::payload::mix;
 
 /// Clients of one life.
 pub const CLIENTS: u64 = 12;
@@ -28,19 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Where things are told.
 pub type Tell = Rc<dyn Fn(Told)>;
 
-/// Chance from a seed.
-#[derive(Clone, Debug)]
-pub struct Chance(pub u64);
-
-impl Chance {
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mix(self.0) % limit
-    }
-
-    pub fn time(&mut self, from_ms: u64, to_ms: u64) -> Duration {
-        Duration::from_millis(from_ms + self.below(to_ms - from_ms))
-    }
+/// A time in these bounds, of whole milliseconds.
+pub fn time(random: &mut Random, from_ms: u64, to_ms: u64) -> Duration {
+    Duration::from_millis(from_ms + random.below(to_ms - from_ms))
 }
 
 /// How a life goes.
@@ -103,7 +94,7 @@ pub async fn live(
     tell: Tell,
     opened: impl FnOnce(&RecoveryReport),
 ) -> Result<(), OpenError> {
-    let mut chance = Chance(life.seed);
+    let mut chance = Random::new(life.seed);
     let plan = FaultPlan::new();
     let is_doomed = chance.below(6) == 0;
     let (flush, fault) = (chance.below(3), chance.below(2));
@@ -171,11 +162,11 @@ fn told(client: u64, sequence: u64, outcome: Outcome) -> Told {
 }
 
 /// Makes the disk fail now and then; in a doomed life once for good.
-async fn fail(plan: FaultPlan, mut chance: Chance, is_doomed: bool) {
+async fn fail(plan: FaultPlan, mut chance: Random, is_doomed: bool) {
     let eio = FaultEffect::Fail(errno::EIO);
     let full = FaultEffect::Fail(errno::ENOSPC);
     loop {
-        actix::clock::sleep(chance.time(10, 200)).await;
+        actix::clock::sleep(time(&mut chance, 10, 200)).await;
         let times = 1 + chance.below(2);
         match chance.below(10) {
             0 => plan.add(FaultRule::on(FaultOp::Sync, eio).times(times)),
@@ -185,7 +176,7 @@ async fn fail(plan: FaultPlan, mut chance: Chance, is_doomed: bool) {
                 plan.add(FaultRule::on(FaultOp::Sync, effect).times(times));
             }
             3 | 4 => {
-                let slow = FaultEffect::Delay(chance.time(5, 100));
+                let slow = FaultEffect::Delay(time(&mut chance, 5, 100));
                 plan.add(FaultRule::on(FaultOp::Sync, slow).times(3 * times));
             }
             5 => plan.add(FaultRule::on(FaultOp::Sync, FaultEffect::Panic).times(1)),
@@ -196,7 +187,7 @@ async fn fail(plan: FaultPlan, mut chance: Chance, is_doomed: bool) {
                 for op in [FaultOp::Write, FaultOp::Create, FaultOp::SetSize] {
                     plan.add(FaultRule::on(op, full));
                 }
-                actix::clock::sleep(chance.time(10, 150)).await;
+                actix::clock::sleep(time(&mut chance, 10, 150)).await;
                 plan.clear();
             }
             _ if is_doomed => plan.add(FaultRule::on(FaultOp::Sync, eio)),
@@ -206,9 +197,9 @@ async fn fail(plan: FaultPlan, mut chance: Chance, is_doomed: bool) {
 }
 
 /// Releases now and then what is durable, but not always all of it.
-async fn release(wal: Wal, mut chance: Chance, tell: Tell) {
+async fn release(wal: Wal, mut chance: Random, tell: Tell) {
     loop {
-        actix::clock::sleep(chance.time(50, 400)).await;
+        actix::clock::sleep(time(&mut chance, 50, 400)).await;
         let lsn = Lsn::new(wal.durable_lsn().get().saturating_sub(chance.below(500)));
         tell(Told::Checkpoint(lsn));
         let _ = wal.checkpoint(lsn).await;

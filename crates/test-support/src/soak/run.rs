@@ -15,11 +15,11 @@ use std::{env, io, panic, thread};
 use actix::{Actor, Context, Handler};
 use actix_wal::OpenError;
 use actix_wal::messages::{Replay, ReplayRefused};
-use actix_wal::testkit::FaultPlan;
+use actix_wal::testkit::{FaultPlan, Random};
 
 use super::floors::Sample;
 use super::ledger::{Ledger, Replayed};
-use super::life::{self, CLIENTS, Chance, Life, Tell};
+use super::life::{self, CLIENTS, Life, Tell};
 use super::told::Told;
 
 /// Tells a process that it is a child: its first client, its seed, and the directory.
@@ -35,7 +35,7 @@ pub struct Soak {
     directory: PathBuf,
     /// Starts this program again.
     again: Command,
-    chance: Chance,
+    chance: Random,
     next_client: u64,
     ledger: Rc<RefCell<Ledger>>,
     /// Children that were killed in mid-flight.
@@ -50,7 +50,7 @@ impl Soak {
         Soak {
             directory: directory.to_owned(),
             again,
-            chance: Chance(seed),
+            chance: Random::new(seed),
             next_client: 0,
             ledger: Rc::default(),
             kills: 0,
@@ -92,7 +92,7 @@ impl Soak {
     }
 
     fn live_here(&mut self) -> io::Result<()> {
-        let time = self.chance.time(200, 800);
+        let time = life::time(&mut self.chance, 200, 800);
         let (life, tell, ledger) = (self.life(Some(time)), self.tell(), Rc::clone(&self.ledger));
         let first = life.first_client;
         let lived = actix::System::new().block_on(async move {
@@ -163,7 +163,7 @@ impl Soak {
             match lines.recv_timeout(wait) {
                 Ok(line) => {
                     let Some(told) = Told::parse(&line) else { continue };
-                    kill_at.get_or_insert(Instant::now() + self.chance.time(50, 600));
+                    kill_at.get_or_insert(Instant::now() + life::time(&mut self.chance, 50, 600));
                     self.ledger.borrow_mut().note(told);
                 }
                 Err(RecvTimeoutError::Timeout) => {
