@@ -11,10 +11,9 @@ use std::thread;
 
 use actix_wal::{Lsn, Wal, WalConfig};
 use actix_web::error::{ErrorInternalServerError, ErrorServiceUnavailable};
-use actix_web::{App, HttpServer, get, post, web};
+use actix_web::{App, HttpServer, web};
 
 /// Answers when the record is durable. 503: it is certainly not in the log. 500: it may be.
-#[post("/append")]
 async fn append(wal: web::Data<Wal>, record: web::Bytes) -> actix_web::Result<String> {
     let lsn = wal.commit(record).await.map_err(|error| match error.is_not_durable() {
         true => ErrorServiceUnavailable(error),
@@ -23,7 +22,6 @@ async fn append(wal: web::Data<Wal>, record: web::Bytes) -> actix_web::Result<St
     Ok(format!("{lsn}\n"))
 }
 
-#[get("/records")]
 async fn records(wal: web::Data<Wal>) -> actix_web::Result<String> {
     let mut records = wal.read(Lsn::FIRST).await.map_err(ErrorInternalServerError)?;
     let mut page = String::new();
@@ -53,11 +51,14 @@ fn ask(server: SocketAddr) -> std::io::Result<String> {
     request(server, "GET /records", "")
 }
 
-#[actix_web::main]
+#[actix::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wal = Wal::open(WalConfig::new("target/actix-web-wal")).await?;
     let data = web::Data::new(wal.clone());
-    let app = move || App::new().app_data(data.clone()).service(append).service(records);
+    let app = move || {
+        let app = App::new().app_data(data.clone());
+        app.route("/append", web::post().to(append)).route("/records", web::get().to(records))
+    };
     let stays = std::env::args().any(|argument| argument == "--serve");
     let port = if stays { 8080 } else { 0 };
     let server = HttpServer::new(app).workers(2).bind(("127.0.0.1", port))?;
@@ -68,7 +69,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         server.await?;
     } else {
         let handle = server.handle();
-        actix_web::rt::spawn(server);
+        actix::spawn(server);
         println!("{}", web::block(move || ask(address)).await??);
         handle.stop(true).await;
     }

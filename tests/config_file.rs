@@ -180,9 +180,9 @@ const WRONG: &[(&str, &str, &str)] = &[
         r#"flush_policy: eager has no bounds; write it as a string"#,
     ),
     (
-        r#"flush_policy = { window = {}, adaptive = {} }"#,
-        r#""flush_policy": { "window": {}, "adaptive": {} }"#,
-        r#"flush_policy: window and adaptive, but there is one policy"#,
+        r#"flush_policy = { adaptive = {}, window = {} }"#,
+        r#""flush_policy": { "adaptive": {}, "window": {} }"#,
+        r#"flush_policy: adaptive and window, but there is one policy"#,
     ),
     (
         r#"flush_policy.window.max_delay = "soon""#,

@@ -137,7 +137,9 @@ fn setting<'de, F: Form<V>, V, A: MapAccess<'de>>(
 }
 
 fn named<E: Error>(setting: &str, error: &E) -> E {
-    E::custom(format_args!("{setting}: {}", error.to_string().trim_end()))
+    // Some formats say in further lines where it was, which they say again of the error that is made of it.
+    let error = error.to_string();
+    E::custom(format_args!("{setting}: {}", error.lines().next().unwrap_or_default()))
 }
 
 /// Writes and reads a type field by field. A field without a line here does not compile. What is not in the file
