@@ -118,7 +118,8 @@ pub enum DamagePolicy {
 }
 
 /// Whether a log must be there already when it is opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Existence {
     /// Where there is no log, one begins; the directory is created if need be.

@@ -1,5 +1,5 @@
 //! Guards P6: each token comes out exactly once, as soon as there is an outcome, and with the right one. The book
-//! is compared with a table that looks at all messages so far anew for each token: over every order of messages of
+//! is compared with a table that looks through all messages for each token: over every order of messages of
 //! a small log, and over long random ones.
 
 use super::*;

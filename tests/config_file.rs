@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use actix_wal::{
-    Bounds, DamagePolicy, FaultPolicy, FlushPolicy, OverloadPolicy, RestartBudget, WalConfig,
+    Bounds, DamagePolicy, Existence, FaultPolicy, FlushPolicy, OverloadPolicy, RestartBudget,
+    WalConfig,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,7 @@ struct Service {
 /// No setting has its default.
 fn unusual() -> WalConfig {
     let mut config = WalConfig::new("/var/lib/service/wal");
+    config.existence = Existence::MustExist;
     let max_delay = Duration::from_micros(1500);
     config.flush_policy =
         FlushPolicy::Window(Bounds { max_delay, max_entries: 7, max_bytes: 3 << 10 });
@@ -68,6 +70,7 @@ fn settings_come_back_from_toml_and_json_as_they_were_written() {
 #[test]
 fn settings_are_written_in_units_that_a_person_reads() {
     let expected = r#"directory = "/var/lib/service/wal"
+existence = "must_exist"
 min_sync_interval = "999999 ns"
 seal_after = "1 h"
 segment_size = "1 GiB"
@@ -212,7 +215,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         r#"segment_sise = "64 MiB""#,
         r#""segment_sise": "64 MiB""#,
-        r#"unknown field `segment_sise`, expected one of `directory`, `flush_policy`, `min_sync_interval`, `seal_after`, `segment_size`, `block_size`, `max_in_flight_entries`, `max_in_flight_bytes`, `overload`, `fault_policy`, `restart_budget`, `slow_sync`, `stalled_after`, `give_up_after`, `damage_policy`, `reader_lease`"#,
+        r#"unknown field `segment_sise`, expected one of `directory`, `existence`, `flush_policy`, `min_sync_interval`, `seal_after`, `segment_size`, `block_size`, `max_in_flight_entries`, `max_in_flight_bytes`, `overload`, `fault_policy`, `restart_budget`, `slow_sync`, `stalled_after`, `give_up_after`, `damage_policy`, `reader_lease`"#,
     ),
 ];
 

@@ -205,6 +205,7 @@ macro_rules! settings {
 
 settings!(WalConfig, "the settings of a log", WalConfig::new(""), check, {
     directory: Plain,
+    existence: Plain,
     flush_policy: Plain,
     min_sync_interval: Time,
     seal_after: Time,
