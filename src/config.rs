@@ -1,14 +1,20 @@
 //! Settings: plain data, and the check that they go together.
 
+mod file;
+mod units;
+
 use std::path::PathBuf;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
 use crate::format::frame::{FRAME_HEADER_LEN, FRAME_TRAILER_LEN};
 
 /// When an append counts as done. It changes only who waits, never what is written: all records go the
 /// same way, in LSN order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Durability {
     /// Flushed at once, together with whatever is pending; waits for the sync.
     Synchronous,
@@ -23,7 +29,8 @@ pub enum Durability {
 /// numbers below are triggers, never caps.
 ///
 /// In every policy a flush starts for a [`Durability::Synchronous`] append, an explicit flush, and close.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FlushPolicy {
     /// At once when the device is idle and somebody waits, except for a short linger in which the
@@ -78,7 +85,8 @@ impl FlushPolicy {
 }
 
 /// What happens to records that were appended but not acknowledged when a write or sync fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FaultPolicy {
     /// They are written again in a new segment, under the same LSNs: a passing fault costs latency only.
     #[default]
@@ -88,7 +96,8 @@ pub enum FaultPolicy {
 }
 
 /// What an append does when as much is in flight as is allowed, or while the log recovers from a fault.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OverloadPolicy {
     /// It waits for its turn; at the longest until the log gives up (`give_up_after`), then it is refused
     /// as below. A full disk refuses it at once.
@@ -99,7 +108,8 @@ pub enum OverloadPolicy {
 }
 
 /// What recovery does about damage to acknowledged records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DamagePolicy {
     /// The open fails and says where.
     #[default]
@@ -109,7 +119,8 @@ pub enum DamagePolicy {
 }
 
 /// Whether a log must be there already when it is opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Existence {
     /// Where there is no log, one begins; the directory is created if need be.
@@ -155,7 +166,37 @@ impl Default for RestartBudget {
 /// config.flush_policy = FlushPolicy::Eager;
 /// config.validate().expect("these go together");
 /// ```
-#[derive(Clone, Debug)]
+///
+/// A service can have them in its own configuration file, in any format that `serde` reads. Each setting has the name
+/// of its field, and its default where it is left out; only `directory` is required. Sizes are written as
+/// `"64 MiB"` or as a number of bytes, durations as `"10 ms"`. Unknown names are refused, and so is what
+/// [`validate`](Self::validate) refuses. An error names the setting.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Service {
+///     listen: String,
+///     wal: actix_wal::WalConfig,
+/// }
+/// let service: Service = toml::from_str(
+///     r#"
+///     listen = "127.0.0.1:8080"
+///     [wal]
+///     directory = "/var/lib/service/wal"
+///     segment_size = "128 MiB"
+///     min_sync_interval = "2 ms"
+///     overload = "refuse"
+///     flush_policy = { window = { max_delay = "5 ms", max_entries = 200 } }
+///     restart_budget = { restarts = 3, within = "2 min" }
+///     "#,
+/// )
+/// .expect("valid");
+/// assert_eq!(service.wal.min_sync_interval, Duration::from_millis(2));
+/// # assert_eq!(service.listen, "127.0.0.1:8080");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WalConfig {
     /// The directory. It is created, unless `existence` says otherwise, and belongs to one log alone.

@@ -57,6 +57,7 @@ impl Entrance {
     /// Puts an append in. That keeps the order, and can not be cancelled.
     pub(crate) fn submit(&self, submit: Submit) -> Result<(), AppendError> {
         if !self.appender.connected() {
+            submit.reply.withdraw();
             return Err(AppendError::Closed { cause: self.gone("Appender") });
         }
         if self.intake.push(submit) {

@@ -50,6 +50,7 @@ pub mod engine;
 mod entrance;
 pub mod error;
 pub mod format;
+mod in_flight;
 pub mod lsn;
 pub mod messages;
 mod open;
@@ -74,6 +75,7 @@ pub use error::{
     AppendError, Cause, CheckpointError, CloseError, CommitError, ConfigError, Holder, OpenError,
     ReadError, RotateError,
 };
+pub use in_flight::{InFlight, Outcome, Settled};
 pub use lsn::{Epoch, Lsn, LsnRange};
 pub use messages::LogEvent;
 pub use open::Open;

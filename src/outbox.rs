@@ -7,9 +7,11 @@ use bytes::Bytes;
 
 use crate::config::Durability;
 use crate::engine::intake::entry::Payload;
+use crate::engine::state::outcomes::Fate;
 use crate::entrance::Entrance;
-use crate::error::AppendError;
-use crate::messages::{Accepted, Reply, Submit, Ticket};
+use crate::error::{AppendError, Cause};
+use crate::lsn::Lsn;
+use crate::messages::{Accepted, OwedAccepted, Reply, Submit, Ticket};
 
 /// Appends without a future: an actor puts records in from its handlers, hears their LSNs as
 /// [`Accepted`] messages, and of their durability by its [subscription](crate::Wal::subscribe). Made by
@@ -19,9 +21,9 @@ use crate::messages::{Accepted, Reply, Submit, Ticket};
 /// appends that are put in together share one message to the Appender and one back. They keep their order
 /// among themselves, and towards what is appended by the handles of the log.
 ///
-/// `Accepted` comes before any event that covers its LSNs. So a coordinator keeps its commits in a queue:
-/// `Accepted` numbers the next ones, and [`LogEvent::Durable`](crate::LogEvent::Durable) takes from its
-/// front what `through` has reached, except for what lies in `failed`.
+/// Each ticket is answered by exactly one `Accepted`, before any event that covers its LSNs.
+/// [`InFlight`](crate::InFlight) keeps the tickets, the LSNs and whatever the actor wants to know with each of them,
+/// and says what became of it.
 ///
 /// It does not keep the log open: that closes with its last handle. It keeps its owner alive, so an actor that
 /// holds its own outbox ends by `ctx.stop()`.
@@ -88,10 +90,24 @@ impl Outbox {
         self.submit(Payload::Group(payloads), Durability::GroupCommit)
     }
 
+    /// The ticket of the next append.
+    pub(crate) fn next_ticket(&self) -> Ticket {
+        self.next
+    }
+
+    /// Why this LSN, which an event counts as failed, is not durable.
+    pub(crate) fn why_not_durable(&self, lsn: Lsn) -> Cause {
+        match self.entrance.shared().fate(lsn) {
+            Some(Fate::NotDurable(cause)) => cause,
+            // A checkpoint may forget very old ones.
+            _ => Cause::Broken { what: "the log no longer has the cause".to_owned() },
+        }
+    }
+
     fn submit(&mut self, payload: Payload, durability: Durability) -> Result<Ticket, AppendError> {
         let permit = self.entrance.permit_now(&payload)?;
         let ticket = self.next;
-        let reply = Reply::Message(Arc::clone(&self.owner), ticket);
+        let reply = Reply::Message(OwedAccepted::new(Arc::clone(&self.owner), ticket));
         self.entrance.submit(Submit { payload, durability, permit, reply })?;
         self.next = ticket.plus(1);
         Ok(ticket)

@@ -26,7 +26,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("actors", &["messages", "engine", "storage", "config", "error", "lsn", "threads", "runtime"]),
     ("read_stream", &["engine", "error", "lsn", "runtime"]),
     ("entrance", &["messages", "engine", "config", "error"]),
-    ("outbox", &["entrance", "messages", "engine", "config", "error"]),
+    ("outbox", &["entrance", "messages", "engine", "config", "error", "lsn"]),
+    ("in_flight", &["outbox", "messages", "config", "error", "lsn"]),
     (
         "wal",
         &[

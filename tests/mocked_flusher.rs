@@ -3,7 +3,6 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix::{
@@ -11,11 +10,11 @@ use actix::{
     WrapFuture,
 };
 use actix_wal::error::Cause;
-use actix_wal::messages::LogEvent;
+use actix_wal::messages::{Accepted, LogEvent};
 use actix_wal::testkit::{MockHandle, MockLog, MockScript, MockStep};
 use actix_wal::{
-    AppendError, CheckpointError, Durability, LogState, Lsn, LsnRange, OverloadPolicy, ReadError,
-    Wal, WalConfig,
+    AppendError, CheckpointError, CommitError, Durability, InFlight, LogState, Lsn, Outcome,
+    OverloadPolicy, ReadError, Settled, Wal, WalConfig,
 };
 use tokio::sync::oneshot;
 
@@ -46,57 +45,36 @@ impl Message for Mood {
     type Result = String;
 }
 
-/// The actor under test: appends, remembers who waits for which LSN, and answers by the watermark.
+/// The actor under test: appends, and answers by what the log says later.
 struct Teller {
     wal: Wal,
-    /// In LSN order, as the log gives LSNs in the order of the appends.
-    waiting: VecDeque<(Lsn, oneshot::Sender<Receipt>)>,
+    log: InFlight<oneshot::Sender<Receipt>>,
     mood: String,
 }
 
 impl Teller {
-    fn new(wal: &Wal) -> Teller {
-        Teller { wal: wal.clone(), waiting: VecDeque::new(), mood: "open".into() }
+    fn start(wal: &Wal) -> Addr<Teller> {
+        Teller::create(|context| {
+            let log = InFlight::new(wal.outbox(context.address().recipient()));
+            Teller { wal: wal.clone(), log, mood: "open".into() }
+        })
     }
+}
 
-    fn answer(&mut self, which: impl Fn(Lsn) -> bool, receipt: impl Fn(Lsn) -> Receipt) {
-        let (done, rest): (Vec<_>, Vec<_>) =
-            self.waiting.drain(..).partition(|(lsn, _)| which(*lsn));
-        self.waiting.extend(rest);
-        for (lsn, client) in done {
-            let _ = client.send(receipt(lsn));
-        }
+fn answer(settled: Settled<'_, oneshot::Sender<Receipt>>) {
+    for (client, outcome) in settled {
+        let _ = client.send(receipt(outcome));
     }
+}
 
-    fn answer_lost(&mut self, failed: &[LsnRange]) {
-        self.answer(|lsn| failed.iter().any(|range| range.contains(lsn)), |_| Receipt::Lost);
-    }
-
-    fn accepted(&mut self, accepted: Result<Lsn, AppendError>, client: oneshot::Sender<Receipt>) {
-        match accepted {
-            Ok(lsn) => {
-                self.waiting.push_back((lsn, client));
-                // The event about it may have come before this answer to the append.
-                self.settle(lsn);
-            }
-            Err(AppendError::Unavailable { .. } | AppendError::Overloaded { .. }) => {
-                let _ = client.send(Receipt::ComeBack);
-            }
-            Err(AppendError::Unknown { .. }) => drop(client.send(Receipt::Unclear)),
-            Err(_) => drop(client.send(Receipt::Lost)),
-        }
-    }
-
-    /// If the log knows already what became of it, so does the client.
-    fn settle(&mut self, lsn: Lsn) {
-        match self.wal.outcome(lsn) {
-            Some(Ok(())) => self.answer(|waiting| waiting == lsn, Receipt::Safe),
-            Some(Err(error)) if error.is_not_durable() => {
-                self.answer(|waiting| waiting == lsn, |_| Receipt::Lost);
-            }
-            Some(Err(_)) => self.answer(|waiting| waiting == lsn, |_| Receipt::Unclear),
-            None => {}
-        }
+fn receipt(outcome: Outcome) -> Receipt {
+    match outcome {
+        Ok(lsns) => Receipt::Safe(lsns.first),
+        Err(CommitError::Refused(
+            AppendError::Unavailable { .. } | AppendError::Overloaded { .. },
+        )) => Receipt::ComeBack,
+        Err(error) if error.is_not_durable() => Receipt::Lost,
+        Err(_) => Receipt::Unclear,
     }
 }
 
@@ -105,7 +83,6 @@ impl Actor for Teller {
 
     fn started(&mut self, context: &mut Self::Context) {
         let (wal, me) = (self.wal.clone(), context.address().recipient());
-        // Nothing is taken before the subscription stands.
         let subscribe = async move { wal.subscribe(me).await };
         context.wait(subscribe.into_actor(self).map(|_, _, _| ()));
     }
@@ -114,13 +91,20 @@ impl Actor for Teller {
 impl Handler<Deposit> for Teller {
     type Result = ResponseFuture<Receipt>;
 
-    fn handle(&mut self, Deposit(what): Deposit, context: &mut Self::Context) -> Self::Result {
-        let (client, receipt) = oneshot::channel();
-        let wal = self.wal.clone();
-        let append = async move { wal.append(what).await };
-        let append = append.into_actor(self);
-        context.spawn(append.map(|accepted, this, _| this.accepted(accepted, client)));
-        Box::pin(async move { receipt.await.unwrap_or(Receipt::Unclear) })
+    fn handle(&mut self, Deposit(what): Deposit, _: &mut Self::Context) -> Self::Result {
+        let (client, answer) = oneshot::channel();
+        if let Err((client, refused)) = self.log.append(what, client) {
+            let _ = client.send(receipt(Err(refused.into())));
+        }
+        Box::pin(async move { answer.await.unwrap_or(Receipt::Unclear) })
+    }
+}
+
+impl Handler<Accepted> for Teller {
+    type Result = ();
+
+    fn handle(&mut self, accepted: Accepted, _: &mut Self::Context) {
+        answer(self.log.accepted(accepted));
     }
 }
 
@@ -128,26 +112,15 @@ impl Handler<LogEvent> for Teller {
     type Result = ();
 
     fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {
-        match event {
-            LogEvent::Durable { through, failed, .. } => {
-                self.answer_lost(&failed);
-                self.answer(|lsn| lsn <= through, Receipt::Safe);
-            }
-            LogEvent::Ready { epoch, .. } => self.mood = format!("open, epoch {epoch}"),
-            LogEvent::Unavailable { .. } => self.mood = "back in a moment".into(),
-            LogEvent::Stalled { .. } => self.mood = "the disk does not answer".into(),
-            LogEvent::GivenUp { .. } => self.answer(|_| true, |_| Receipt::Unclear),
-            LogEvent::Poisoned { failed, .. } => {
-                self.mood = "out of order".into();
-                self.answer_lost(&failed);
-                self.answer(|_| true, |_| Receipt::Unclear);
-            }
-            LogEvent::Closed { .. } => {
-                self.mood = "closed".into();
-                self.answer(|_| true, |_| Receipt::Unclear);
-            }
-            _ => {}
-        }
+        answer(self.log.event(&event));
+        self.mood = match event {
+            LogEvent::Ready { epoch, .. } => format!("open, epoch {epoch}"),
+            LogEvent::Unavailable { .. } => "back in a moment".into(),
+            LogEvent::Stalled { .. } => "the disk does not answer".into(),
+            LogEvent::Poisoned { .. } => "out of order".into(),
+            LogEvent::Closed { .. } => "closed".into(),
+            _ => return,
+        };
     }
 }
 
@@ -161,7 +134,7 @@ impl Handler<Mood> for Teller {
 
 fn teller(script: impl Into<MockScript>) -> (Addr<Teller>, Wal, MockHandle) {
     let (wal, mock) = MockLog::start(script);
-    (Teller::new(&wal).start(), wal, mock)
+    (Teller::start(&wal), wal, mock)
 }
 
 async fn deposit(teller: &Addr<Teller>, what: &'static str) -> Receipt {
@@ -284,7 +257,7 @@ async fn between_fault_and_restart_deposits_wait_or_are_sent_away_as_configured(
     config.overload = OverloadPolicy::Refuse;
     let fault = MockStep::Restart(Cause::Closed, Duration::from_secs(3600));
     let (wal, mock) = MockLog::with_config(&config, [fault]);
-    let teller = Teller::new(&wal).start();
+    let teller = Teller::start(&wal);
     let waiting = deposits(&teller, &["in flight"]);
     received(&mock, 1).await;
     assert_eq!(mood(&teller).await, "back in a moment");
@@ -341,7 +314,7 @@ async fn a_flusher_that_dies_leaves_nobody_waiting() {
 async fn a_teller_that_comes_late_is_told_the_state_of_the_log() {
     let (wal, mock) = MockLog::start([MockStep::poison()]);
     wal.commit("poison").await.expect_err("poisoned");
-    let teller = Teller::new(&wal).start();
+    let teller = Teller::start(&wal);
     while mood(&teller).await != "out of order" {
         actix::clock::sleep(Duration::from_millis(1)).await;
     }

@@ -10,7 +10,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use actix_wal::actors::Appender;
 use actix_wal::engine::intake::entry::{Payload, QueueItem};
 use actix_wal::error::Cause;
-use actix_wal::messages::{Accepted, Collect, LogEvent, Reply, Submit, Ticket};
+use actix_wal::messages::{Accepted, Collect, LogEvent, OwedAccepted, Reply, Submit, Ticket};
 use actix_wal::testkit::{MockLog, MockScript, SimDisk};
 use actix_wal::{
     AppendError, CommitError, Durability, Epoch, Link, Lsn, Outbox, OverloadPolicy, Wal, WalConfig,
@@ -190,7 +190,8 @@ async fn p6_appends_that_are_refused_after_they_were_put_in_are_told_so_one_by_o
     let submit = |ticket| {
         let payload = Payload::One(Bytes::from_static(b"x"));
         let permit = link.shared.admission.try_acquire(1, payload.encoded_len()).expect("room");
-        let (durability, reply) = (Durability::GroupCommit, Reply::Message(to.clone(), ticket));
+        let owed = OwedAccepted::new(to.clone(), ticket);
+        let (durability, reply) = (Durability::GroupCommit, Reply::Message(owed));
         Submit { payload, durability, permit, reply }
     };
     let intake = Arc::default();
@@ -233,6 +234,58 @@ async fn p6_whoever_is_in_the_intake_of_a_dead_appender_hears_that_nobody_knows(
     let answered = tokio::time::timeout(Duration::from_secs(20), answer).await;
     assert!(answered.expect("nobody waits for ever").is_err(), "nobody can have answered");
     assert_eq!(link.shared.admission.entries_in_flight(), 0);
+}
+
+#[actix::test]
+async fn p6_a_ticket_that_a_dead_appender_never_handled_is_answered_once() {
+    let link = Link::new(&WalConfig::new("unused"));
+    let owner = Owner { log: None, heard: Vec::new() }.start();
+    let to = Arc::new(owner.clone().recipient());
+    let intake = Arc::default();
+    for ticket in [0, 1].map(Ticket) {
+        let payload = Payload::One(Bytes::from_static(b"x"));
+        let permit = link.shared.admission.try_acquire(1, payload.encoded_len()).expect("room");
+        let reply = Reply::Message(OwedAccepted::new(Arc::clone(&to), ticket));
+        let submit = Submit { payload, durability: Durability::GroupCommit, permit, reply };
+        let _ = actix_wal::engine::intake::inbox::Intake::push(&*intake, submit);
+    }
+    // What happens to a message when its receiver is gone.
+    drop(Collect::new(&intake));
+    let heard = owner.send(Tell).await.expect("alive");
+    let told: Vec<_> = heard
+        .iter()
+        .map(|heard| match heard {
+            Heard::Accepted(Accepted {
+                first,
+                count: 1,
+                result: Err(AppendError::Unknown { .. }),
+            }) => first.0,
+            other => panic!("nobody said so: {other:?}"),
+        })
+        .collect();
+    assert_eq!(told, [0, 1]);
+}
+
+#[actix::test]
+async fn p6_an_append_that_is_refused_at_once_is_not_answered_again() {
+    let wal = open(config()).await;
+    let owner = owner(&wal);
+    let mut outbox = wal.outbox(owner.clone().recipient());
+    wal.close().await.expect("clean");
+    assert!(matches!(outbox.append("x"), Err(AppendError::Closed { .. })));
+    assert!(owner.send(Tell).await.expect("alive").is_empty());
+}
+
+#[actix::test]
+async fn p6_an_actor_that_subscribes_after_its_records_are_durable_receives_the_watermark() {
+    let wal = open(config()).await;
+    let owner = owner(&wal);
+    act(&owner, |log| log.append("x")).await.expect("room");
+    assert_eq!(wal.flush().await.expect("durable"), Lsn::FIRST);
+    assert_eq!(wal.subscribe(owner.clone().recipient()).await.expect("open"), Lsn::FIRST);
+    let heard = owner.send(Tell).await.expect("alive");
+    assert!(matches!(heard[..], [Heard::Accepted(_), Heard::Durable(Lsn::FIRST)]), "{heard:?}");
+    wal.close().await.expect("clean");
 }
 
 #[actix::test]

@@ -65,7 +65,9 @@ const WEATHER: [&str; 26] = [
 ];
 
 /// What comes of it: a simulation that sees none of this proves little.
-const SEEN: [&str; 15] = [
+const SEEN: [&str; 17] = [
+    "token out",
+    "token in doubt",
     "a copy that opens",
     "recovered: carried",
     "recovered: torn tail",

@@ -302,9 +302,11 @@ async fn a_subscriber_without_room_keeps_nobody_waiting_and_is_forgotten_when_it
     let busy = Hold::on(&wal, true).await;
     let mut brisk = Hold::on(&wal, false).await;
     brisk.go_on = None;
+    // The watermark at which it subscribed, and the one of its commit.
+    brisk.hears(&[Word::Durable(1), Word::Durable(2)]).await;
     within("close", wal.close()).await.expect("clean");
     // The first has still not got through its first event, and has no room.
-    brisk.hears(&[Word::Durable(2), Word::Closing, Word::Closed]).await;
+    brisk.hears(&[Word::Durable(1), Word::Durable(2), Word::Closing, Word::Closed]).await;
     assert_eq!(busy.heard(), []);
     // A Flusher that has told everybody who is still there ends with the last handle.
     let flusher = wal.recipients().close.downgrade();

@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, System};
 use actix_wal::messages::Accepted;
-use actix_wal::{LogEvent, Lsn, Outbox, Wal, WalConfig};
+use actix_wal::{InFlight, LogEvent, Lsn, Outbox, Settled, Wal, WalConfig};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -45,15 +45,31 @@ pub(crate) fn by_future() {
 
 /// As many appends of one actor, until it hears that they are durable.
 pub(crate) fn by_outbox() {
+    by_actor(|wal, context| Coordinator {
+        log: wal.outbox(context.address().recipient()),
+        accepted: 0,
+        batch: None,
+    });
+}
+
+/// The same, with a token for each append.
+pub(crate) fn by_in_flight() {
+    by_actor(|wal, context| Pairing {
+        log: InFlight::new(wal.outbox(context.address().recipient())),
+        open: 0,
+        durable: None,
+    });
+}
+
+fn by_actor<A>(owner: fn(&Wal, &mut Context<A>) -> A)
+where
+    A: Actor<Context = Context<A>> + Handler<Batch> + Handler<LogEvent>,
+{
     let folder = test_support::scratch::folder();
     let system = System::new();
     let wal = system.block_on(open(folder.path()));
     let owner = system.block_on(async {
-        let owner = Coordinator::create(|context| Coordinator {
-            log: wal.outbox(context.address().recipient()),
-            accepted: 0,
-            batch: None,
-        });
+        let owner = A::create(|context| owner(&wal, context));
         wal.subscribe(owner.clone().recipient()).await.expect("it is open");
         owner
     });
@@ -123,5 +139,59 @@ impl Handler<LogEvent> for Coordinator {
         {
             let _ = durable.send(());
         }
+    }
+}
+
+/// Has a token for each append, and counts those that come out.
+struct Pairing {
+    log: InFlight<u64>,
+    open: u64,
+    durable: Option<oneshot::Sender<()>>,
+}
+
+impl Pairing {
+    fn count(settled: Settled<'_, u64>) -> u64 {
+        settled.map(|(one, outcome)| outcome.map_or(0, |_| one)).sum()
+    }
+
+    fn close(&mut self, settled: u64) {
+        self.open -= settled;
+        if let Some(durable) = self.durable.take_if(|_| self.open == 0) {
+            let _ = durable.send(());
+        }
+    }
+}
+
+impl Actor for Pairing {
+    type Context = Context<Self>;
+}
+
+impl Handler<Batch> for Pairing {
+    type Result = ();
+
+    fn handle(&mut self, batch: Batch, _: &mut Self::Context) {
+        self.open = RECORDS;
+        self.durable = Some(batch.durable);
+        for payload in batch.payloads {
+            self.log.append(payload, 1).expect("there is room");
+        }
+    }
+}
+
+impl Handler<Accepted> for Pairing {
+    type Result = ();
+
+    fn handle(&mut self, accepted: Accepted, _: &mut Self::Context) {
+        let refused = Self::count(self.log.accepted(accepted));
+        self.close(refused);
+    }
+}
+
+impl Handler<LogEvent> for Pairing {
+    type Result = ();
+
+    fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {
+        let settled = Self::count(self.log.event(&event));
+        self.close(settled);
     }
 }

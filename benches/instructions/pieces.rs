@@ -57,6 +57,7 @@ pub(crate) const PIECES: &[Piece] = &[
     piece("wake", wake),
     Piece { batches: commits::BATCHES, ..piece("commit by future", commits::by_future) },
     Piece { batches: commits::BATCHES, ..piece("commit by outbox", commits::by_outbox) },
+    Piece { batches: commits::BATCHES, ..piece("commit by in-flight", commits::by_in_flight) },
     piece("read", replay::read),
     piece("recover", replay::recover_batches),
     Piece {

@@ -18,8 +18,8 @@ use crate::engine::state::shared::Shared;
 use crate::error::{AppendError, Cause, CommitError};
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::{
-    Accepted, Append, AppendAll, Await, Collect, Commit, Flush, LogEvent, Reply, Submit, Ticket,
-    WaitForLsn,
+    Accepted, Append, AppendAll, Await, Collect, Commit, Flush, LogEvent, OwedAccepted, Reply,
+    Submit, WaitForLsn,
 };
 use crate::status::LogState;
 
@@ -172,7 +172,7 @@ impl Appender {
             (Reply::Outcome(reply), Ok(range)) => {
                 self.waiters.add(range.last, Waiter::Commit(range, reply));
             }
-            (Reply::Message(to, ticket), Ok(range)) => self.accepted(to, ticket, range),
+            (Reply::Message(owed), Ok(range)) => self.accepted(owed, range),
             (reply, Err(cause)) => self.answer_refused(reply, AppendError::Unavailable { cause }),
         }
     }
@@ -186,15 +186,16 @@ impl Appender {
         match reply {
             Reply::Accepted(reply) => drop(reply.send(Err(error))),
             Reply::Outcome(reply) => drop(reply.send(Err(error.into()))),
-            Reply::Message(to, first) => {
+            Reply::Message(owed) => {
                 self.tell_accepted();
-                to.do_send(Accepted { first, count: 1, result: Err(error) });
+                owed.refuse(error);
             }
         }
     }
 
     /// Single records of one actor that follow on each other are told in one message.
-    fn accepted(&mut self, to: Arc<Recipient<Accepted>>, ticket: Ticket, range: LsnRange) {
+    fn accepted(&mut self, owed: OwedAccepted, range: LsnRange) {
+        let Some((to, ticket)) = owed.into_parts() else { return };
         if let Some((same, Accepted { first, count, result: Ok(told) })) = &mut self.told
             && Arc::ptr_eq(same, &to)
             && (ticket, range.first) == (first.plus(*count), told.last.next())

@@ -112,8 +112,8 @@ impl Subscribers {
     /// Adds one; it hears of everything from now on. Adding it twice is adding it once: it keeps its
     /// place, and what was put off for it.
     ///
-    /// What it came too late for and still has to know it is told first: which LSNs the watermark does
-    /// not cover, and the state, if the log does anything but run.
+    /// What it came too late for and still has to know it is told first: the watermark that was told last, which
+    /// LSNs it does not cover, and the state, if the log does anything but run.
     pub fn add(&mut self, recipient: Recipient<LogEvent>, shared: &Shared, told: (Epoch, Lsn)) {
         let place = self.place(&recipient).unwrap_or(self.all.len());
         if place == self.all.len() {
@@ -187,7 +187,8 @@ impl Drop for Subscribers {
     }
 }
 
-/// What a subscriber has to know beside the watermark that was told last.
+/// What a subscriber has to know that comes late. The watermark is part of it: an actor that appended before it
+/// subscribed may get no other event that covers its records.
 fn current_state(shared: &Shared, (epoch, through): (Epoch, Lsn)) -> Vec<LogEvent> {
     let (failed, unknown) = shared.outcomes.exceptions();
     let state = match shared.state() {
@@ -200,6 +201,7 @@ fn current_state(shared: &Shared, (epoch, through): (Epoch, Lsn)) -> Vec<LogEven
         LogState::Closing => Some(LogEvent::Closing),
         LogState::Closed(cause) => Some(LogEvent::Closed { cause }),
     };
-    let gaps = (!failed.is_empty()).then_some(LogEvent::Durable { epoch, through, failed });
-    gaps.into_iter().chain(state).collect()
+    let is_news = !through.is_none() || !failed.is_empty();
+    let durable = is_news.then_some(LogEvent::Durable { epoch, through, failed });
+    durable.into_iter().chain(state).collect()
 }

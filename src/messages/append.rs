@@ -11,7 +11,7 @@ use crate::config::Durability;
 use crate::engine::intake::admission::{Admission, Permit, Refusal};
 use crate::engine::intake::entry::{Payload, RECORD_OVERHEAD};
 use crate::engine::intake::inbox::Intake;
-use crate::error::{AppendError, CommitError};
+use crate::error::{AppendError, Cause, CommitError};
 use crate::lsn::{Lsn, LsnRange};
 
 /// Phase one: give the record an LSN. The answer says nothing about durability.
@@ -163,7 +163,54 @@ pub enum Reply {
     /// When the outcome is known.
     Outcome(oneshot::Sender<Result<LsnRange, CommitError>>),
     /// When the LSNs are given, as a message.
-    Message(Arc<Recipient<Accepted>>, Ticket),
+    Message(OwedAccepted),
+}
+
+impl Reply {
+    /// Gives the answer up, for a caller that reports the refusal itself.
+    pub(crate) fn withdraw(self) {
+        if let Reply::Message(owed) = self {
+            let _ = owed.into_parts();
+        }
+    }
+}
+
+/// The [`Accepted`] that an append of an [`Outbox`](crate::Outbox) is owed. Dropped without an answer, because
+/// the Appender is gone, it answers [`AppendError::Unknown`]: each ticket gets exactly one answer.
+#[derive(Debug)]
+pub struct OwedAccepted {
+    /// `None` once it is answered.
+    owner: Option<Arc<Recipient<Accepted>>>,
+    ticket: Ticket,
+}
+
+impl OwedAccepted {
+    /// An answer that the owner of an outbox is owed for this ticket.
+    pub fn new(owner: Arc<Recipient<Accepted>>, ticket: Ticket) -> Self {
+        OwedAccepted { owner: Some(owner), ticket }
+    }
+
+    /// Whom to answer, and for which ticket. The caller has to answer from here on.
+    pub(crate) fn into_parts(mut self) -> Option<(Arc<Recipient<Accepted>>, Ticket)> {
+        self.owner.take().map(|owner| (owner, self.ticket))
+    }
+
+    /// Answers that the append was refused.
+    pub(crate) fn refuse(mut self, error: AppendError) {
+        self.answer(error);
+    }
+
+    fn answer(&mut self, error: AppendError) {
+        if let Some(owner) = self.owner.take() {
+            owner.do_send(Accepted { first: self.ticket, count: 1, result: Err(error) });
+        }
+    }
+}
+
+impl Drop for OwedAccepted {
+    fn drop(&mut self) {
+        self.answer(AppendError::Unknown { cause: Cause::Stopped { actor: "Appender" } });
+    }
 }
 
 /// Appends wait in the intake of a handle: come for all of them.
@@ -215,10 +262,10 @@ impl Ticket {
 
 /// What became of appends of an [`Outbox`](crate::Outbox) in phase one: they have LSNs, or they are refused.
 ///
-/// Sent by the Appender to the actor that the outbox belongs to. Appends that follow on each other share
-/// one such message. It comes before any [`LogEvent`](super::LogEvent) that covers those LSNs, so an actor
-/// that keeps its appends in a queue needs no other book. If the Appender is gone there is no answer;
-/// the subscribers of the log hear that it is closed.
+/// Sent by the Appender to the actor that the outbox belongs to, exactly once for each ticket. Appends that
+/// follow on each other share one such message. It comes before any [`LogEvent`](super::LogEvent) that covers
+/// those LSNs; [`InFlight`](crate::InFlight) pairs the two. For an append that the Appender never handled, because
+/// it is gone, the result is [`AppendError::Unknown`]; that message may come before those of earlier tickets.
 #[derive(Clone, Debug)]
 pub struct Accepted {
     /// The first of the appends.

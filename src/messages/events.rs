@@ -24,7 +24,8 @@ use crate::lsn::{Epoch, Lsn, LsnRange};
 #[non_exhaustive]
 pub enum LogEvent {
     /// The watermark: every LSN up to `through` is durable, except for those in `failed` of this event
-    /// and of earlier ones. Sent once per batch at most, after the sync that covers it has returned.
+    /// and of earlier ones. Sent once per batch at most, after the sync that covers it has returned; and to each
+    /// new subscriber, with the watermark that was told last and everything that has failed.
     Durable {
         /// The epoch that is writing.
         epoch: Epoch,
@@ -54,7 +55,8 @@ pub enum LogEvent {
         seconds: u64,
     },
     /// The log has been stalled or unavailable for so long that nobody should wait on: waiters are
-    /// answered `Unknown`. The watermark may still resolve it.
+    /// answered `Unknown`. The watermark may still resolve it. Sent again every
+    /// [`give_up_after`](crate::WalConfig::give_up_after) while it lasts, for those that have come to wait since.
     GivenUp {
         /// Why.
         cause: Cause,
@@ -91,8 +93,9 @@ impl Message for LogEvent {
 /// Hear of everything that happens to the log.
 ///
 /// Sent by coordinators, answered by the Flusher with the current watermark, from which the events go
-/// on. Whoever comes late is told first which LSNs below the watermark have failed, and the state if the
-/// log does anything but run; so it does not matter whether an actor appends or subscribes first.
+/// on. A new subscriber is first sent that watermark, as [`LogEvent::Durable`] with all LSNs that have failed, and
+/// then the state if the log does anything but run; so it does not matter whether an actor appends or
+/// subscribes first.
 /// Subscribing twice is subscribing once. A subscription keeps the subscriber alive until it unsubscribes
 /// or the log closes. An actor that has stopped is forgotten by itself.
 #[derive(Debug)]

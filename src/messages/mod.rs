@@ -31,7 +31,8 @@ mod recipients;
 mod recover;
 
 pub use append::{
-    Accepted, Append, AppendAll, Await, Collect, Commit, Reply, Submit, Ticket, WaitForLsn,
+    Accepted, Append, AppendAll, Await, Collect, Commit, OwedAccepted, Reply, Submit, Ticket,
+    WaitForLsn,
 };
 pub(crate) use control::AwaitStart;
 pub use control::{Checkpoint, Close, GetSegments, GetStats, GetStatus, Read, ReadRange, Rotate};

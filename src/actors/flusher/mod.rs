@@ -413,22 +413,17 @@ impl Flusher {
                 tracing::info!("the sync has returned");
                 self.shared.io.set_stalled(false);
             }
-            Alarm::GivenUp { first } => {
+            Alarm::GivenUp => {
                 let cause = self.unavailable.as_ref().map(|(_, cause)| cause.clone());
-                self.give_up(cause.unwrap_or(Cause::Stalled { seconds }), first);
+                self.give_up(cause.unwrap_or(Cause::Stalled { seconds }));
             }
         }
     }
 
     /// Nobody should wait on: waiters are answered `Unknown`, and so is a close. What is in hand stays
-    /// there, and may still become durable. Said once to the subscribers; to those who wait, again and
-    /// again, because others come.
-    fn give_up(&mut self, cause: Cause, first: bool) {
-        let event = LogEvent::GivenUp { cause: cause.clone() };
-        self.appender.do_send(event.clone());
-        if first {
-            self.subscribers.tell(&event);
-        }
+    /// there, and may still become durable. Said again and again while it lasts, because others come to wait.
+    fn give_up(&mut self, cause: Cause) {
+        self.tell(&LogEvent::GivenUp { cause: cause.clone() });
         self.shared.admission.refuse_waiting();
         let unresolved = self.unresolved();
         self.answer_closers(&Err(CloseError { cause, unresolved }));

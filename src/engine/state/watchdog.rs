@@ -45,11 +45,8 @@ pub enum Alarm {
     Stalled,
     /// It has returned after all.
     Returned,
-    /// Nobody should wait on.
-    GivenUp {
-        /// Whether this is news. It is repeated for those who have come to wait since.
-        first: bool,
-    },
+    /// Nobody should wait on. Repeated for those that have come to wait since.
+    GivenUp,
 }
 
 impl Watchdog {
@@ -105,7 +102,7 @@ impl Watchdog {
             || unavailable.is_some_and(|time| time >= self.give_up_after);
         let due = self.given_up.is_none_or(|last| self.awake - last >= self.give_up_after);
         if hopeless && due {
-            alarms.push(Alarm::GivenUp { first: self.given_up.is_none() });
+            alarms.push(Alarm::GivenUp);
             self.given_up = Some(self.awake);
         }
         alarms
@@ -182,12 +179,8 @@ mod tests {
     #[test]
     fn p6_a_stuck_sync_raises_each_alarm_once_and_repeats_only_for_those_who_come_to_wait() {
         let mut watchdog = watchdog();
-        let expected = [
-            (1, Alarm::Slow),
-            (10, Alarm::Stalled),
-            (40, Alarm::GivenUp { first: true }),
-            (70, Alarm::GivenUp { first: false }),
-        ];
+        let expected =
+            [(1, Alarm::Slow), (10, Alarm::Stalled), (40, Alarm::GivenUp), (70, Alarm::GivenUp)];
         assert_eq!(look_at(&mut watchdog, 0..=75, a_sync), expected);
         assert_eq!(watchdog.running(), 75 * SECOND);
         assert_eq!(watchdog.look(76 * SECOND, None, None), [Alarm::Returned]);
@@ -197,11 +190,10 @@ mod tests {
     #[test]
     fn p6_a_log_without_an_epoch_is_given_up_until_one_begins() {
         let mut watchdog = watchdog();
-        let first = Alarm::GivenUp { first: true };
-        assert_eq!(look_at(&mut watchdog, 0..=31, no_epoch), [(30, first)]);
+        assert_eq!(look_at(&mut watchdog, 0..=31, no_epoch), [(30, Alarm::GivenUp)]);
         watchdog.epoch_began();
         assert_eq!(watchdog.look(32 * SECOND, None, None), []);
-        assert_eq!(look_at(&mut watchdog, 33..=64, no_epoch), [(63, first)]);
+        assert_eq!(look_at(&mut watchdog, 33..=64, no_epoch), [(63, Alarm::GivenUp)]);
     }
 
     #[test]
@@ -234,9 +226,9 @@ mod tests {
         let expected = [
             (1, Alarm::Slow),
             (1006, Alarm::Stalled),
-            (1036, Alarm::GivenUp { first: true }),
-            (1066, Alarm::GivenUp { first: false }),
-            (1096, Alarm::GivenUp { first: false }),
+            (1036, Alarm::GivenUp),
+            (1066, Alarm::GivenUp),
+            (1096, Alarm::GivenUp),
         ];
         assert_eq!(alarms, expected);
     }
@@ -246,7 +238,7 @@ mod tests {
         let mut watchdog = watchdog();
         let alarms = look_at(&mut watchdog, (0..200).map(|look| look * 20), a_sync);
         let kinds: Vec<_> = alarms.into_iter().map(|(_, alarm)| alarm).take(3).collect();
-        assert_eq!(kinds, [Alarm::Slow, Alarm::Stalled, Alarm::GivenUp { first: true }]);
+        assert_eq!(kinds, [Alarm::Slow, Alarm::Stalled, Alarm::GivenUp]);
     }
 
     #[test]

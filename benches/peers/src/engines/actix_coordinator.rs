@@ -1,20 +1,18 @@
 //! Ours, as an actor uses it that keeps many commits in flight: it appends by its outbox, and learns from the
 //! watermark what became durable, once per batch.
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Instant;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 use actix_wal::messages::{Accepted, LogEvent};
-use actix_wal::{Outbox, Wal};
+use actix_wal::{InFlight, Wal};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::Engine;
 use super::actix_wal::{Settings, with_used_log};
 use crate::error::EngineError;
-use crate::in_flight::InFlight;
 use crate::load::Load;
 use crate::meter::{Measured, Meter, Tally, Window};
 
@@ -57,11 +55,9 @@ pub async fn run(wal: &Wal, actors: usize, load: &Load) -> Result<Measured, Engi
 type Ended = oneshot::Receiver<Result<Tally, EngineError>>;
 
 struct Coordinator {
-    log: Outbox,
+    /// Since when each commit is awaited.
+    log: InFlight<Instant>,
     record: Vec<u8>,
-    /// Since when each commit is awaited, oldest first.
-    since: VecDeque<Instant>,
-    in_flight: InFlight,
     tally: Tally,
     window: Window,
     done: Option<oneshot::Sender<Result<Tally, EngineError>>>,
@@ -77,10 +73,8 @@ impl Coordinator {
     ) -> Result<Ended, EngineError> {
         let (done, ended) = oneshot::channel();
         let address = Coordinator::create(|context| Coordinator {
-            log: wal.outbox(context.address().recipient()),
+            log: InFlight::new(wal.outbox(context.address().recipient())),
             record: load.record(),
-            since: VecDeque::with_capacity(share),
-            in_flight: InFlight::default(),
             tally: Tally::new(window),
             window,
             done: Some(done),
@@ -94,24 +88,24 @@ impl Coordinator {
     fn append(&mut self, count: usize, since: Instant) -> Result<(), EngineError> {
         for _ in 0..count {
             let payload = Bytes::copy_from_slice(&self.record);
-            self.log.append(payload).map_err(EngineError::commit)?;
-            self.since.push_back(since);
+            self.log.append(payload, since).map_err(|(_, refused)| EngineError::commit(refused))?;
         }
         Ok(())
     }
 
     /// Phase two: for each commit that has become durable, the next one begins.
     fn hear(&mut self, event: &LogEvent) -> Result<(), EngineError> {
-        let count = self.in_flight.durable(event)? as usize;
-        let (now, tally, mut next) = (Instant::now(), &mut self.tally, 0);
-        let durable = self.since.drain(..count);
-        durable.for_each(|since| next += usize::from(tally.acknowledged(since, now)));
+        let (now, mut next) = (Instant::now(), 0);
+        for (since, outcome) in self.log.event(event) {
+            outcome.map_err(EngineError::commit)?;
+            next += usize::from(self.tally.acknowledged(since, now));
+        }
         self.append(next, now)
     }
 
     /// Says how it went, once.
     fn end_with(&mut self, result: Result<(), EngineError>) {
-        let over = self.since.is_empty() && Instant::now() >= self.window.end;
+        let over = self.log.is_empty() && Instant::now() >= self.window.end;
         if let Some(done) = self.done.take_if(|_| over || result.is_err()) {
             let tally = std::mem::replace(&mut self.tally, Tally::new(self.window));
             // The receiver is there: the System waits for it.
@@ -144,8 +138,8 @@ impl Handler<Accepted> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, accepted: Accepted, _: &mut Self::Context) {
-        let heard = self.in_flight.accepted(accepted);
-        self.end_with(heard);
+        let refused = self.log.accepted(accepted).find_map(|(_, outcome)| outcome.err());
+        self.end_with(refused.map_or(Ok(()), |refused| Err(EngineError::commit(refused))));
     }
 }
 

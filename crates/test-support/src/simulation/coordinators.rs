@@ -1,7 +1,7 @@
 //! Those who use the log by messages: coordinators, which believe what events say of the watermark, and nothing
-//! else. Some send their appends one by one, and others have an [`Outbox`].
+//! else. Some send their appends one by one, and others have an outbox, and tokens in an [`InFlight`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use actix::{Actor, AsyncContext, Context, Handler, WrapFuture};
 use actix_wal::engine::intake::entry::Payload;
 use actix_wal::messages::{Accepted, Reply, Submit, Subscribe, Ticket};
 use actix_wal::{
-    AppendError, CommitError, Durability, LogEvent, Lsn, LsnRange, Outbox, RestartBudget, Wal,
-    WalConfig,
+    AppendError, CommitError, Durability, InFlight, LogEvent, Lsn, LsnRange, Outcome,
+    RestartBudget, Wal, WalConfig,
 };
 use tokio::sync::oneshot;
 
@@ -27,9 +27,15 @@ pub(crate) struct Coordinator {
     slow: bool,
     /// Whether it has heard that the epoch takes appends that recovery began.
     opened: bool,
-    /// Half of them have one, and what went into it and has no answer yet.
-    outbox: Option<Outbox>,
+    /// Half of them have an outbox. What went into it and has no answer yet is kept here too, to judge by.
+    log: Option<InFlight<Key>>,
     put_in: BTreeMap<Ticket, (Key, u32, Duration)>,
+    /// What messages have said of those, and what came out with their tokens.
+    said: BTreeMap<Key, Said>,
+    /// Since an event of this kind, whose outcome is open may be `Unknown`.
+    in_doubt: bool,
+    /// Those that came out as `Unknown`, or because the log was poisoned.
+    forgotten: BTreeSet<Key>,
     pending: BTreeMap<Lsn, (Key, Duration)>,
     /// How long an answer may take while nothing goes wrong (promise P17).
     in_time: Option<Duration>,
@@ -60,8 +66,11 @@ impl Coordinator {
             world: Arc::clone(world),
             slow,
             opened: false,
-            outbox: None,
+            log: None,
             put_in: BTreeMap::new(),
+            said: BTreeMap::new(),
+            in_doubt: false,
+            forgotten: BTreeSet::new(),
             pending: BTreeMap::new(),
             in_time: in_time.filter(|_| !slow),
             budget: config.restart_budget,
@@ -78,11 +87,11 @@ impl Coordinator {
     }
 
     fn append(&mut self, context: &mut Context<Self>) {
-        match self.outbox.take() {
-            Some(mut outbox) => {
+        match self.log.take() {
+            Some(mut log) => {
                 // What is put in at once rides along.
-                (0..1 + self.world.below(4)).for_each(|_| self.put_in(&mut outbox));
-                self.outbox = Some(outbox);
+                (0..1 + self.world.below(4)).for_each(|_| self.put_in(&mut log));
+                self.log = Some(log);
             }
             None => self.send(context),
         }
@@ -95,13 +104,13 @@ impl Coordinator {
         key
     }
 
-    fn put_in(&mut self, outbox: &mut Outbox) {
+    fn put_in(&mut self, log: &mut InFlight<Key>) {
         let count = if self.world.once_in(4) { 2 } else { 1 };
         let key = self.key(count);
         let record = |index| payload(key, index, count, self.world.below(200) as u32);
         let put_in = match count {
-            1 => outbox.append(record(0)),
-            _ => outbox.append_all((0..count).map(record)),
+            1 => log.append(record(0), key),
+            _ => log.append_all((0..count).map(record), key),
         };
         match put_in {
             Ok(ticket) => {
@@ -110,7 +119,7 @@ impl Coordinator {
                     self.say(format!("P6: {ticket:?} is given out twice: {twice:?}"));
                 }
             }
-            Err(error) => self.refused(key, error),
+            Err((_, error)) => self.refused(key, error),
         }
     }
 
@@ -167,7 +176,10 @@ impl Coordinator {
                     return self.say(format!("P5: {range} is accepted after an event covered it"));
                 }
                 Ok(_) => self.appended(key, began, Some(Ok(range))),
-                Err(error) => self.refused(key, error.clone()),
+                Err(error) => {
+                    self.said.insert(key, Said::Refused);
+                    self.refused(key, error.clone());
+                }
             }
             lsn = range.last.next();
         }
@@ -196,10 +208,12 @@ impl Coordinator {
         self.pending.retain(|lsn, (key, began)| {
             if has_failed(*lsn) {
                 self.world.fact(Fact::NotDurable { key: *key });
+                self.said.insert(*key, Said::NotDurable(*lsn));
                 return false;
             }
             if *lsn <= through {
                 self.world.fact(Fact::Acknowledged { key: *key });
+                self.said.insert(*key, Said::Durable(*lsn));
                 took = took.max(now() - *began);
                 return false;
             }
@@ -207,6 +221,37 @@ impl Coordinator {
         });
         if self.in_time.is_some_and(|in_time| took > in_time) {
             self.say(format!("P17: an append was answered after {took:?}"));
+        }
+    }
+
+    /// P6: each token comes out once, and with the outcome that the messages say. One that comes out as
+    /// `Unknown` is not waited for any more, whatever they say later.
+    fn came_out(&mut self, came_out: Vec<(Key, Outcome)>) {
+        for (key, outcome) in came_out {
+            let said = self.said.remove(&key);
+            let agrees = match (&outcome, said) {
+                (Ok(lsns), Some(Said::Durable(lsn))) => lsns.last == lsn,
+                (Err(CommitError::NotDurable { lsn, .. }), Some(Said::NotDurable(other))) => {
+                    *lsn == other
+                }
+                (Err(CommitError::Refused(_)), Some(Said::Refused)) => true,
+                // Poisoned: the flush thread has never had it.
+                (Err(CommitError::NotDurable { .. } | CommitError::Unknown { .. }), None) => {
+                    self.world.count("token in doubt");
+                    self.forgotten.insert(key) && self.in_doubt
+                }
+                _ => false,
+            };
+            self.world.count("token out");
+            if !agrees {
+                self.say(format!("P6: {key:?} comes out as {outcome:?}, but {said:?} was said"));
+            }
+        }
+        // What was said of one that was not waited for any more.
+        let forgotten = &self.forgotten;
+        self.said.retain(|key, _| !forgotten.contains(key));
+        if let Some((key, said)) = self.said.first_key_value() {
+            self.say(format!("P6: {said:?} was said of {key:?}, and its token does not come out"));
         }
     }
 
@@ -273,7 +318,7 @@ impl Actor for Coordinator {
                 // What an event says later is said from here on.
                 this.through = this.through.max(from);
                 if this.world.once_in(2) {
-                    this.outbox = Some(this.wal.outbox(context.address().recipient()));
+                    this.log = Some(InFlight::new(this.wal.outbox(context.address().recipient())));
                 }
                 let pace = this.world.weather().pace();
                 context.run_interval(pace * Duration::from_millis(700), Self::append);
@@ -286,8 +331,18 @@ impl Handler<Accepted> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, accepted: Accepted, _: &mut Self::Context) {
+        let settled = self.log.as_mut().map(|log| log.accepted(accepted.clone()).collect());
         self.accepted(accepted);
+        self.came_out(settled.unwrap_or_default());
     }
+}
+
+/// What the messages said of an append.
+#[derive(Clone, Copy, Debug)]
+enum Said {
+    Durable(Lsn),
+    NotDurable(Lsn),
+    Refused,
 }
 
 impl Handler<LogEvent> for Coordinator {
@@ -306,6 +361,11 @@ impl Handler<LogEvent> for Coordinator {
             _ => "heard: closing or closed",
         });
         self.judge(&event);
+        self.in_doubt |= matches!(
+            event,
+            LogEvent::GivenUp { .. } | LogEvent::Poisoned { .. } | LogEvent::Closed { .. }
+        );
+        let settled = self.log.as_mut().map(|log| log.event(&event).collect());
         if let LogEvent::Durable { through, failed, .. } = &event {
             self.world.event(format_args!("{} hears of {through}, not {failed:?}", self.number));
             if *through < self.through {
@@ -318,6 +378,17 @@ impl Handler<LogEvent> for Coordinator {
         if let LogEvent::Poisoned { failed, .. } = &event {
             self.failed.extend(failed);
             self.settle();
+        }
+        match settled {
+            Some(settled) => {
+                self.came_out(settled);
+                let open = self.log.as_ref().map_or(0, InFlight::len);
+                if matches!(event, LogEvent::Closed { .. }) && open > self.put_in.len() {
+                    self.say(format!("P6: {open} tokens are open in a closed log"));
+                }
+            }
+            // It appends one by one, and has no tokens.
+            None => self.said.clear(),
         }
         if self.slow {
             self.world.count("slow subscriber");
