@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_wal::error::{AppendError, CommitError};
-use actix_wal::runtime::clock::{Clock, SystemClock, Tick};
 use actix_wal::testkit::SimDisk;
 use actix_wal::{LogState, Lsn, Wal, WalConfig};
 use test_support::clock::BentClock;

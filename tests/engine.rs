@@ -18,7 +18,6 @@ use actix_wal::engine::write::log_writer::{LogWriter, Opening, Position, Stamp};
 use actix_wal::format::LogId;
 use actix_wal::format::segment::segment_name;
 use actix_wal::runtime::clock::Clock;
-use actix_wal::runtime::clock::Clock;
 use actix_wal::storage::{Medium, Storage};
 use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, ManualClock, Persist, SimDisk,

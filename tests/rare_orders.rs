@@ -13,7 +13,6 @@ use actix::{Actor, Supervisor};
 use actix_wal::actors::{Appender, Flusher, Recovery};
 use actix_wal::engine::state::shared::Shared;
 use actix_wal::messages::{LogEvent, Recover, WaitForLsn};
-use actix_wal::runtime::threads::{Running, SystemThreads, Threads, Turn, Worker};
 use actix_wal::runtime::threads::{Threads, Turn};
 use actix_wal::storage::Medium;
 use actix_wal::testkit::{ByHand, FaultEffect, FaultOp, FaultRule, SimDisk, errno};

@@ -38,10 +38,10 @@ pub(crate) mod channel {
     }
 
     #[derive(Debug)]
-    pub struct Sender<T>(Arc<Inner<T>>);
+    pub(crate) struct Sender<T>(Arc<Inner<T>>);
 
     #[derive(Debug)]
-    pub struct Receiver<T>(Arc<Inner<T>>);
+    pub(crate) struct Receiver<T>(Arc<Inner<T>>);
 
     pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         let inner = Arc::new(Inner {
@@ -71,7 +71,7 @@ pub(crate) mod channel {
     }
 
     impl<T> Receiver<T> {
-        pub fn recv(&self) -> Result<T, RecvError> {
+        pub(crate) fn recv(&self) -> Result<T, RecvError> {
             let mut items = self.0.items.lock().unwrap();
             loop {
                 if let Some(item) = items.pop_front() {
@@ -82,11 +82,11 @@ pub(crate) mod channel {
             }
         }
 
-        pub fn recv_timeout(&self, _: Duration) -> Result<T, RecvTimeoutError> {
+        pub(crate) fn recv_timeout(&self, _: Duration) -> Result<T, RecvTimeoutError> {
             self.recv().map_err(RecvTimeoutError::from)
         }
 
-        pub fn try_iter(&self) -> impl Iterator<Item = T> {
+        pub(crate) fn try_iter(&self) -> impl Iterator<Item = T> {
             std::iter::from_fn(|| {
                 let item = self.0.items.lock().unwrap().pop_front()?;
                 self.0.len.fetch_sub(1, Ordering::Relaxed);
@@ -94,7 +94,7 @@ pub(crate) mod channel {
             })
         }
 
-        pub fn is_empty(&self) -> bool {
+        pub(crate) fn is_empty(&self) -> bool {
             self.0.len.load(Ordering::Relaxed) == 0
         }
     }

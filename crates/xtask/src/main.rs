@@ -2,6 +2,7 @@
 
 mod ci;
 mod controls;
+mod loom;
 mod package;
 mod public_api;
 mod semver;
@@ -33,6 +34,8 @@ enum Task {
     Ci(ci::Arguments),
     /// Build the log with deliberate bugs in it, and see that the tests catch each.
     Controls(controls::Arguments),
+    /// Try every interleaving of the protocols between threads, with loom.
+    Loom,
     /// Compare the public API with `docs/public-api.txt`.
     PublicApi(public_api::Arguments),
     /// Compare the public API with a released revision, by the rules of semantic versioning.
@@ -57,6 +60,7 @@ fn run(task: &Task) -> anyhow::Result<()> {
     match task {
         Task::Ci(arguments) => ci::run(&shell.for_ci(), arguments),
         Task::Controls(arguments) => controls::run(&shell, arguments),
+        Task::Loom => loom::run(&shell),
         Task::PublicApi(arguments) => public_api::run(&shell, arguments.update),
         Task::Semver(arguments) => semver::run(&shell, arguments.baseline.as_deref()),
         Task::Package => package::run(&shell),

@@ -309,7 +309,6 @@ impl SegmentSource for Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::threads::{Running, Turn, Worker};
     use crate::runtime::threads::{Turn, Worker};
     use crate::testkit::{
         ByHand, FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk, errno,

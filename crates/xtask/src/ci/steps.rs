@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{benches, readings, tools};
 use crate::shell::{Shell, run, run_and_read};
-use crate::{controls, package, public_api, semver};
+use crate::{controls, loom, package, public_api, semver};
 
 /// A part of CI with a name.
 pub(super) struct Step {
@@ -36,6 +36,7 @@ pub(super) const STEPS: &[Step] = &[
     step("package", "what crates.io would get is whole, and builds", package::run),
     step("tests", "the test command of the README", readme_tests),
     step("members", "the tests of the other members of the workspace", member_tests),
+    step("loom", "the models of protocols between threads", loom::run),
     step("kills", "kill -9 at 200 random moments; each system call of a run fails once", kills),
     step("controls", "a part of the negative controls, chosen by the commit", controls::rotate),
     step("fuzz", "half a minute for each target", fuzz),
