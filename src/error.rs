@@ -476,7 +476,9 @@ impl fmt::Display for Holder {
 pub enum RotateError {
     /// There is no other segment to go on in: the disk is full, or can not be written. The log goes on in the
     /// current one as long as it has room.
-    #[error("the log can not go on in another segment: {cause}; it goes on in this one; try again after that")]
+    #[error(
+        "the log can not go on in another segment: {cause}; it goes on in this one; try again after that"
+    )]
     NoSegment {
         /// Why.
         cause: Cause,
