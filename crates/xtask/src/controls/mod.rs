@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use crate::shell::{Shell, read, run_and_read};
-use control::Control;
+use control::{Control, TestCommand};
 use verdict::Verdict;
 use workshop::Workshop;
 
@@ -75,7 +75,7 @@ pub(crate) fn run(shell: &Shell, arguments: &Arguments) -> Result<()> {
     if arguments.check {
         return Ok(());
     }
-    try_all(shell, &chosen, arguments.names.is_empty())?;
+    try_all(shell, &chosen)?;
     if arguments.all {
         try_seams(shell)?;
     }
@@ -91,7 +91,7 @@ pub(crate) fn check(shell: &Shell) -> Result<()> {
 /// The step of CI that tries a part of them.
 pub(crate) fn rotate(shell: &Shell) -> Result<()> {
     let all = control::read_all(&shell.root().join(control::FOLDER))?;
-    try_all(shell, &rotated(shell, &all)?, true)
+    try_all(shell, &rotated(shell, &all)?)
 }
 
 fn chosen<'a>(
@@ -153,21 +153,15 @@ struct Tally {
     broken: Vec<String>,
 }
 
-/// Builds and tries each, and prints the table as it goes. `is_sound_first` tries the log without a bug before: it
-/// has to pass, or no catch proves anything.
-fn try_all(shell: &Shell, controls: &[&Control], is_sound_first: bool) -> Result<()> {
+/// Tries the log without a bug, then with each, and prints the table as it goes. If the log fails without a bug, no
+/// catch proves anything.
+fn try_all(shell: &Shell, controls: &[&Control]) -> Result<()> {
     let workshop = Workshop::new(shell)?;
-    if is_sound_first {
-        let commands: BTreeSet<_> = controls.iter().map(|control| &control.caught_by).collect();
-        for command in commands {
-            let (began, verdict) = (Instant::now(), workshop.try_sound(command)?);
-            ensure!(
-                verdict == Verdict::Survived,
-                "`{command}` fails on the log as it is: {}",
-                verdict.text()
-            );
-            println!("without a bug, `{command}` passes: {:.1} s", began.elapsed().as_secs_f64());
-        }
+    let commands: BTreeSet<_> = controls.iter().map(|control| &control.caught_by).collect();
+    for command in commands {
+        let (began, verdict) = (Instant::now(), workshop.try_sound(command)?);
+        must_be_sound(command, &verdict)?;
+        println!("without a bug, `{command}` passes: {:.1} s", began.elapsed().as_secs_f64());
     }
     println!("\n| control | breaks | caught by | seed | seconds |\n|---|---|---|---|---|");
     let mut tally = Tally::default();
@@ -177,6 +171,17 @@ fn try_all(shell: &Shell, controls: &[&Control], is_sound_first: bool) -> Result
         tally.add(control, tried, seconds);
     }
     tally.end()
+}
+
+fn must_be_sound(command: &TestCommand, verdict: &Verdict) -> Result<()> {
+    ensure!(
+        *verdict == Verdict::Survived,
+        "`{command}` fails without any bug (seed {}): {}; mend that first, until then every control would \
+         look caught",
+        verdict.seed(),
+        verdict.text()
+    );
+    Ok(())
 }
 
 impl Tally {
@@ -228,6 +233,15 @@ mod tests {
         assert_eq!(part("346e8549").unwrap(), 0x346e_8549 % PARTS);
         assert!(part("main").is_err());
         assert!(part("not a hash").is_err());
+    }
+
+    #[test]
+    fn a_log_that_fails_without_a_bug_proves_nothing_about_bugs() {
+        let command = TestCommand { environment: Vec::new(), test: None, filter: None };
+        assert!(must_be_sound(&command, &Verdict::Survived).is_ok());
+        let seed = "1".to_owned();
+        let error = must_be_sound(&command, &Verdict::Hung { seed }).unwrap_err().to_string();
+        assert!(error.contains("`cargo test --lib` fails without any bug (seed 1)"), "{error}");
     }
 
     #[test]
