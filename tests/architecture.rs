@@ -11,51 +11,45 @@ use test_support::sources::{code, files, read};
 /// Who may know whom, and nothing else. A module is a folder or a file right below `src`.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lsn", &[]),
-    ("threads", &[]),
-    // A thread that may block, and a System for programs without one.
-    ("runtime", &["error"]),
     ("error", &["lsn"]),
-    ("config", &["error", "lsn"]),
+    // Time, threads, a thread that may block, and a System for programs without one.
+    ("runtime", &["error"]),
     ("codec", &["error"]),
     ("format", &["error", "lsn"]),
-    ("storage", &["error", "lsn", "threads"]),
-    ("engine", &["format", "storage", "config", "error", "lsn", "threads"]),
+    ("config", &["format", "error", "lsn"]),
+    ("record", &["format", "lsn"]),
+    ("status", &["error", "lsn"]),
+    ("storage", &["error", "lsn"]),
+    ("engine", &["format", "storage", "runtime", "record", "status", "config", "error", "lsn"]),
     // Plain data of the engine and the settings may stand in a message: decision 0006.
-    ("messages", &["engine", "storage", "config", "error", "lsn"]),
+    ("messages", &["engine", "storage", "record", "status", "config", "error", "lsn"]),
     // A recovery opens the directory, and a Flusher hands the storage on to readers: decision 0006.
-    ("actors", &["messages", "engine", "storage", "config", "error", "lsn", "threads", "runtime"]),
-    ("read_stream", &["engine", "error", "lsn", "runtime"]),
-    ("entrance", &["messages", "engine", "config", "error"]),
+    (
+        "actors",
+        &["messages", "engine", "storage", "runtime", "record", "status", "config", "error", "lsn"],
+    ),
+    ("reader", &["engine", "record", "runtime", "error", "lsn"]),
+    ("entrance", &["messages", "engine", "status", "config", "error"]),
     ("outbox", &["entrance", "messages", "engine", "config", "error", "lsn"]),
     ("in_flight", &["outbox", "messages", "config", "error", "lsn"]),
     (
         "wal",
         &[
-            "actors",
-            "messages",
-            "engine",
-            "codec",
-            "entrance",
-            "outbox",
-            "read_stream",
-            "runtime",
-            "config",
-            "error",
-            "lsn",
-            "threads",
+            "actors", "messages", "engine", "codec", "entrance", "outbox", "reader", "record",
+            "status", "runtime", "config", "error", "lsn",
         ],
     ),
     (
         "open",
         &["actors", "messages", "engine", "storage", "wal", "runtime", "config", "error", "lsn"],
     ),
-    ("blocking", &["engine", "open", "wal", "runtime", "error", "lsn"]),
+    ("blocking", &["engine", "open", "wal", "record", "runtime", "error", "lsn"]),
     // The public parts: what a user could write outside of the crate.
     (
         "testkit",
         &[
             "messages", "engine", "actors", "wal", "storage", "config", "error", "lsn", "format",
-            "threads",
+            "runtime", "record", "status",
         ],
     ),
 ];

@@ -1,11 +1,11 @@
 //! Tail: how the last segment ends, and what stands behind it.
 
-use super::{Cut, First, LastFrame, Recovery, Tail, follow};
+use super::{Cut, First, LastFrame, Recovery, Surveyed, Tail, follow};
 use crate::engine::read::segment_reader::Next;
 use crate::engine::write::log_writer::Position;
 use crate::error::{Damage, DamageKind, Loss, OpenError};
 use crate::format::frame::{Frame, FrameHeader};
-use crate::format::scan::{TornTail, Until, Verdict};
+use crate::format::scan::{Ending, TornTail, Until, Verdict};
 use crate::format::segment::scratch_name;
 use crate::lsn::Lsn;
 
@@ -53,29 +53,7 @@ impl Recovery<'_> {
         };
         let later_torn = self.judge_unused(segment.sequence, ending.next_lsn)?;
         self.check_successor(segment.sequence, ending.next_lsn)?;
-        let (expected, found) = (segment.header.size, segment.len);
-        let is_short = found < expected && !segment.header.growing && !walk.closed;
-        // A block behind the last good frame in which none begins: nothing was ever synced there.
-        let block = u64::from(segment.header.place.block_size);
-        let ends_here = torn.is_none() && found >= ending.offset.saturating_add(block);
-        if is_short && ends_here {
-            tracing::warn!(
-                name = segment.name,
-                expected,
-                found,
-                "the segment lacks zeros at its end"
-            );
-        } else if is_short {
-            // A file is trimmed only after the next start frame is durable: where that is torn, it is
-            // damaged now.
-            return Err(match later_torn {
-                Some((sequence, torn)) => {
-                    self.start_damage(sequence, &torn.reason, ending.next_lsn)
-                }
-                None => damage(Loss::Possible, DamageKind::ShortenedSegment { expected, found }),
-            }
-            .into());
-        }
+        self.check_length(segment, &ending, (walk.closed, torn.is_some()), later_torn)?;
         let clean = walk.closed && torn.is_none() && later_torn.is_none();
         let evidence = torn.map_or(0, |(_, torn)| torn.bytes);
         Ok(Tail {
@@ -83,6 +61,39 @@ impl Recovery<'_> {
             torn: later_torn.or(torn),
             clean,
             ..walk.finish(self.skip)
+        })
+    }
+
+    /// Whether the last segment may be as short as it is.
+    fn check_length(
+        &self,
+        segment: &Surveyed,
+        ending: &Ending,
+        (closed, is_torn): (bool, bool),
+        later_torn: Option<(u64, TornTail)>,
+    ) -> Result<(), Damage> {
+        let (expected, found) = (segment.header.size, segment.len);
+        if found >= expected || segment.header.growing || closed {
+            return Ok(());
+        }
+        // A block behind the last good frame in which none begins: nothing was ever synced there.
+        let block = u64::from(segment.header.place.block_size);
+        if !is_torn && found >= ending.offset.saturating_add(block) {
+            let name = &segment.name;
+            tracing::warn!(name, expected, found, "the segment lacks zeros at its end");
+            return Ok(());
+        }
+        // A file is trimmed only after the next start frame is durable: where that is torn, it is
+        // damaged now.
+        Err(match later_torn {
+            Some((sequence, torn)) => self.start_damage(sequence, &torn.reason, ending.next_lsn),
+            None => Damage {
+                segment: segment.sequence,
+                offset: ending.offset,
+                lsn: ending.next_lsn,
+                loss: Loss::Possible,
+                kind: DamageKind::ShortenedSegment { expected, found },
+            },
         })
     }
 

@@ -142,6 +142,8 @@ impl FlushLoop {
         let now = shared.clock.now();
         shared.watermark.raise_durable(position.last_live);
         shared.watermark.raise_written(position.last_live);
+        // The gap that this life declares: who reads from its end on asks for what comes next.
+        shared.watermark.raise_accepted(position.next_lsn.previous());
         shared.begin_epoch(position.epoch);
         FlushLoop {
             batcher: Batcher::new(config.flush_policy, config.min_sync_interval),
