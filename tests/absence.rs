@@ -239,7 +239,7 @@ const HARMLESS: &[Opens] = &[
     ("nothing", |_| {}),
     ("lost+found", |path| {
         folder_at(&path.join("lost+found"));
-        fs::set_permissions(path.join("lost+found"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path.join("lost+found"), fs::Permissions::from_mode(0o000)).unwrap();
     }),
     ("names of others", |path| {
         for name in ["LOCK", "notes.txt~", ".notes.swp", "7.wal", "x.wal", "wal.gz", "db-wal"] {

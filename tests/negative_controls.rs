@@ -9,13 +9,14 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
-#[path = "negative_controls/seams.rs"]
-mod seams;
+mod negative_controls {
+    pub(crate) mod seams;
+}
 
 use std::ops::Range;
 use std::time::Instant;
 
-use seams::{CONTROLS, Control};
+use negative_controls::seams::{CONTROLS, Control};
 use test_support::simulation::SOUND;
 use test_support::simulation::watch::run_watched;
 

@@ -25,7 +25,6 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A folder below `target/`, which lies on a real disk where `/tmp` may not.
 fn tokio_runtime() -> Runtime {
     Builder::new_current_thread().enable_time().build().unwrap()
 }

@@ -18,7 +18,6 @@ use test_support::logs::{SOON, on_segments, records_in, until, within};
 /// Set in the processes that tests start: the directory to open.
 const DIRECTORY: &str = "ACTIX_WAL_OWNERSHIP_DIRECTORY";
 
-/// A folder below `target/`, which lies on a real disk where `/tmp` may not.
 async fn assert_locked(path: &Path) {
     let begun = Instant::now();
     let refused = within("a second open", Wal::open(config(path))).await;

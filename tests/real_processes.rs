@@ -17,7 +17,6 @@ use test_support::kills::{kill_again_and_again, wanted};
 use test_support::lives::{Ledger, Life, PATIENCE, command};
 use test_support::skips::leave_out;
 
-/// A folder below `target/`, which lies on a real disk where `/tmp` may not.
 /// Does nothing unless it is run as the child of another test.
 #[test]
 fn the_child_of_these_tests() {

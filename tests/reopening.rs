@@ -24,7 +24,6 @@ use test_support::scratch::folder;
 /// Set in the processes that tests start: the directory to open.
 const DIRECTORY: &str = "ACTIX_WAL_REOPENING_DIRECTORY";
 
-/// A folder below `target/`, which lies on a real disk where `/tmp` may not.
 /// An opener that waits takes longer than any test does: it hangs where it should be refused.
 fn config(path: &Path) -> WalConfig {
     let mut config = config_in(path);
@@ -100,7 +99,13 @@ fn p20_the_next_open_waits_for_an_arbiter_that_was_stopped_and_is_busy_still() {
         let wal = system.block_on(async {
             let arbiter = Arbiter::new();
             let wal = live(&path, Some(&arbiter), 0).await;
-            arbiter.spawn_fn(move || gate.recv().unwrap_or_default());
+            let (begins, begun) = channel::<()>();
+            arbiter.spawn_fn(move || {
+                begins.send(()).unwrap();
+                gate.recv().unwrap_or_default();
+            });
+            // An Arbiter that is stopped before does not begin with it.
+            begun.recv().unwrap();
             wal
         });
         System::current().stop();

@@ -332,7 +332,6 @@ async fn p6_the_first_cause_is_kept_and_shown_to_the_end() {
     }
 }
 
-/// A folder below `target/`, which lies on a real disk where `/tmp` may not.
 /// A user that owns nothing else here, so that only our threads count against its limits, nor does anything
 /// but a mode let it write. `None`, and a word of it, where that can not be.
 struct Stranger(String);

@@ -15,7 +15,6 @@ use test_support::scratch::folder;
 /// Set in the process that a test starts to get a second owner.
 const DIRECTORY_OF_ANOTHER: &str = "ACTIX_WAL_TEST_DIRECTORY";
 
-/// A folder below `target/`, which lies on a real disk where `/tmp` may not.
 #[track_caller]
 fn assert_refused(path: &Path) {
     let refused = Directory::open(path).unwrap_err();

@@ -80,7 +80,7 @@ impl Clock for ManualClock {
 /// Keeps a worker of a log for a test that does its turns itself. Clones are the same.
 #[derive(Clone, Default)]
 pub struct ByHand {
-    /// The name of the one that is kept; without it every one is, in the place of the one before.
+    /// The name of the worker that is kept. Without a name each worker is kept, and replaces the one before.
     name: Option<&'static str>,
     worker: Arc<Mutex<Option<Box<dyn Worker>>>>,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_wal::engine::intake::entry::{Entry, Payload, QueueItem};
 use actix_wal::engine::state::requests::QueueReceiver;
 use actix_wal::runtime::clock::{Clock, Tick};
-use actix_wal::storage::{FileEntry, Medium, Storage, StorageFile};
+use actix_wal::storage::{self, FileEntry, Storage, StorageFile};
 use crossbeam_channel::unbounded;
 
 use test_support::simulation::{SOUND, Seams};
@@ -123,7 +123,11 @@ impl Liar {
     }
 }
 
-impl Storage for Liar {
+impl storage::Forward for Liar {
+    fn inner(&self) -> &dyn Storage {
+        &*self.inner
+    }
+
     fn list(&self) -> io::Result<Vec<FileEntry>> {
         let mut files = self.inner.list()?;
         files.sort_by(|one, other| one.name.cmp(&other.name));
@@ -133,10 +137,6 @@ impl Storage for Liar {
             _ => {}
         }
         Ok(files)
-    }
-
-    fn list_folder(&self, name: &str) -> io::Result<Vec<FileEntry>> {
-        self.inner.list_folder(name)
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
@@ -171,18 +171,6 @@ impl Storage for Liar {
             _ => self.inner.sync_dir(),
         }
     }
-
-    fn free_bytes(&self) -> Option<u64> {
-        self.inner.free_bytes()
-    }
-
-    fn medium(&self) -> Medium {
-        self.inner.medium()
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
-    }
 }
 
 #[derive(Debug)]
@@ -191,9 +179,9 @@ struct LyingFile {
     liar: Liar,
 }
 
-impl StorageFile for LyingFile {
-    fn size(&self) -> io::Result<u64> {
-        self.inner.size()
+impl storage::ForwardFile for LyingFile {
+    fn inner(&self) -> &dyn StorageFile {
+        &*self.inner
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -241,5 +241,4 @@ fn check_faults(Check { scenario, check, value, met, disk }: &Check) -> Vec<Stri
 }
 
 #[cfg(test)]
-#[path = "readings_tests.rs"]
 mod tests;
