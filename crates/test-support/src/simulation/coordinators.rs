@@ -25,7 +25,7 @@ pub(crate) struct Coordinator {
     world: Arc<World>,
     /// Whether it takes its time over each event.
     slow: bool,
-    /// Whether it has heard that the epoch takes appends that recovery began.
+    /// Whether it was notified that the epoch takes appends that recovery began.
     opened: bool,
     /// Half of them have an outbox. What went into it and has no answer yet is kept here too, to judge by.
     log: Option<InFlight<Key>>,
