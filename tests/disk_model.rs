@@ -124,7 +124,7 @@ fn written_while_copied() -> OpLog {
 fn check_copy(copy: &SimDisk, cuts: &Cuts, copies: &mut Copies) {
     let found = match recover(copy, DamagePolicy::Refuse) {
         Ok(found) => found,
-        Err(OpenError::Damaged(_)) => return copies.refused += 1,
+        Err(OpenError::Damaged(_) | OpenError::SignsOfLog { .. }) => return copies.refused += 1,
         Err(other) => panic!("after {} operations: {other}", cuts.position()),
     };
     let report = &found.report;

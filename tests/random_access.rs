@@ -10,7 +10,9 @@ use actix_wal::error::{ReadError, RotateError};
 use actix_wal::messages::{LogEvent, ReadRange, Rotate};
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, Persist, SimDisk, errno};
 use actix_wal::{Durability, FaultPolicy, FlushPolicy, Lsn, LsnRange, ReadStream, Wal, WalConfig};
-use test_support::logs::{Ear, World, config, on_prepared, on_segments, records_on, until, within};
+use test_support::logs::{
+    Ear, SOON, World, config, on_prepared, on_segments, records_on, until, within,
+};
 
 type Records = BTreeMap<Lsn, Vec<u8>>;
 
@@ -162,6 +164,7 @@ async fn a_range_that_is_not_all_there_is_refused_with_the_reason() {
     let stuck = FaultRule::on(FaultOp::Sync, FaultEffect::Stuck);
     world.plan.add(on_segments(stuck).times(1));
     let on_its_way = wal.append("stuck").await.unwrap();
+    assert!(world.plan.wait_until_stuck(SOON), "no sync was begun");
     let error = wal.read_range(range(50, 61)).await.unwrap_err();
     let is_open = |lsn: Lsn, durable: Lsn| (lsn.get(), durable.get()) == (61, 60);
     assert!(

@@ -214,9 +214,14 @@ fn a_read_only_file_system_is_an_error_that_says_so_also_where_there_is_no_log_y
     for directory in [&directory, &mount.place.join("other/log")] {
         let opened = actix::System::new().block_on(async { Wal::open(config(directory)).await });
         let error = opened.expect_err("read-only");
-        let is_io = matches!(&error, OpenError::Io(fault)
-            if fault.source.kind() == std::io::ErrorKind::ReadOnlyFilesystem);
-        assert!(is_io && error.to_string().contains("able to write"), "{error:?}");
+        let source = match &error {
+            OpenError::Io(fault) => &fault.source,
+            OpenError::InTheWay { source, .. } => source,
+            _ => panic!("{error:?}"),
+        };
+        assert_eq!(source.kind(), std::io::ErrorKind::ReadOnlyFilesystem, "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("able to write") || text.contains("for writing"), "{text}");
     }
     mount.remount("rw").unwrap();
     let recovered = ledger.verify(&directory, &job.config());
