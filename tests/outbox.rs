@@ -1,5 +1,5 @@
 //! Guards P2, P6, P16. An actor that commits by messages alone: the real log and an Appender that is told by
-//! hand what happens, and everything that the actor hears, in the order in which it hears it.
+//! hand what happens, and everything that the actor receives, in the order in which it receives it.
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
@@ -20,17 +20,17 @@ use test_support::settings::segments_of;
 use test_support::small_logs;
 use tokio::sync::oneshot;
 
-/// What an owner of an outbox hears.
+/// What an owner of an outbox receives.
 #[derive(Debug)]
-enum Heard {
+enum Received {
     Accepted(Accepted),
     Durable(Lsn),
 }
 
-/// Keeps everything that it hears.
+/// Keeps everything that it receives.
 struct Owner {
     log: Option<Outbox>,
-    heard: Vec<Heard>,
+    received: Vec<Received>,
 }
 
 impl Actor for Owner {
@@ -41,7 +41,7 @@ impl Handler<Accepted> for Owner {
     type Result = ();
 
     fn handle(&mut self, accepted: Accepted, _: &mut Self::Context) {
-        self.heard.push(Heard::Accepted(accepted));
+        self.received.push(Received::Accepted(accepted));
     }
 }
 
@@ -50,7 +50,7 @@ impl Handler<LogEvent> for Owner {
 
     fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {
         if let LogEvent::Durable { through, .. } = event {
-            self.heard.push(Heard::Durable(through));
+            self.received.push(Received::Durable(through));
         }
     }
 }
@@ -70,25 +70,25 @@ impl<T: Send + 'static> Handler<Use<T>> for Owner {
     }
 }
 
-/// What was heard so far.
+/// What was received so far.
 struct Tell;
 
 impl Message for Tell {
-    type Result = Vec<Heard>;
+    type Result = Vec<Received>;
 }
 
 impl Handler<Tell> for Owner {
-    type Result = Vec<Heard>;
+    type Result = Vec<Received>;
 
-    fn handle(&mut self, _: Tell, _: &mut Self::Context) -> Vec<Heard> {
-        std::mem::take(&mut self.heard)
+    fn handle(&mut self, _: Tell, _: &mut Self::Context) -> Vec<Received> {
+        std::mem::take(&mut self.received)
     }
 }
 
 fn owner(wal: &Wal) -> Addr<Owner> {
     Owner::create(|context| {
         let log = Some(wal.outbox(context.address().recipient()));
-        Owner { log, heard: Vec::new() }
+        Owner { log, received: Vec::new() }
     })
 }
 
@@ -118,17 +118,17 @@ async fn p6_appends_that_are_put_in_together_are_numbered_in_one_message_before_
     });
     assert_eq!(tickets.await, [0, 1, 2, 3].map(Ticket));
     assert_eq!(wal.flush().await.expect("durable"), Lsn::new(5));
-    let heard = owner.send(Tell).await.expect("alive");
+    let received = owner.send(Tell).await.expect("alive");
     let mut numbered = Vec::new();
     let mut last = Lsn::NONE;
-    for heard in heard {
-        match heard {
-            Heard::Accepted(Accepted { first, count, result }) => {
+    for received in received {
+        match received {
+            Received::Accepted(Accepted { first, count, result }) => {
                 let range = result.expect("accepted");
                 numbered.push((first.0, count, range.first.get(), range.last.get()));
                 last = range.last;
             }
-            Heard::Durable(through) => {
+            Received::Durable(through) => {
                 assert!(through <= last, "{through} was durable before it was told");
             }
         }
@@ -182,7 +182,7 @@ async fn p16_an_outbox_never_waits_for_room_and_a_refusal_takes_no_ticket() {
 async fn p6_appends_that_are_refused_after_they_were_put_in_are_told_so_one_by_one_and_in_order() {
     let link = Link::new(&WalConfig::new("unused"));
     let appender = Appender::new(link.shared.clone(), OverloadPolicy::Refuse).start();
-    let owner = Owner { log: None, heard: Vec::new() }.start();
+    let owner = Owner { log: None, received: Vec::new() }.start();
     let to = Arc::new(owner.clone().recipient());
     link.shared.begin_epoch(Epoch::new(1));
     let ready = LogEvent::Ready { epoch: Epoch::new(1), next_lsn: Lsn::FIRST };
@@ -202,14 +202,14 @@ async fn p6_appends_that_are_refused_after_they_were_put_in_are_told_so_one_by_o
     appender.do_send(LogEvent::Unavailable { cause: Cause::Closed });
     assert!(put(2) && !put(3));
     appender.send(Collect::new(&intake)).await.expect("alive");
-    let heard = owner.send(Tell).await.expect("alive");
-    let told: Vec<_> = heard
+    let received = owner.send(Tell).await.expect("alive");
+    let told: Vec<_> = received
         .iter()
-        .map(|heard| match heard {
-            Heard::Accepted(accepted) => {
+        .map(|received| match received {
+            Received::Accepted(accepted) => {
                 (accepted.first.0, accepted.count, accepted.result.is_ok())
             }
-            Heard::Durable(_) => panic!("nobody said so"),
+            Received::Durable(_) => panic!("nobody said so"),
         })
         .collect();
     assert_eq!(told, [(0, 2, true), (2, 1, false), (3, 1, false)]);
@@ -239,7 +239,7 @@ async fn p6_whoever_is_in_the_intake_of_a_dead_appender_hears_that_nobody_knows(
 #[actix::test]
 async fn p6_a_ticket_that_a_dead_appender_never_handled_is_answered_once() {
     let link = Link::new(&WalConfig::new("unused"));
-    let owner = Owner { log: None, heard: Vec::new() }.start();
+    let owner = Owner { log: None, received: Vec::new() }.start();
     let to = Arc::new(owner.clone().recipient());
     let intake = Arc::default();
     for ticket in [0, 1].map(Ticket) {
@@ -251,11 +251,11 @@ async fn p6_a_ticket_that_a_dead_appender_never_handled_is_answered_once() {
     }
     // What happens to a message when its receiver is gone.
     drop(Collect::new(&intake));
-    let heard = owner.send(Tell).await.expect("alive");
-    let told: Vec<_> = heard
+    let received = owner.send(Tell).await.expect("alive");
+    let told: Vec<_> = received
         .iter()
-        .map(|heard| match heard {
-            Heard::Accepted(Accepted {
+        .map(|received| match received {
+            Received::Accepted(Accepted {
                 first,
                 count: 1,
                 result: Err(AppendError::Unknown { .. }),
@@ -283,8 +283,11 @@ async fn p6_an_actor_that_subscribes_after_its_records_are_durable_receives_the_
     act(&owner, |log| log.append("x")).await.expect("room");
     assert_eq!(wal.flush().await.expect("durable"), Lsn::FIRST);
     assert_eq!(wal.subscribe(owner.clone().recipient()).await.expect("open"), Lsn::FIRST);
-    let heard = owner.send(Tell).await.expect("alive");
-    assert!(matches!(heard[..], [Heard::Accepted(_), Heard::Durable(Lsn::FIRST)]), "{heard:?}");
+    let received = owner.send(Tell).await.expect("alive");
+    assert!(
+        matches!(received[..], [Received::Accepted(_), Received::Durable(Lsn::FIRST)]),
+        "{received:?}"
+    );
     wal.close().await.expect("clean");
 }
 
@@ -325,7 +328,7 @@ async fn an_outbox_works_on_a_mocked_log_too() {
     wal.subscribe(owner.clone().recipient()).await.expect("open");
     act(&owner, |log| log.append("x")).await.expect("room");
     wal.flush().await.expect("durable");
-    let heard = owner.send(Tell).await.expect("alive");
+    let received = owner.send(Tell).await.expect("alive");
     let expected = "[Accepted(Accepted { first: Ticket(0), count: 1, result: Ok(";
-    assert!(format!("{heard:?}").starts_with(expected), "{heard:?}");
+    assert!(format!("{received:?}").starts_with(expected), "{received:?}");
 }
