@@ -4,7 +4,7 @@
 //! step by step. In the order in which an append meets them:
 //!
 //! * [`intake`]: caller, permit, inbox, LSN, queue.
-//! * [`write`]: queue, batch, frame, sync, watermark.
+//! * [`write`](mod@write): queue, batch, frame, sync, watermark.
 //! * [`segments`]: which segment holds which LSNs; the next one, ahead of need.
 //! * [`read`]: durable records, back out.
 //! * [`recovery`]: judges what a directory holds and begins the next epoch.

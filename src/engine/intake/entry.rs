@@ -68,7 +68,7 @@ impl Entry {
 pub enum QueueItem {
     /// Appends, in the order of their LSNs; at least one.
     Entries(Vec<Entry>),
-    /// Look at the [`Control`](crate::engine::state::shared::Control)s: somebody wants a flush, a checkpoint or the end.
+    /// Look at the [`Requests`](crate::engine::state::requests::Requests): a flush, a checkpoint, another segment, or the end.
     Nudge,
 }
 
