@@ -89,7 +89,7 @@ impl FlushLoop {
             Supply::Failed(cause) if !no_space => Err(cause),
             Supply::NoSpace(fault) if !no_space => Ok(self.waits_for(fault.into())),
             Supply::NotYet if !no_space => Ok(self.awaits_segment()),
-            Supply::NoSpace(_) | Supply::NotYet | Supply::Failed(_) => Ok(Worked::NeedsSegment),
+            Supply::NoSpace(_) | Supply::NotYet | Supply::Failed(_) => Ok(self.waits_without_io()),
         }
     }
 
@@ -99,6 +99,12 @@ impl FlushLoop {
         if mem::replace(&mut self.waits_for, class) != class {
             self.events.push(LoopEvent::Waiting(cause));
         }
+        self.waits_without_io()
+    }
+
+    /// A wait for space is no sync that hangs, so the watchdog must not count it.
+    fn waits_without_io(&self) -> Worked {
+        self.shared.io.ended();
         Worked::NeedsSegment
     }
 
