@@ -6,10 +6,10 @@
 
 use std::hint::black_box;
 
-use actix_wal::format::frame::{FrameBuffer, FrameHeader, Start};
-use actix_wal::format::scan::{Scanner, Seen, Until, Verdict};
-use actix_wal::format::segment::SegmentHeader;
-use actix_wal::format::{DEFAULT_BLOCK_SIZE, LogId, Place};
+use actix_wal::testkit::internals::format::frame::{FrameBuffer, FrameHeader, Start};
+use actix_wal::testkit::internals::format::scan::{Scanner, Seen, Until, Verdict};
+use actix_wal::testkit::internals::format::segment::SegmentHeader;
+use actix_wal::testkit::internals::format::{DEFAULT_BLOCK_SIZE, LogId, Place};
 use actix_wal::{Epoch, Lsn};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 

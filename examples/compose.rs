@@ -7,7 +7,6 @@
 //! ```
 
 use std::error::Error;
-use std::sync::Arc;
 
 use actix::{
     Actor, Arbiter, ArbiterHandle, Context, Handler, Message, ResponseFuture, Supervised,
@@ -16,39 +15,39 @@ use actix::{
 use actix_wal::actors::{Appender, Flusher, Recovery};
 use actix_wal::messages::Recover;
 use actix_wal::testkit::{MockFlusher, MockScript};
-use actix_wal::{CommitError, Link, Lsn, RecoveryReport, Wal, WalConfig};
+use actix_wal::{CommitError, LogParts, Lsn, RecoveryReport, Wal, WalConfig};
 
 /// Recovery, Appender and Flusher by their public constructors: what `Wal::open` does, spelled out.
 async fn real_log(config: &WalConfig, arbiter: &ArbiterHandle) -> Result<Wal, Box<dyn Error>> {
-    let Link { shared, queue } = Link::new(config);
+    let parts = LogParts::new(config);
 
     // Recovery comes first. Only a `RecoveredLog` can start a Flusher.
-    let recovery = Recovery::new(Arc::clone(&shared), config.clone());
+    let recovery = Recovery::new(&parts, config.clone());
     let recovery = Recovery::start_in_arbiter(arbiter, |_| recovery);
     let recovered = recovery.send(Recover::default()).await??;
     let report = recovered.report().clone();
 
-    let appender = Appender::new(Arc::clone(&shared), config.overload);
+    let appender = Appender::new(&parts, config.overload);
     let appender = Supervisor::start_in_arbiter(arbiter, |_| appender);
 
     // The Flusher counts on its Supervisor: after an I/O fault it stops itself and is started again.
     let events = appender.clone().recipient();
-    let flusher = Flusher::new(recovered, Arc::clone(&shared), queue, config.clone(), events);
+    let flusher = Flusher::new(recovered, &parts, config.clone(), events);
     let flusher = Supervisor::start_in_arbiter(arbiter, |_| flusher);
-    Ok(Wal::compose(config, shared, report, &appender, &flusher))
+    Ok(Wal::compose(config, &parts, report, &appender, &flusher))
 }
 
 /// The same without a disk: two lines differ. (In a test, `MockLog::start` is all of it.)
 fn mocked_log(config: &WalConfig, arbiter: &ArbiterHandle) -> Wal {
-    let link = Link::new(config);
-    let shared = Arc::clone(&link.shared);
+    let parts = LogParts::new(config);
 
-    let appender = Appender::new(Arc::clone(&shared), config.overload);
+    let appender = Appender::new(&parts, config.overload);
     let appender = Supervisor::start_in_arbiter(arbiter, |_| appender);
 
-    let mock = MockFlusher::new(link, MockScript::acknowledge(), appender.clone().recipient());
+    let mock =
+        MockFlusher::new(parts.clone(), MockScript::acknowledge(), appender.clone().recipient());
     let mock = Supervisor::start_in_arbiter(arbiter, |_| mock);
-    Wal::compose(config, shared, RecoveryReport::default(), &appender, &mock)
+    Wal::compose(config, &parts, RecoveryReport::default(), &appender, &mock)
 }
 
 /// The server: knows the log by its handle, whatever stands behind it.

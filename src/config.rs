@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
+use crate::format::DEFAULT_BLOCK_SIZE;
 use crate::format::frame::{FRAME_HEADER_LEN, FRAME_TRAILER_LEN};
 
 /// When an append counts as done. It changes only who waits, never what is written: all records go the
@@ -255,7 +256,7 @@ impl WalConfig {
             min_sync_interval: Duration::ZERO,
             seal_after: Duration::from_millis(100),
             segment_size: 64 << 20,
-            block_size: 4096,
+            block_size: DEFAULT_BLOCK_SIZE,
             max_in_flight_entries: 65_536,
             max_in_flight_bytes: None,
             overload: OverloadPolicy::default(),

@@ -1,4 +1,4 @@
-//! The way of every append from its caller to the Appender: first a permit, then the intake.
+//! The way of every append from its caller to the Appender: first a permit, then the inbox.
 
 use std::sync::Arc;
 
@@ -7,18 +7,18 @@ use actix::Recipient;
 use crate::config::OverloadPolicy;
 use crate::engine::intake::admission::{Admission, Permit, Refusal};
 use crate::engine::intake::entry::Payload;
-use crate::engine::intake::inbox::Intake;
+use crate::engine::intake::inbox::Inbox;
 use crate::engine::state::shared::Shared;
 use crate::error::{AppendError, Cause};
-use crate::messages::{Collect, Submit};
+use crate::messages::wire::{Collect, Submit};
 use crate::status::LogState;
 
-/// Where appends go in. Clones lead to the same intake, so what comes in by any of them keeps its order.
+/// Where appends go in. Clones lead to the same inbox, so what comes in by any of them keeps its order.
 #[derive(Clone, Debug)]
 pub(crate) struct Entrance {
     shared: Arc<Shared>,
     overload: OverloadPolicy,
-    intake: Arc<Intake<Submit>>,
+    inbox: Arc<Inbox<Submit>>,
     appender: Recipient<Collect>,
 }
 
@@ -28,7 +28,7 @@ impl Entrance {
         overload: OverloadPolicy,
         appender: Recipient<Collect>,
     ) -> Self {
-        Entrance { shared, overload, intake: Arc::default(), appender }
+        Entrance { shared, overload, inbox: Arc::default(), appender }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -60,8 +60,8 @@ impl Entrance {
             submit.reply.withdraw();
             return Err(AppendError::Closed { cause: self.gone("Appender") });
         }
-        if self.intake.push(submit) {
-            self.appender.do_send(Collect::new(&self.intake));
+        if self.inbox.push(submit) {
+            self.appender.do_send(Collect::new(&self.inbox));
         }
         Ok(())
     }
@@ -69,7 +69,7 @@ impl Entrance {
     /// Has the Appender come for what is there, before whatever the caller sends next. Whoever put the first in
     /// may be another thread that has not called yet, while the caller's own append rides along.
     pub(crate) fn call(&self) {
-        self.appender.do_send(Collect::new(&self.intake));
+        self.appender.do_send(Collect::new(&self.inbox));
     }
 
     /// Why an actor does not answer.
@@ -115,9 +115,9 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::Link;
+    use crate::LogParts;
     use crate::config::{Durability, WalConfig};
-    use crate::messages::Reply;
+    use crate::messages::wire::Reply;
 
     /// Counts what it comes for.
     struct Collector(oneshot::Sender<usize>);
@@ -138,7 +138,7 @@ mod tests {
 
     #[actix::test]
     async fn whoever_rides_along_with_one_that_has_not_called_yet_can_call() {
-        let Link { shared, .. } = Link::new(&WalConfig::new("unused"));
+        let LogParts { shared, .. } = LogParts::new(&WalConfig::new("unused"));
         let (came, heard) = oneshot::channel();
         let collector = Collector(came).start().recipient();
         let entrance = Entrance::new(Arc::clone(&shared), OverloadPolicy::Wait, collector);
@@ -150,7 +150,7 @@ mod tests {
             Submit { payload, durability, permit, reply }
         };
         // A thread that is interrupted between putting in and calling.
-        assert!(entrance.intake.push(submit()));
+        assert!(entrance.inbox.push(submit()));
         entrance.submit(submit()).expect("alive");
         entrance.call();
         assert_eq!(heard.await.expect("it was called"), 2);

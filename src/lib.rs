@@ -2,22 +2,18 @@
 //!
 //! # The modules
 //!
-//! Most hosts need what stands in the root of the crate and [`messages`]; the rest is for hosts that start
-//! the actors themselves, for tests, and for the curious.
+//! Most hosts need what stands in the root of the crate and [`messages`]. The rest is for hosts that start the actors
+//! themselves, and for tests.
 //!
-//! | module | what is in it | may know |
-//! |---|---|---|
-//! | the root | [`Wal`], [`Open`], [`ReadStream`], [`Records`], and what they take and give | all of it |
-//! | [`messages`] | what actors say to each other and to yours | plain data |
-//! | [`actors`] | [`Appender`](actors::Appender), [`Flusher`](actors::Flusher), [`Recovery`](actors::Recovery) | messages, engine |
-//! | [`engine`] | the decisions: no actor, no thread, no clock | format, storage |
-//! | [`format`](mod@format) | pure bytes | nothing |
-//! | [`storage`] | the world: directories, files, prepared segments | nothing |
-//! | [`codec`] | typed records: serde values to bytes and back | nothing |
-//! | [`config`], [`error`], [`lsn`] | settings, errors, names | each other |
-//! | `testkit` | with the feature `testkit`: worlds to test a log in | public parts |
-//!
-//! `tests/architecture.rs` keeps the last column true.
+//! | module | what is in it |
+//! |---|---|
+//! | the root | [`Wal`], [`Open`], [`ReadStream`], [`InFlight`], and what they take and give |
+//! | [`messages`] | what actors say to each other and to yours |
+//! | [`actors`] | [`Appender`](actors::Appender), [`Flusher`](actors::Flusher), [`Recovery`](actors::Recovery) |
+//! | [`storage`] | where a log lives: a directory, or a storage of your own |
+//! | [`codec`] | typed records: serde values to bytes and back |
+//! | [`config`], [`error`], [`lsn`] | settings, errors, names |
+//! | `testkit` | with the feature `testkit`: a mocked log, a simulated disk, faults on purpose |
 //!
 //! # Settings
 //!
@@ -46,10 +42,12 @@ pub mod actors;
 mod blocking;
 pub mod codec;
 pub mod config;
-pub mod engine;
+#[cfg_attr(not(any(test, feature = "testkit")), allow(unreachable_pub))]
+mod engine;
 mod entrance;
 pub mod error;
-pub mod format;
+#[cfg_attr(not(any(test, feature = "testkit")), allow(unreachable_pub))]
+mod format;
 mod in_flight;
 pub mod lsn;
 pub mod messages;
@@ -57,7 +55,8 @@ mod open;
 mod outbox;
 mod reader;
 mod record;
-pub mod runtime;
+#[cfg_attr(not(any(test, feature = "testkit")), allow(unreachable_pub))]
+mod runtime;
 mod status;
 pub mod storage;
 #[cfg(any(test, feature = "testkit"))]
@@ -71,10 +70,12 @@ pub use config::{
 };
 pub use engine::recovery::RecoveryReport;
 pub use engine::segments::catalog::SegmentInfo;
+pub use engine::state::parts::LogParts;
 pub use error::{
     AppendError, Cause, CheckpointError, CloseError, CommitError, ConfigError, Holder, OpenError,
     ReadError, RotateError,
 };
+pub use format::scan::TornTail;
 pub use in_flight::{InFlight, Outcome, Settled};
 pub use lsn::{Epoch, Lsn, LsnRange};
 pub use messages::LogEvent;
@@ -83,4 +84,4 @@ pub use outbox::Outbox;
 pub use reader::ReadStream;
 pub use record::{Record, RecordBatch};
 pub use status::{LogState, Stats, Status};
-pub use wal::{Link, Wal};
+pub use wal::Wal;

@@ -8,6 +8,7 @@ use actix::{Arbiter, ArbiterHandle, MailboxError, Recipient, Supervisor};
 
 use crate::actors::{Appender, Flusher, Recovery};
 use crate::config::WalConfig;
+use crate::engine::state::parts::LogParts;
 use crate::engine::state::shared::Shared;
 use crate::error::{Cause, IoFault, OpenError};
 use crate::lsn::Lsn;
@@ -16,7 +17,7 @@ use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::threads::{SystemThreads, Threads};
 use crate::runtime::{ACTOR_THREAD, OwnSystem};
 use crate::storage::Storage;
-use crate::wal::{Link, Wal};
+use crate::wal::Wal;
 
 /// A log that is about to be opened: await it, or call [`blocking`](Self::blocking). See [`Wal::open`].
 ///
@@ -146,12 +147,14 @@ impl Open {
     }
 
     /// Takes time and chance from elsewhere.
+    #[cfg(any(test, feature = "testkit"))]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
     }
 
     /// Takes the threads of the log from elsewhere, but for that of [`on_own_thread`](Self::on_own_thread).
+    #[cfg(any(test, feature = "testkit"))]
     pub fn on_threads(mut self, threads: Arc<dyn Threads>) -> Self {
         self.threads = Some(threads);
         self
@@ -161,30 +164,25 @@ impl Open {
         self.config.validate()?;
         let (arbiter, system) = self.place.arbiter().await?;
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::default()));
-        let Link { shared, queue } = Link::with_clock(&self.config, clock);
+        let parts = LogParts::at(&self.config, clock);
         // Until there is a handle, which does the same.
-        let opening = Opening(Some(Arc::clone(&shared)));
+        let opening = Opening(Some(Arc::clone(&parts.shared)));
 
         let threads = self.threads.unwrap_or_else(SystemThreads::shared);
-        let recovery = Recovery::new(Arc::clone(&shared), self.config.clone());
+        let recovery = Recovery::new(&parts, self.config.clone());
         let recovery = recovery.on_threads(Arc::clone(&threads));
         let recovery = Supervisor::start_in_arbiter(&arbiter, |_| recovery);
         let recovered = recovery.send(self.replay).await.map_err(stopped("Recovery"))??;
         let report = recovered.report().clone();
 
-        let appender = Appender::new(Arc::clone(&shared), self.config.overload);
+        let appender = Appender::new(&parts, self.config.overload);
         let appender = Supervisor::start_in_arbiter(&arbiter, |_| appender);
-        let flusher = Flusher::new(
-            recovered,
-            Arc::clone(&shared),
-            queue,
-            self.config.clone(),
-            appender.clone().recipient(),
-        );
+        let events = appender.clone().recipient();
+        let flusher = Flusher::new(recovered, &parts, self.config.clone(), events);
         let flusher = flusher.on_threads(threads).that_must_start();
         let flusher = Supervisor::start_in_arbiter(&arbiter, |_| flusher);
         // From here on there is a handle that closes the log, also when this future is dropped.
-        let wal = Wal::compose(&self.config, shared, report, &appender, &flusher);
+        let wal = Wal::compose(&self.config, &parts, report, &appender, &flusher);
         let wal = wal.with_system(system);
         opening.done();
         // Answered once its thread runs, and it has told the Appender that appends are welcome.

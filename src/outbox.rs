@@ -11,7 +11,8 @@ use crate::engine::state::outcomes::Fate;
 use crate::entrance::Entrance;
 use crate::error::{AppendError, Cause};
 use crate::lsn::Lsn;
-use crate::messages::{Accepted, OwedAccepted, Reply, Submit, Ticket};
+use crate::messages::wire::{OwedAccepted, Reply, Submit};
+use crate::messages::{Accepted, Ticket};
 
 /// Appends without a future: an actor puts records in from its handlers, hears their LSNs as
 /// [`Accepted`] messages, and of their durability by its [subscription](crate::Wal::subscribe). Made by

@@ -17,21 +17,21 @@ use crate::engine::read::cursor::Cursor;
 use crate::engine::recovery::RecoveryReport;
 use crate::engine::segments::catalog::SegmentInfo;
 use crate::engine::state::outcomes::Fate;
-use crate::engine::state::requests::QueueReceiver;
+use crate::engine::state::parts::LogParts;
 use crate::engine::state::shared::Shared;
 use crate::entrance::Entrance;
 use crate::error::{
     AppendError, Cause, CheckpointError, CloseError, CommitError, ReadError, RotateError,
 };
 use crate::lsn::{Lsn, LsnRange};
+use crate::messages::wire::{Await, Collect, Reply, Submit};
 use crate::messages::{
-    Accepted, Await, Checkpoint, Close, Collect, Flush, GetSegments, GetStats, GetStatus, LogEvent,
-    Read, ReadRange, Recipients, Recover, Reply, Rotate, Submit, Subscribe, Unsubscribe,
+    Accepted, Checkpoint, Close, Flush, GetSegments, GetStats, GetStatus, LogEvent, Read,
+    ReadRange, Recipients, Recover, Rotate, Subscribe, Unsubscribe,
 };
 use crate::outbox::Outbox;
 use crate::reader::ReadStream;
 use crate::runtime::OwnSystem;
-use crate::runtime::clock::{Clock, SystemClock};
 use crate::status::{LogState, Stats, Status};
 
 /// A handle of an open log. Clones are handles of the same log; they can be sent to other threads.
@@ -75,35 +75,12 @@ impl Drop for Inner {
     }
 }
 
-/// What the two sides of a log share, for hosts that start the actors themselves: the state, and the
-/// receiving end of the queue, which belongs to the Flusher or to what stands in for it.
-#[derive(Debug)]
-pub struct Link {
-    /// What all parts share.
-    pub shared: Arc<Shared>,
-    /// Where appends come out.
-    pub queue: QueueReceiver,
-}
-
-impl Link {
-    /// The link of a log with these settings.
-    pub fn new(config: &WalConfig) -> Self {
-        Link::with_clock(config, Arc::new(SystemClock::default()))
-    }
-
-    /// The same with another source of time.
-    pub fn with_clock(config: &WalConfig, clock: Arc<dyn Clock>) -> Self {
-        let (shared, queue) = Shared::new(config, clock);
-        Link { shared, queue }
-    }
-}
-
 impl Wal {
     /// A handle over actors that the host has started itself. `flusher` may be any actor that keeps the
     /// contract of one, such as the testkit's.
     pub fn compose<F>(
         config: &WalConfig,
-        shared: Arc<Shared>,
+        parts: &LogParts,
         report: RecoveryReport,
         appender: &Addr<Appender>,
         flusher: &Addr<F>,
@@ -135,7 +112,6 @@ impl Wal {
             append: appender.clone().recipient(),
             append_all: appender.clone().recipient(),
             commit: appender.clone().recipient(),
-            submit: appender.clone().recipient(),
             collect: appender.clone().recipient(),
             wait_for_lsn: appender.clone().recipient(),
             wait: appender.clone().recipient(),
@@ -151,6 +127,7 @@ impl Wal {
             get_status: flusher.clone().recipient(),
             close: flusher.clone().recipient(),
         };
+        let shared = Arc::clone(&parts.shared);
         let entrance = Entrance::new(shared, config.overload, to.collect.clone());
         Wal { inner: Arc::new(Inner { entrance, report, to, system: None }) }
     }
@@ -436,11 +413,6 @@ impl Wal {
         &self.inner.to
     }
 
-    /// Where to send [`Submit`], for hosts that send the messages themselves.
-    pub fn submit_recipient(&self) -> Recipient<Submit> {
-        self.inner.to.submit.clone()
-    }
-
     async fn submit_accepted(
         &self,
         payload: Payload,
@@ -491,7 +463,6 @@ const _: fn() = || {
     fn crosses_threads<T: Send + Sync>() {}
     fn can_be_sent<T: Message + Send>() {}
     crosses_threads::<Wal>();
-    can_be_sent::<Submit>();
     can_be_sent::<Collect>();
     can_be_sent::<Recover>();
 };

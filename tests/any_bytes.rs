@@ -16,13 +16,15 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use actix_wal::format::LogId;
-use actix_wal::format::frame::{FRAME_HEADER_LEN, FRAME_TRAILER_LEN, FrameHeader};
-use actix_wal::format::record::Records;
-use actix_wal::format::scan::{Until, Verdict};
-use actix_wal::format::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 use actix_wal::lsn::Lsn;
 use actix_wal::testkit::Random;
+use actix_wal::testkit::internals::format::LogId;
+use actix_wal::testkit::internals::format::frame::{
+    FRAME_HEADER_LEN, FRAME_TRAILER_LEN, FrameHeader,
+};
+use actix_wal::testkit::internals::format::record::Records;
+use actix_wal::testkit::internals::format::scan::{Until, Verdict};
+use actix_wal::testkit::internals::format::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 use test_support::environment::number;
 use test_support::segments::{BLOCK, Scan, Writer, scan, segment_header};
 

@@ -6,32 +6,33 @@
 
 use actix::{Actor, Addr};
 use actix_wal::actors::Appender;
-use actix_wal::engine::intake::entry::{Payload, QueueItem};
 use actix_wal::error::{AppendError, Cause};
 use actix_wal::messages::{Append, LogEvent};
-use actix_wal::{Durability, Epoch, Link, Lsn, OverloadPolicy, WalConfig};
+use actix_wal::testkit::internals::Parts;
+use actix_wal::testkit::internals::engine::intake::entry::{Payload, QueueItem};
+use actix_wal::{Durability, Epoch, Lsn, OverloadPolicy, WalConfig};
 use bytes::Bytes;
 
-fn appender() -> (Link, Addr<Appender>) {
-    let link = Link::new(&WalConfig::new("unused"));
-    let appender = Appender::new(link.shared.clone(), OverloadPolicy::Wait).start();
+fn appender() -> (Parts, Addr<Appender>) {
+    let link = Parts::new(&WalConfig::new("unused"));
+    let appender = Appender::new(&link.public(), OverloadPolicy::Wait).start();
     (link, appender)
 }
 
-fn append(link: &Link, text: &'static str) -> Append {
+fn append(link: &Parts, text: &'static str) -> Append {
     let payload = Bytes::from_static(text.as_bytes());
     let bytes = Payload::One(payload.clone()).encoded_len();
     let permit = link.shared.admission.try_acquire(1, bytes).expect("room");
     Append { payload, durability: Durability::GroupCommit, permit }
 }
 
-fn ready(link: &Link, epoch: u64, next_lsn: u64) -> LogEvent {
+fn ready(link: &Parts, epoch: u64, next_lsn: u64) -> LogEvent {
     link.shared.begin_epoch(Epoch::new(epoch));
     LogEvent::Ready { epoch: Epoch::new(epoch), next_lsn: Lsn::new(next_lsn) }
 }
 
 /// The records in the queue, in order.
-fn queued(link: &Link) -> Vec<(u64, Bytes)> {
+fn queued(link: &Parts) -> Vec<(u64, Bytes)> {
     let entries = link.queue.try_iter().flat_map(QueueItem::into_entries);
     entries.map(|entry| (entry.first_lsn.get(), entry.payload.records()[0].clone())).collect()
 }

@@ -8,7 +8,8 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
-use actix_wal::engine::intake::admission::{Admission, Refusal};
+use actix_wal::testkit::internals::engine::intake::admission::{Admission, Refusal};
+use actix_wal::testkit::internals::permits;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule};
 use actix_wal::{AppendError, CommitError, Lsn, OverloadPolicy, Wal};
 use test_support::logs::{SOON, World, config, on_segments, until, within};
@@ -113,7 +114,7 @@ async fn waiting_is_first_come_first_served_and_a_dropped_waiter_leaves_nothing_
         tasks.push(actix::spawn(async move {
             let permit = room.acquire(1, bytes).await.unwrap();
             seen.lock().unwrap().push(number);
-            permit.spend();
+            permits::spend(permit);
         }));
         until("it waits", || admission.waiting() == number + 1).await;
     }
@@ -154,8 +155,8 @@ async fn those_who_wait_are_refused_when_the_log_closes_or_gives_up() {
     let admission = Admission::new(1, 100);
     let _held = admission.try_acquire(1, 1).unwrap();
     for (end, refusal) in [
-        (Admission::refuse_waiting as fn(&Admission), Refusal::Overloaded),
-        (Admission::close, Refusal::Closed),
+        (permits::refuse_waiting as fn(&Admission), Refusal::Overloaded),
+        (permits::close, Refusal::Closed),
     ] {
         let waiting = actix::spawn({
             let admission = Arc::clone(&admission);

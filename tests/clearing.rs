@@ -7,18 +7,21 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use actix_wal::engine::intake::assigner::Assigner;
-use actix_wal::engine::intake::entry::{Payload, QueueItem};
-use actix_wal::engine::recovery::{Progress, RecoveredLog, recover};
-use actix_wal::engine::segments::supply::{Pool, SegmentSource};
-use actix_wal::engine::state::requests::QueueReceiver;
-use actix_wal::engine::state::shared::Shared;
-use actix_wal::engine::write::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
-use actix_wal::runtime::clock::SystemClock;
-use actix_wal::runtime::threads::{Running, Threads, Turn, Worker};
 use actix_wal::storage::{Directory, Storage};
+use actix_wal::testkit::internals::Parts;
+use actix_wal::testkit::internals::engine::intake::assigner::Assigner;
+use actix_wal::testkit::internals::engine::intake::entry::{Payload, QueueItem};
+use actix_wal::testkit::internals::engine::recovery::{Begun, Progress, recover};
+use actix_wal::testkit::internals::engine::segments::supply::{Pool, SegmentSource};
+use actix_wal::testkit::internals::engine::state::requests::QueueReceiver;
+use actix_wal::testkit::internals::engine::state::shared::Shared;
+use actix_wal::testkit::internals::engine::write::flush_loop::{
+    FlushLoop, LoopEvent, Next, Worked,
+};
+use actix_wal::testkit::internals::runtime::clock::SystemClock;
+use actix_wal::testkit::internals::runtime::threads::{Running, Threads, Turn, Worker};
 use actix_wal::testkit::{OpLog, Recorder};
-use actix_wal::{Durability, Link, Lsn, RecordBatch, Wal, WalConfig};
+use actix_wal::{Durability, Lsn, RecordBatch, Wal, WalConfig};
 use tempfile::TempDir;
 use test_support::logs::{config, records_in, until, within};
 use test_support::scratch::folder;
@@ -97,11 +100,10 @@ impl Driven {
         let directory: Arc<dyn Storage> = Arc::new(Directory::open(folder.path()).unwrap());
         let recorder = Recorder::new(directory).unwrap();
         let done = recorder.log();
-        let Link { shared, queue } = Link::with_clock(&config, Arc::new(SystemClock::default()));
+        let Parts { shared, queue } = Parts::with_clock(&config, Arc::new(SystemClock::default()));
         let nobody = &mut |_: RecordBatch, _: Progress| Ok(());
         let recovered = recover(Arc::new(recorder), &config, &shared, None, nobody).unwrap();
-        let RecoveredLog { storage, style, writer, position, prepared, next_sequence, .. } =
-            recovered;
+        let Begun { storage, style, writer, position, prepared, next_sequence, .. } = recovered;
         let preparer = ByHand::default();
         let size = writer.size();
         let mut pool =

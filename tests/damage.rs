@@ -8,8 +8,8 @@ use actix_wal::DamagePolicy::{Refuse, Salvage};
 use actix_wal::Lsn;
 use actix_wal::OpenError;
 use actix_wal::error::{Damage, DamageKind};
-use actix_wal::format::segment::{SegmentHeader, segment_name, set_aside_name};
 use actix_wal::testkit::SimDisk;
+use actix_wal::testkit::internals::format::segment::{SegmentHeader, segment_name, set_aside_name};
 use test_support::small_logs::{
     change, closed_log, commit, config, expected, frames, killed_log, open, recover, recover_from,
     run, segments,

@@ -215,7 +215,7 @@ fn the_changelog_knows_this_version_and_this_format() {
     let minor = version.nth(1).expect("major and minor");
     let rows = table(&changelog);
     let row = rows.iter().find(|row| row[0] == minor).expect("a row for this version");
-    assert_eq!(row[1], actix_wal::format::FORMAT_VERSION.to_string());
+    assert_eq!(row[1], actix_wal::testkit::internals::format::FORMAT_VERSION.to_string());
     assert!(changelog.contains("## [Unreleased]"));
 }
 

@@ -8,24 +8,31 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_wal::engine::intake::entry::{Entry, Payload};
-use actix_wal::engine::segments::catalog::SegmentInfo;
-use actix_wal::engine::segments::supply::{Need, SegmentSource, SegmentStyle, Supply};
-use actix_wal::engine::state::outcomes::Fate;
-use actix_wal::engine::state::shared::Shared;
-use actix_wal::engine::write::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
-use actix_wal::engine::write::log_writer::{LogWriter, Opening, Position, Stamp};
-use actix_wal::format::LogId;
-use actix_wal::format::segment::segment_name;
-use actix_wal::runtime::clock::Clock;
 use actix_wal::storage::{Medium, Storage};
+use actix_wal::testkit::internals::engine::intake::entry::{Entry, Payload};
+use actix_wal::testkit::internals::engine::segments::catalog::SegmentInfo;
+use actix_wal::testkit::internals::engine::segments::supply::{
+    Need, SegmentSource, SegmentStyle, Supply,
+};
+use actix_wal::testkit::internals::engine::state::outcomes::Fate;
+use actix_wal::testkit::internals::engine::state::shared::Shared;
+use actix_wal::testkit::internals::engine::write::flush_loop::{
+    FlushLoop, LoopEvent, Next, Worked,
+};
+use actix_wal::testkit::internals::engine::write::log_writer::{
+    LogWriter, Position, Stamp, StartFrame,
+};
+use actix_wal::testkit::internals::format::LogId;
+use actix_wal::testkit::internals::format::segment::segment_name;
+use actix_wal::testkit::internals::runtime::clock::Clock;
+use actix_wal::testkit::internals::{Parts, permits::spend};
 use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, ManualClock, Persist, SimDisk,
     SteppedSegments, SupplyMode, errno,
 };
 use actix_wal::{
-    Bounds, Cause, Durability, Epoch, FaultPolicy, FlushPolicy, Link, Lsn, LsnRange,
-    RecoveryReport, WalConfig,
+    Bounds, Cause, Durability, Epoch, FaultPolicy, FlushPolicy, Lsn, LsnRange, RecoveryReport,
+    WalConfig,
 };
 use test_support::logs::{SOON, config, records_on};
 use test_support::recovered::for_the_next_life;
@@ -42,7 +49,7 @@ struct Bench {
     segments: SteppedSegments,
     shared: Arc<Shared>,
     /// Kept: a log whose queue has gone is a different case.
-    _link: actix_wal::engine::state::requests::QueueReceiver,
+    _link: actix_wal::testkit::internals::engine::state::requests::QueueReceiver,
     run: FlushLoop,
     next: Lsn,
 }
@@ -61,7 +68,7 @@ impl Bench {
         let (disk, plan) = (SimDisk::new(), FaultPlan::new());
         let storage: Arc<dyn Storage> =
             Arc::new(FaultyStorage::mount(&disk, plan.clone()).unwrap());
-        let Link { shared, queue } = Link::with_clock(&config, Arc::new(clock.clone()));
+        let Parts { shared, queue } = Parts::with_clock(&config, Arc::new(clock.clone()));
         let style = SegmentStyle {
             log_id: LogId([7; 16]),
             block_size: config.block_size,
@@ -83,7 +90,7 @@ impl Bench {
     /// Appends, with a permit, as the Appender would.
     fn append_payload(&mut self, payload: Payload, durability: Durability) -> LsnRange {
         let (entries, bytes) = (payload.count(), payload.encoded_len());
-        self.shared.admission.try_acquire(entries, bytes).expect("room").spend();
+        spend(self.shared.admission.try_acquire(entries, bytes).expect("room"));
         let entry = Entry { first_lsn: self.next, payload, durability, since: self.clock.now() };
         let range = LsnRange::new(entry.first_lsn, entry.last_lsn()).unwrap();
         self.next = entry.next_lsn();
@@ -130,7 +137,7 @@ fn begin(
         panic!("there is plenty");
     };
     let mut position = Position { next_lsn: Lsn::FIRST, ..Position::default() };
-    let opening = Opening {
+    let opening = StartFrame {
         epoch: Epoch::NONE.next(),
         first_lsn: Lsn::FIRST,
         next_lsn: Lsn::FIRST,
@@ -648,7 +655,7 @@ fn what_was_carried_over_is_sealed_after_the_quiet_time_and_nothing_else_is() {
         }
         let disk = bench.disk.crash(Persist::Dropped);
         let clock = ManualClock::seeded(7);
-        let Link { shared, queue } = Link::with_clock(&config(), Arc::new(clock.clone()));
+        let Parts { shared, queue } = Parts::with_clock(&config(), Arc::new(clock.clone()));
         let log = for_the_next_life(disk.mount().unwrap(), &config(), &shared).unwrap();
         assert_eq!(log.report().carried, records);
         let segments = SteppedSegments::new(log.storage, log.style, log.next_sequence);

@@ -6,18 +6,19 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::task::Poll;
 use std::time::Duration;
 
 use actix::{Actor, Arbiter, Context, Handler};
 use actix_wal::actors::Appender;
-use actix_wal::engine::intake::entry::QueueItem;
 use actix_wal::messages::{Append, LogEvent};
+use actix_wal::testkit::internals::Parts;
+use actix_wal::testkit::internals::engine::intake::entry::QueueItem;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, Persist, errno};
 use actix_wal::{
-    AppendError, Cause, CloseError, CommitError, Durability, Epoch, FaultPolicy, Link, LogState,
-    Lsn, OverloadPolicy, Wal, WalConfig,
+    AppendError, Cause, CloseError, CommitError, Durability, Epoch, FaultPolicy, LogState, Lsn,
+    OverloadPolicy, Wal, WalConfig,
 };
 use test_support::logs::{
     Ear, SOON, World, config, on_prepared, on_segments, records_on, until, within,
@@ -684,8 +685,9 @@ async fn a_fault_in_the_start_frame_after_a_fault_is_just_another_one() {
 
 #[actix::test]
 async fn a_restart_while_the_log_closes_takes_nothing_more() {
-    let Link { shared, queue } = Link::new(&config());
-    let appender = Appender::new(Arc::clone(&shared), OverloadPolicy::Wait).start();
+    let parts = Parts::new(&config());
+    let appender = Appender::new(&parts.public(), OverloadPolicy::Wait).start();
+    let Parts { shared, queue } = parts;
     let append = || {
         let permit = shared.admission.try_acquire(1, 10).expect("room");
         let durability = Durability::GroupCommit;

@@ -14,15 +14,15 @@ use std::time::Duration;
 
 use actix::{Actor, Recipient, Supervisor};
 use actix_wal::actors::{Flusher, Recovery};
-use actix_wal::format::segment::{FileKind, file_kind};
 use actix_wal::messages::{LogEvent, Recover};
 use actix_wal::storage::{Directory, Storage};
 use actix_wal::testkit::flusher_contract::{FlusherFactory, Levers, Started, examine, run_all};
+use actix_wal::testkit::internals::format::segment::{FileKind, file_kind};
 use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, MockFlusher, MockHandle, MockScript,
     MockStep, SimDisk, errno,
 };
-use actix_wal::{FaultPolicy, Link, Lsn, WalConfig};
+use actix_wal::{FaultPolicy, LogParts, Lsn, WalConfig};
 use flusher_contract::wrong::{Wrong, WrongFactory};
 
 fn config() -> WalConfig {
@@ -47,7 +47,7 @@ impl<N: Fn() -> io::Result<Arc<dyn Storage>>> FlusherFactory for Real<N> {
     fn start(
         &self,
         config: &WalConfig,
-        Link { shared, queue }: Link,
+        parts: LogParts,
         appender: Recipient<LogEvent>,
     ) -> impl Future<Output = Started<Flusher>> {
         let plan = FaultPlan::new();
@@ -55,11 +55,11 @@ impl<N: Fn() -> io::Result<Arc<dyn Storage>>> FlusherFactory for Real<N> {
         let storage = Some(Arc::new(FaultyStorage::new(storage, plan.clone())) as _);
         let config = config.clone();
         async move {
-            let recovery = Recovery::new(Arc::clone(&shared), config.clone()).start();
+            let recovery = Recovery::new(&parts, config.clone()).start();
             let recover = Recover { storage, ..Recover::default() };
             let recovered = recovery.send(recover).await.expect("alive").expect("an empty log");
             let report = recovered.report().clone();
-            let flusher = Flusher::new(recovered, shared, queue, config, appender);
+            let flusher = Flusher::new(recovered, &parts, config, appender);
             let flusher = Supervisor::start(|_| flusher);
             Started { flusher, report, levers: levers(plan) }
         }
@@ -95,12 +95,11 @@ impl FlusherFactory for Mocked {
     async fn start(
         &self,
         _: &WalConfig,
-        link: Link,
+        parts: LogParts,
         appender: Recipient<LogEvent>,
     ) -> Started<MockFlusher> {
-        let shared = Arc::clone(&link.shared);
-        let flusher = MockFlusher::new(link, MockScript::acknowledge(), appender).start();
-        let mock = MockHandle::new(flusher.clone(), shared);
+        let flusher = MockFlusher::new(parts.clone(), MockScript::acknowledge(), appender).start();
+        let mock = MockHandle::new(flusher.clone(), &parts);
         let (fail, hold, release) = (mock.clone(), mock.clone(), mock);
         let levers = Levers {
             fail_next: Box::new(move || fail.script_first(MockStep::fail())),

@@ -19,10 +19,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use test_support::segments;
 
-use actix_wal::format::LogId;
-use actix_wal::format::scan::{Until, Verdict};
-use actix_wal::format::segment::{FileKind, SegmentHeader, file_kind, segment_name};
 use actix_wal::lsn::Lsn;
+use actix_wal::testkit::internals::format::LogId;
+use actix_wal::testkit::internals::format::scan::{Until, Verdict};
+use actix_wal::testkit::internals::format::segment::{
+    FileKind, SegmentHeader, file_kind, segment_name,
+};
 use test_support::segments::{BLOCK, Writer, scan, segment_header};
 
 const LOG_ID: LogId = LogId(*b"golden log of v1");

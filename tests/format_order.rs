@@ -1,8 +1,8 @@
 //! Guards P2, P13: a sound frame that does not follow on the one before (V7) is never given out.
 
-use actix_wal::format::LogId;
-use actix_wal::format::frame::FrameFault;
-use actix_wal::format::scan::{Until, Verdict};
+use actix_wal::testkit::internals::format::LogId;
+use actix_wal::testkit::internals::format::frame::FrameFault;
+use actix_wal::testkit::internals::format::scan::{Until, Verdict};
 use test_support::segments;
 use test_support::segments::{Writer, scan, segment_header};
 

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Context, Handler, Message, Recipient, ResponseFuture};
 use actix_wal::codec::{Bincode, Codec};
-use actix_wal::engine::intake::admission::{Admission, Refusal};
-use actix_wal::engine::intake::entry::{Payload, RECORD_OVERHEAD};
 use actix_wal::messages::{
     Append, AppendAll, Checkpoint, Close, Commit, Flush, GetStats, GetStatus, LogEvent, Read,
-    Recipients, Reply, Submit, Subscribe, Unsubscribe, WaitForLsn,
+    Recipients, Subscribe, Unsubscribe, WaitForLsn,
 };
+use actix_wal::testkit::internals::engine::intake::admission::{Admission, Refusal};
+use actix_wal::testkit::internals::engine::intake::entry::{Payload, RECORD_OVERHEAD};
+use actix_wal::testkit::internals::submit;
+use actix_wal::testkit::internals::wire::{Reply, Submit};
 use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk, errno,
 };
@@ -133,7 +135,7 @@ async fn use_the_log(
     let payload = Payload::One(Bytes::from_static(b"five"));
     let permit = admission.acquire(payload.count(), payload.encoded_len()).await.expect(room);
     let (durability, reply) = (Durability::GroupCommit, Reply::Outcome(reply));
-    log.submit.do_send(Submit { payload, durability, permit, reply });
+    submit(&log, Submit { payload, durability, permit, reply });
     let five = answer.await.expect("alive").expect("durable").first;
 
     let stats = log.get_stats.send(GetStats).await.expect("alive");

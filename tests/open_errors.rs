@@ -12,9 +12,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use actix::{Actor, Context, Handler};
-use actix_wal::format::segment::{SegmentHeader, segment_name};
 use actix_wal::messages::{Replay, ReplayRefused};
 use actix_wal::testkit::SimDisk;
+use actix_wal::testkit::internals::format::segment::{SegmentHeader, segment_name};
 use actix_wal::{Existence, Lsn, Wal, WalConfig};
 use test_support::small_logs::{closed_log, config, killed_log, run};
 

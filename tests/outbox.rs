@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use actix_wal::actors::Appender;
-use actix_wal::engine::intake::entry::{Payload, QueueItem};
 use actix_wal::error::Cause;
-use actix_wal::messages::{Accepted, Collect, LogEvent, OwedAccepted, Reply, Submit, Ticket};
+use actix_wal::messages::{Accepted, LogEvent, Ticket};
+use actix_wal::testkit::internals::Parts;
+use actix_wal::testkit::internals::engine::intake::entry::{Payload, QueueItem};
+use actix_wal::testkit::internals::engine::intake::inbox::Inbox;
+use actix_wal::testkit::internals::wire::{Collect, OwedAccepted, Reply, Submit};
 use actix_wal::testkit::{MockLog, MockScript, SimDisk};
 use actix_wal::{
-    AppendError, CommitError, Durability, Epoch, Link, Lsn, Outbox, OverloadPolicy, Wal, WalConfig,
+    AppendError, CommitError, Durability, Epoch, Lsn, Outbox, OverloadPolicy, Wal, WalConfig,
 };
 use bytes::Bytes;
 use test_support::settings::segments_of;
@@ -180,8 +183,8 @@ async fn p16_an_outbox_never_waits_for_room_and_a_refusal_takes_no_ticket() {
 
 #[actix::test]
 async fn p6_appends_that_are_refused_after_they_were_put_in_are_told_so_one_by_one_and_in_order() {
-    let link = Link::new(&WalConfig::new("unused"));
-    let appender = Appender::new(link.shared.clone(), OverloadPolicy::Refuse).start();
+    let link = Parts::new(&WalConfig::new("unused"));
+    let appender = Appender::new(&link.public(), OverloadPolicy::Refuse).start();
     let owner = Owner { log: None, received: Vec::new() }.start();
     let to = Arc::new(owner.clone().recipient());
     link.shared.begin_epoch(Epoch::new(1));
@@ -195,8 +198,7 @@ async fn p6_appends_that_are_refused_after_they_were_put_in_are_told_so_one_by_o
         Submit { payload, durability, permit, reply }
     };
     let intake = Arc::default();
-    let put =
-        |ticket| actix_wal::engine::intake::inbox::Intake::push(&*intake, submit(Ticket(ticket)));
+    let put = |ticket| Inbox::push(&*intake, submit(Ticket(ticket)));
     assert!(put(0) && !put(1));
     appender.send(Collect::new(&intake)).await.expect("alive");
     appender.do_send(LogEvent::Unavailable { cause: Cause::Closed });
@@ -221,14 +223,14 @@ async fn p6_appends_that_are_refused_after_they_were_put_in_are_told_so_one_by_o
 
 #[actix::test]
 async fn p6_whoever_is_in_the_intake_of_a_dead_appender_hears_that_nobody_knows() {
-    let link = Link::new(&WalConfig::new("unused"));
+    let link = Parts::new(&WalConfig::new("unused"));
     let intake = Arc::default();
     let (reply, answer) = oneshot::channel();
     let payload = Payload::One(Bytes::from_static(b"x"));
     let permit = link.shared.admission.try_acquire(1, payload.encoded_len()).expect("room");
     let (durability, reply) = (Durability::GroupCommit, Reply::Outcome(reply));
     let submit = Submit { payload, durability, permit, reply };
-    assert!(actix_wal::engine::intake::inbox::Intake::push(&*intake, submit));
+    assert!(Inbox::push(&*intake, submit));
     // What happens to a message when its receiver is gone.
     drop(Collect::new(&intake));
     let answered = tokio::time::timeout(Duration::from_secs(20), answer).await;
@@ -238,7 +240,7 @@ async fn p6_whoever_is_in_the_intake_of_a_dead_appender_hears_that_nobody_knows(
 
 #[actix::test]
 async fn p6_a_ticket_that_a_dead_appender_never_handled_is_answered_once() {
-    let link = Link::new(&WalConfig::new("unused"));
+    let link = Parts::new(&WalConfig::new("unused"));
     let owner = Owner { log: None, received: Vec::new() }.start();
     let to = Arc::new(owner.clone().recipient());
     let intake = Arc::default();
@@ -247,7 +249,7 @@ async fn p6_a_ticket_that_a_dead_appender_never_handled_is_answered_once() {
         let permit = link.shared.admission.try_acquire(1, payload.encoded_len()).expect("room");
         let reply = Reply::Message(OwedAccepted::new(Arc::clone(&to), ticket));
         let submit = Submit { payload, durability: Durability::GroupCommit, permit, reply };
-        let _ = actix_wal::engine::intake::inbox::Intake::push(&*intake, submit);
+        let _ = Inbox::push(&*intake, submit);
     }
     // What happens to a message when its receiver is gone.
     drop(Collect::new(&intake));

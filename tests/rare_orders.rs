@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use actix::{Actor, Supervisor};
 use actix_wal::actors::{Appender, Flusher, Recovery};
-use actix_wal::engine::state::shared::Shared;
 use actix_wal::messages::{LogEvent, Recover, WaitForLsn};
-use actix_wal::runtime::threads::{Threads, Turn};
 use actix_wal::storage::Medium;
+use actix_wal::testkit::internals::Parts;
+use actix_wal::testkit::internals::engine::state::shared::Shared;
+use actix_wal::testkit::internals::runtime::threads::{Threads, Turn};
 use actix_wal::testkit::{ByHand, FaultEffect, FaultOp, FaultRule, SimDisk, errno};
-use actix_wal::{Bounds, FlushPolicy, Link, LogState, Lsn, OpenError, Wal};
+use actix_wal::{Bounds, FlushPolicy, LogState, Lsn, OpenError, Wal};
 use test_support::logs::{Ear, World, config, on_segments, records_on, until, within};
 use test_support::refusing::Refusing;
 
@@ -251,17 +252,19 @@ async fn p10_one_failed_directory_sync_never_has_recovery_miss_a_segment() {
 /// A log in this Arbiter whose blocking parts are driven like this.
 async fn open_on(threads: Arc<dyn Threads>, world: &World) -> (Wal, Arc<Shared>) {
     let config = config();
-    let Link { shared, queue } = Link::new(&config);
-    let recovery = Recovery::new(Arc::clone(&shared), config.clone()).start();
+    let parts = Parts::new(&config);
+    let shared = Arc::clone(&parts.shared);
+    let parts = parts.public();
+    let recovery = Recovery::new(&parts, config.clone()).start();
     let recover = Recover { storage: Some(world.storage()), ..Recover::default() };
     let recovered = recovery.send(recover).await.unwrap().unwrap();
     let report = recovered.report().clone();
-    let appender = Appender::new(Arc::clone(&shared), config.overload).start();
+    let appender = Appender::new(&parts, config.overload).start();
     let events = appender.clone().recipient();
-    let flusher = Flusher::new(recovered, Arc::clone(&shared), queue, config.clone(), events);
+    let flusher = Flusher::new(recovered, &parts, config.clone(), events);
     let flusher = flusher.on_threads(threads);
     let flusher = Supervisor::start(|_| flusher);
-    (Wal::compose(&config, Arc::clone(&shared), report, &appender, &flusher), shared)
+    (Wal::compose(&config, &parts, report, &appender, &flusher), shared)
 }
 
 #[actix::test]

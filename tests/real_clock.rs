@@ -17,9 +17,9 @@ use test_support::lives;
 use test_support::logs::config_in as config;
 use test_support::scratch::folder;
 
-use actix_wal::runtime::clock::{Clock, SystemClock};
 use actix_wal::storage::Directory;
 use actix_wal::testkit::Random;
+use actix_wal::testkit::internals::runtime::clock::{Clock, SystemClock};
 use actix_wal::{Cause, CommitError, FlushPolicy, LogState, Lsn, RecoveryReport, Wal};
 use test_support::child::Job;
 use test_support::lives::{Ledger, Life, PATIENCE};

@@ -10,14 +10,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix::{Actor, ActorContext, Context, Handler, ResponseFuture};
 use actix_wal::DamagePolicy::{Refuse, Salvage};
-use actix_wal::engine::recovery::{Progress, RecoveredLog};
-use actix_wal::engine::segments::clearing::OldSegment;
-use actix_wal::format::segment::{SegmentHeader, scratch_name, segment_name};
 use actix_wal::messages::{Replay, ReplayRefused};
+use actix_wal::testkit::internals::Parts;
+use actix_wal::testkit::internals::engine::recovery::{Begun, Progress};
+use actix_wal::testkit::internals::engine::segments::clearing::OldSegment;
+use actix_wal::testkit::internals::format::segment::{SegmentHeader, scratch_name, segment_name};
 use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Persist, SimDisk, errno,
 };
-use actix_wal::{Cause, CommitError, Link, Lsn, LsnRange, OpenError, RecordBatch, Wal, WalConfig};
+use actix_wal::{Cause, CommitError, Lsn, LsnRange, OpenError, RecordBatch, Wal, WalConfig};
 use test_support::environment::number;
 use test_support::recovered::for_the_next_life;
 use test_support::small_logs::{
@@ -240,8 +241,8 @@ fn a_host_that_refuses_or_stops_ends_the_open_and_nothing_was_written() {
 fn a_host_that_refuses_a_small_log_leaves_it_as_clean_as_it_was() {
     let disk = closed_log(3);
     let before = disk.names();
-    let link = Link::new(&config());
-    let refused = actix_wal::engine::recovery::recover(
+    let link = Parts::new(&config());
+    let refused = actix_wal::testkit::internals::engine::recovery::recover(
         disk.mount().expect("free"),
         &config(),
         &link.shared,
@@ -362,7 +363,7 @@ fn an_io_error_at_any_operation_of_a_recovery_loses_nothing() {
             let plan = FaultPlan::new();
             plan.add(FaultRule::on(op, FaultEffect::Fail(errno::EIO)).after(at).times(1));
             let storage = FaultyStorage::mount(&disk, plan.clone()).expect("free");
-            let link = Link::new(&config());
+            let link = Parts::new(&config());
             let recovered = for_the_next_life(Arc::new(storage), &config(), &link.shared);
             assert!(plan.hits() > 0 || recovered.is_ok(), "{op:?} {at}: {recovered:?}");
             drop(recovered);
@@ -580,8 +581,8 @@ fn a_gap_that_lives_without_a_record_have_left_is_reported_once() {
 }
 
 /// Recovers and gives back what the next life begins with.
-fn recover_log(disk: &SimDisk, config: &WalConfig) -> RecoveredLog {
-    let link = Link::new(config);
+fn recover_log(disk: &SimDisk, config: &WalConfig) -> Begun {
+    let link = Parts::new(config);
     for_the_next_life(disk.mount().expect("free"), config, &link.shared).expect("it opens")
 }
 
@@ -698,7 +699,7 @@ fn p14_what_was_being_prepared_and_can_not_be_removed_ends_the_open() {
     let rule = FaultRule::on(FaultOp::Remove, FaultEffect::Fail(errno::EIO));
     plan.add(rule.file(|name| name.ends_with(".tmp")).times(1));
     let storage = Arc::new(FaultyStorage::mount(&disk, plan).expect("free"));
-    let link = Link::new(&config());
+    let link = Parts::new(&config());
     let refused = for_the_next_life(storage, &config(), &link.shared);
     assert!(matches!(refused, Err(OpenError::Io(_))), "{refused:?}");
     drop(refused);

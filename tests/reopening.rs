@@ -12,12 +12,13 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use actix::{Actor, Arbiter, Context, Handler, ResponseFuture, System};
-use actix_wal::engine::recovery::{Progress, ReplaySink, recover};
 use actix_wal::error::Holder;
 use actix_wal::messages::{Replay, ReplayRefused};
 use actix_wal::storage::Directory;
+use actix_wal::testkit::internals::Parts;
+use actix_wal::testkit::internals::engine::recovery::{Progress, ReplaySink, recover};
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk};
-use actix_wal::{Link, Lsn, OpenError, RecordBatch, Wal, WalConfig};
+use actix_wal::{Lsn, OpenError, RecordBatch, Wal, WalConfig};
 use test_support::logs::{SOON, config_in, until, within};
 use test_support::scratch::folder;
 
@@ -332,7 +333,7 @@ async fn p20_a_recovery_that_is_not_wanted_ends_also_below_the_first_record_to_r
     let folder = folder();
     long_log(folder.path()).await;
     let (config, storage) = (large(folder.path()), Directory::open(folder.path()).unwrap());
-    let link = Link::new(&config);
+    let link = Parts::new(&config);
     let from = Some(Lsn::new(64));
     match recover(Arc::new(storage), &config, &link.shared, from, &mut Unwanted) {
         Err(OpenError::Replay { .. }) => {}

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use actix_wal::error::{FaultClass, IoFault, IoOp};
 use actix_wal::messages::LogEvent;
-use actix_wal::runtime::threads::{Running, SystemThreads, Threads, Turn, Worker};
+use actix_wal::testkit::internals::runtime::threads::{
+    Running, SystemThreads, Threads, Turn, Worker,
+};
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, errno};
 use actix_wal::{AppendError, Cause, CommitError, LogState, OpenError, OverloadPolicy, Wal};
 use test_support::child::{self, Job};

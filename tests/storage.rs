@@ -5,8 +5,8 @@
 
 use std::{fs, io, path::Path, process::Command};
 
+use actix_wal::testkit::internals::engine::segments::prepare::{PrepareJob, prepare};
 use actix_wal::{
-    engine::segments::{prepare::PrepareJob, prepare::prepare},
     storage::{Directory, Medium, Storage, filesystem_name},
     testkit::{Persist, Recorder},
 };

@@ -6,21 +6,26 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_wal::engine::intake::assigner::Assigner;
-use actix_wal::engine::intake::entry::Payload;
-use actix_wal::engine::intake::inbox::Intake;
-use actix_wal::engine::segments::clearing::OldSegment;
-use actix_wal::engine::segments::preparer::PreparedSegment;
-use actix_wal::engine::segments::supply::{Need, SegmentSource, SegmentStyle, Supply};
-use actix_wal::engine::state::outcomes::{Fate, Waiters};
-use actix_wal::engine::state::requests::QueueReceiver;
-use actix_wal::engine::state::shared::Shared;
-use actix_wal::engine::write::flush_loop::{FlushLoop, Next, Worked};
-use actix_wal::engine::write::log_writer::{LogWriter, Opening, Position, Stamp};
-use actix_wal::format::{DEFAULT_BLOCK_SIZE, LogId};
-use actix_wal::messages::{Reply, Submit};
 use actix_wal::storage::{Medium, StorageFile};
-use actix_wal::{CommitError, Durability, Epoch, FlushPolicy, Link, Lsn, LsnRange, WalConfig};
+use actix_wal::testkit::internals::engine::intake::assigner::Assigner;
+use actix_wal::testkit::internals::engine::intake::entry::Payload;
+use actix_wal::testkit::internals::engine::intake::inbox::Inbox;
+use actix_wal::testkit::internals::engine::segments::clearing::OldSegment;
+use actix_wal::testkit::internals::engine::segments::preparer::PreparedSegment;
+use actix_wal::testkit::internals::engine::segments::supply::{
+    Need, SegmentSource, SegmentStyle, Supply,
+};
+use actix_wal::testkit::internals::engine::state::outcomes::{Fate, Waiters};
+use actix_wal::testkit::internals::engine::state::requests::QueueReceiver;
+use actix_wal::testkit::internals::engine::state::shared::Shared;
+use actix_wal::testkit::internals::engine::write::flush_loop::{FlushLoop, Next, Worked};
+use actix_wal::testkit::internals::engine::write::log_writer::{
+    LogWriter, Position, Stamp, StartFrame,
+};
+use actix_wal::testkit::internals::format::{DEFAULT_BLOCK_SIZE, LogId};
+use actix_wal::testkit::internals::wire::{Reply, Submit};
+use actix_wal::testkit::internals::{Parts, permits::release};
+use actix_wal::{CommitError, Durability, Epoch, FlushPolicy, Lsn, LsnRange, WalConfig};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -99,8 +104,8 @@ fn submit(shared: &Shared, payload: Bytes, reply: Reply) -> Submit {
 
 /// A permit and a channel for each record, into the intake, and out again in one go.
 fn append() {
-    let Link { shared, queue: _queue } = Link::new(&config());
-    let (intake, mut room) = (Intake::default(), Vec::new());
+    let Parts { shared, queue: _queue } = Parts::new(&config());
+    let (intake, mut room) = (Inbox::default(), Vec::new());
     let mut answers = Vec::with_capacity(RECORDS as usize);
     for _ in 0..BATCHES {
         let mut payloads = payloads();
@@ -136,14 +141,14 @@ fn submits(shared: &Shared) -> Vec<Submit> {
 
 /// LSNs for a batch, and the batch into the queue.
 fn assign() {
-    let Link { shared, queue } = Link::new(&config());
+    let Parts { shared, queue } = Parts::new(&config());
     let mut assigner = Assigner::new(Arc::clone(&shared));
     assigner.resume(Lsn::FIRST);
     for _ in 0..BATCHES {
         let mut submits = submits(&shared);
         measured(&mut || enqueue(&mut assigner, &mut submits));
         for entry in queue.try_iter().flat_map(|item| item.into_entries()) {
-            shared.admission.release(1, entry.payload.encoded_len());
+            release(&shared.admission, 1, entry.payload.encoded_len());
         }
     }
 }
@@ -177,7 +182,7 @@ fn flush() {
 
 /// Those who wait for a batch, into the table and out of it, each with an answer.
 fn wake() {
-    let Link { shared, queue: _queue } = Link::new(&config());
+    let Parts { shared, queue: _queue } = Parts::new(&config());
     let mut waiters: Waiters<oneshot::Sender<Result<LsnRange, CommitError>>> = Waiters::default();
     let mut next = Lsn::FIRST;
     for _ in 0..BATCHES {
@@ -202,7 +207,7 @@ fn wake() {
 /// A flush loop on a disk that takes everything and keeps nothing.
 fn flush_loop() -> (Arc<Shared>, QueueReceiver, FlushLoop) {
     let config = config();
-    let Link { shared, queue } = Link::new(&config);
+    let Parts { shared, queue } = Parts::new(&config);
     let size = 1 << 40;
     let style = SegmentStyle {
         log_id: LogId([7; 16]),
@@ -213,7 +218,7 @@ fn flush_loop() -> (Arc<Shared>, QueueReceiver, FlushLoop) {
     let name = "nothing".to_owned();
     let segment = PreparedSegment { sequence: 1, name, size, file: Box::new(Nothing) };
     let mut position = Position { next_lsn: Lsn::FIRST, ..Position::default() };
-    let opening = Opening {
+    let opening = StartFrame {
         epoch: Epoch::NONE.next(),
         first_lsn: Lsn::FIRST,
         next_lsn: Lsn::FIRST,

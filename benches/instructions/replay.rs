@@ -6,15 +6,16 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_wal::engine::read::cursor::Cursor;
-use actix_wal::engine::recovery::{Progress, RecoveredLog, recover};
-use actix_wal::engine::state::shared::Shared;
-use actix_wal::format::frame::{FrameBuffer, FrameHeader, Start};
-use actix_wal::format::scan::{Scanner, Seen, Until, Verdict};
-use actix_wal::format::segment::{SegmentHeader, segment_name};
-use actix_wal::format::{DEFAULT_BLOCK_SIZE, LogId, Place};
 use actix_wal::storage::Directory;
-use actix_wal::{Epoch, Link, Lsn, RecordBatch, WalConfig};
+use actix_wal::testkit::internals::Parts;
+use actix_wal::testkit::internals::engine::read::cursor::Cursor;
+use actix_wal::testkit::internals::engine::recovery::{Begun, Progress, recover};
+use actix_wal::testkit::internals::engine::state::shared::Shared;
+use actix_wal::testkit::internals::format::frame::{FrameBuffer, FrameHeader, Start};
+use actix_wal::testkit::internals::format::scan::{Scanner, Seen, Until, Verdict};
+use actix_wal::testkit::internals::format::segment::{SegmentHeader, segment_name};
+use actix_wal::testkit::internals::format::{DEFAULT_BLOCK_SIZE, LogId, Place};
+use actix_wal::{Epoch, Lsn, RecordBatch, WalConfig};
 use tempfile::TempDir;
 
 use super::pieces::{BATCHES, RECORD_LEN, RECORDS, measured};
@@ -71,7 +72,7 @@ fn look_at(batch: &RecordBatch) -> u64 {
     lens.sum()
 }
 
-fn recovered(folder: &TempDir, shared: &Shared) -> (RecoveredLog, u64) {
+fn recovered(folder: &TempDir, shared: &Shared) -> (Begun, u64) {
     let storage = Arc::new(Directory::open(folder.path()).expect("nobody else has it"));
     let mut seen = 0;
     let config = WalConfig::new(folder.path());
@@ -85,7 +86,7 @@ fn recovered(folder: &TempDir, shared: &Shared) -> (RecoveredLog, u64) {
 
 fn recover_log(frames: u64, records: u64) {
     let folder = write(frames, records);
-    let Link { shared, queue: _queue } = Link::new(&WalConfig::new(folder.path()));
+    let Parts { shared, queue: _queue } = Parts::new(&WalConfig::new(folder.path()));
     measured(&mut || {
         let (_log, seen) = recovered(&folder, &shared);
         assert_eq!(seen, frames * records * RECORD_LEN as u64);
@@ -105,7 +106,7 @@ pub(crate) fn recover_lone() {
 /// A reader, from the first record to the last one.
 pub(crate) fn read() {
     let folder = write(BATCHES, RECORDS);
-    let Link { shared, queue: _queue } = Link::new(&WalConfig::new(folder.path()));
+    let Parts { shared, queue: _queue } = Parts::new(&WalConfig::new(folder.path()));
     let (log, seen) = recovered(&folder, &shared);
     shared.watermark.raise_durable(log.report().last_lsn);
     let lease = Duration::from_secs(3600);

@@ -1,6 +1,6 @@
 //! Role: gives every record its LSN, and tells those who wait what became of it.
 //! Owns: the next LSN; the waiters; appends that wait for the log to come back.
-//! Receives: `Collect`, `Append`, `AppendAll`, `Commit`, `Submit`, `WaitForLsn`, `Await`, `Flush`; `LogEvent`.
+//! Receives: `Collect`, `Append`, `AppendAll`, `Commit`, `WaitForLsn`, `Await`, `Flush`; `LogEvent`.
 //! Sends: answers; entries into the queue of the flush thread.
 //! Never: touches a file; waits; gives out an LSN between a fault and `Ready`.
 
@@ -14,13 +14,12 @@ use crate::config::{Durability, OverloadPolicy};
 use crate::engine::intake::assigner::Assigner;
 use crate::engine::intake::entry::Payload;
 use crate::engine::state::outcomes::{Fate, Waiters};
+use crate::engine::state::parts::LogParts;
 use crate::engine::state::shared::Shared;
 use crate::error::{AppendError, Cause, CommitError};
 use crate::lsn::{Lsn, LsnRange};
-use crate::messages::{
-    Accepted, Append, AppendAll, Await, Collect, Commit, Flush, LogEvent, OwedAccepted, Reply,
-    Submit, WaitForLsn,
-};
+use crate::messages::wire::{Await, Collect, OwedAccepted, Reply, Submit};
+use crate::messages::{Accepted, Append, AppendAll, Commit, Flush, LogEvent, WaitForLsn};
 use crate::status::LogState;
 
 /// Room for so many appends is kept; a burst of more is rare, and costs a little copying.
@@ -83,7 +82,8 @@ impl Waiter {
 
 impl Appender {
     /// An Appender for a log. It accepts nothing before the Flusher says `Ready`.
-    pub fn new(shared: Arc<Shared>, overload: OverloadPolicy) -> Self {
+    pub fn new(parts: &LogParts, overload: OverloadPolicy) -> Self {
+        let shared = Arc::clone(&parts.shared);
         Appender {
             assigner: Assigner::new(Arc::clone(&shared)),
             shared,
@@ -327,14 +327,6 @@ impl Actor for Appender {
 }
 
 impl Supervised for Appender {}
-
-impl Handler<Submit> for Appender {
-    type Result = ();
-
-    fn handle(&mut self, submit: Submit, _: &mut Self::Context) {
-        self.submit(submit);
-    }
-}
 
 impl Handler<Collect> for Appender {
     type Result = ();

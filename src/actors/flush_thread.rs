@@ -85,14 +85,14 @@ pub(super) fn spawn(
     wiring: Wiring,
 ) -> Result<Running, IoFault> {
     let announced = wiring.shared.watermark.durable();
-    let held = Some(Held { flush_loop, queue });
+    let held = Some(InHand { flush_loop, queue });
     let worker = FlushWorker { held, wiring, announced, segment: Segment::Here };
     let running = threads.spawn(NAME, Box::new(worker));
     running.map_err(|error| IoFault::no_thread(NAME, error))
 }
 
 /// What is in the thread's hands, and goes back to the Flusher.
-struct Held {
+struct InHand {
     flush_loop: Box<FlushLoop>,
     queue: QueueReceiver,
 }
@@ -101,7 +101,7 @@ struct Held {
 struct FlushWorker {
     /// Outside of what may panic: a panic at any point loses nothing of what is in hand. `None` once it
     /// was handed back.
-    held: Option<Held>,
+    held: Option<InHand>,
     wiring: Wiring,
     /// The watermark that was announced last.
     announced: Lsn,
@@ -120,7 +120,7 @@ impl FlushWorker {
     /// Does something with the loop. A fault or a panic ends the worker.
     fn guarded<T>(
         &mut self,
-        act: impl FnOnce(&mut Held, &Wiring, &mut Lsn) -> Result<T, Cause>,
+        act: impl FnOnce(&mut InHand, &Wiring, &mut Lsn) -> Result<T, Cause>,
     ) -> Option<T> {
         let held = self.held.as_mut()?;
         let (wiring, announced) = (&self.wiring, &mut self.announced);
@@ -136,7 +136,7 @@ impl FlushWorker {
 
     /// Hands everything back.
     fn end(&mut self, fault: Option<Cause>) {
-        let Some(Held { mut flush_loop, queue }) = self.held.take() else {
+        let Some(InHand { mut flush_loop, queue }) = self.held.take() else {
             return;
         };
         if fault.is_none() {
@@ -158,7 +158,7 @@ impl Worker for FlushWorker {
             return Turn::Wait(Some(SEGMENT_WAIT));
         }
         self.segment = Segment::Here;
-        let next = self.guarded(|Held { flush_loop, queue }, wiring, announced| {
+        let next = self.guarded(|InHand { flush_loop, queue }, wiring, announced| {
             // Only at the first look is there anything: the log is open once this thread really runs.
             leave_news(flush_loop, wiring, announced);
             take_queued(flush_loop, queue)?;
@@ -183,7 +183,7 @@ impl Worker for FlushWorker {
     }
 
     fn work(&mut self) {
-        let worked = self.guarded(|Held { flush_loop, .. }, wiring, announced| {
+        let worked = self.guarded(|InHand { flush_loop, .. }, wiring, announced| {
             let worked = flush_loop.work()?;
             if worked == Worked::Done {
                 // Also where nothing had to be written.
@@ -200,7 +200,7 @@ impl Worker for FlushWorker {
 
     fn wait(&mut self, at_most: Option<Duration>) {
         let segment = self.segment;
-        self.guarded(|Held { flush_loop, queue }, _, _| match at_most {
+        self.guarded(|InHand { flush_loop, queue }, _, _| match at_most {
             Some(at_most) if segment == Segment::Awaited => {
                 flush_loop.wait_for_segment(at_most);
                 Ok(())
@@ -218,7 +218,7 @@ impl Worker for FlushWorker {
 /// Without a thread nothing is written; the Flusher must hear of it.
 impl Drop for FlushWorker {
     fn drop(&mut self) {
-        if let Some(Held { flush_loop, queue }) = self.held.take() {
+        if let Some(InHand { flush_loop, queue }) = self.held.take() {
             let what = "the flush thread was ended from outside".to_owned();
             let fault = Some(Cause::Broken { what });
             // Its events go with it: one that has never looked has not opened the log.

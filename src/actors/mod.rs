@@ -1,4 +1,4 @@
-//! The actors: thin shells over the [engine](crate::engine).
+//! The actors: thin shells over the engine.
 //!
 //! Actors know messages, not each other: each holds `Recipient`s, and only `open.rs`, or a host that
 //! composes its own server, starts and wires them.

@@ -18,11 +18,12 @@ use actix::{Actor, Arbiter, ArbiterHandle, Context, Handler, Supervised};
 
 use super::flush_thread::panic_message;
 use crate::config::{Existence, WalConfig};
-use crate::engine::recovery::{Progress, RecoveredLog, ReplaySink, recover};
+use crate::engine::recovery::{Begun, Progress, ReplaySink, recover};
+use crate::engine::state::parts::LogParts;
 use crate::engine::state::shared::Shared;
 use crate::error::{Cause, IoFault, IoOp, OpenError};
 use crate::lsn::Lsn;
-use crate::messages::{Recover, Replay, ReplayRefused, ReplayTarget};
+use crate::messages::{Recover, RecoveredLog, Replay, ReplayRefused, ReplayTarget};
 use crate::record::RecordBatch;
 use crate::runtime::block_on;
 use crate::runtime::threads::{Once, SystemThreads, Threads};
@@ -47,12 +48,12 @@ pub struct Recovery {
 
 impl Recovery {
     /// A Recovery for the log with these settings.
-    pub fn new(shared: Arc<Shared>, config: WalConfig) -> Self {
-        Recovery { shared, config, threads: SystemThreads::shared() }
+    pub fn new(parts: &LogParts, config: WalConfig) -> Self {
+        Recovery { shared: Arc::clone(&parts.shared), config, threads: SystemThreads::shared() }
     }
 
     /// Has the work done by these threads, and not by one of the system.
-    pub fn on_threads(mut self, threads: Arc<dyn Threads>) -> Self {
+    pub(crate) fn on_threads(mut self, threads: Arc<dyn Threads>) -> Self {
         self.threads = threads;
         self
     }
@@ -123,13 +124,14 @@ impl Job {
     fn run(self, mut reply: Reply) {
         // The directory is free before the answer is sent: the next attempt must not find it locked.
         let recovered = catch_unwind(AssertUnwindSafe(|| self.recover(&mut reply)));
-        let _ = reply.send(recovered.unwrap_or_else(|panic| {
+        let recovered = recovered.unwrap_or_else(|panic| {
             let message = panic_message(&*panic);
             Err(OpenError::Start(Cause::Panic { place: "recovery thread", message }))
-        }));
+        });
+        let _ = reply.send(recovered.map(RecoveredLog::from));
     }
 
-    fn recover(self, reply: &mut Reply) -> Result<RecoveredLog, OpenError> {
+    fn recover(self, reply: &mut Reply) -> Result<Begun, OpenError> {
         let Job { request, shared, config, arbiter, .. } = self;
         config.validate()?;
         let storage = match request.storage {

@@ -327,6 +327,7 @@ impl<'a> Frame<'a> {
     }
 
     /// The records with their LSNs, in order.
+    #[cfg(any(test, feature = "testkit"))]
     pub fn records(&self) -> impl Iterator<Item = (Lsn, &'a [u8])> + use<'a> {
         let first = self.header.first_lsn;
         Records::new(self.payload).zip(0u64..).map(move |(payload, at)| (first.plus(at), payload))

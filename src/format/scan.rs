@@ -84,7 +84,7 @@ pub struct TornTail {
 
 /// What stands where the sound frames end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stands {
+enum AtEnd {
     Nothing,
     EarlierLife,
     Torn,
@@ -100,25 +100,25 @@ enum Kind {
 
 /// One line of the table: is it the last segment, what stands there, is there a later frame.
 /// `None` is "any".
-type Row = (Option<bool>, Option<Stands>, Option<bool>, Kind);
+type Row = (Option<bool>, Option<AtEnd>, Option<bool>, Kind);
 
 const VERDICTS: [Row; 6] = [
     (Some(false), None, None, Kind::Damage),
     (Some(true), None, Some(true), Kind::Damage),
-    (Some(true), Some(Stands::Nothing), Some(false), Kind::Clean),
-    (Some(true), Some(Stands::EarlierLife), Some(false), Kind::Clean),
-    (Some(true), Some(Stands::Torn), Some(false), Kind::TornTail),
-    (Some(true), Some(Stands::OutOfOrder), Some(false), Kind::Damage),
+    (Some(true), Some(AtEnd::Nothing), Some(false), Kind::Clean),
+    (Some(true), Some(AtEnd::EarlierLife), Some(false), Kind::Clean),
+    (Some(true), Some(AtEnd::Torn), Some(false), Kind::TornTail),
+    (Some(true), Some(AtEnd::OutOfOrder), Some(false), Kind::Damage),
 ];
 
-fn matches(row: &Row, last: bool, stands: Stands, later: bool) -> bool {
+fn matches(row: &Row, last: bool, stands: AtEnd, later: bool) -> bool {
     row.0.is_none_or(|want| want == last)
         && row.1.is_none_or(|want| want == stands)
         && row.2.is_none_or(|want| want == later)
 }
 
 /// The table covers every case exactly once; a test enumerates them. Damage is the safe answer.
-fn judge(last: bool, stands: Stands, later: bool) -> Kind {
+fn judge(last: bool, stands: AtEnd, later: bool) -> Kind {
     VERDICTS.iter().find(|row| matches(row, last, stands, later)).map_or(Kind::Damage, |row| row.3)
 }
 
@@ -146,7 +146,7 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 struct Hunt {
     fault: FrameFault,
-    stands: Stands,
+    stands: AtEnd,
     /// Where to look next.
     at: u64,
     /// Behind the last block that is not blank.
@@ -272,9 +272,9 @@ impl Scanner {
                 Seen::Frame(frame)
             }
             Err(fault @ (FrameFault::Order { .. } | FrameFault::Records)) => {
-                self.stop(fault, Stands::OutOfOrder, Some(header))
+                self.stop(fault, AtEnd::OutOfOrder, Some(header))
             }
-            Err(fault) => self.stop(fault, Stands::Torn, Some(header)),
+            Err(fault) => self.stop(fault, AtEnd::Torn, Some(header)),
         }
     }
 
@@ -307,18 +307,18 @@ impl Scanner {
         })
     }
 
-    fn what_stands(&self, fault: FrameFault, bytes: &[u8]) -> Stands {
+    fn what_stands(&self, fault: FrameFault, bytes: &[u8]) -> AtEnd {
         let recycled = self.segment.recycled;
         let at_start = self.expected.is_none();
         let ours = self.expected.is_some_and(|expected| carries_salt(bytes, expected.salt));
         match fault {
-            _ if self.offset >= self.len => Stands::Nothing,
-            FrameFault::EarlierLife { .. } if recycled => Stands::EarlierLife,
+            _ if self.offset >= self.len => AtEnd::Nothing,
+            FrameFault::EarlierLife { .. } if recycled => AtEnd::EarlierLife,
             // A recycled file is prepared with a blank first block, so there even strange bytes are ours.
-            FrameFault::Magic if recycled && !ours && !at_start => Stands::EarlierLife,
-            FrameFault::Magic if is_blank(bytes) => Stands::Nothing,
-            FrameFault::PastEnd if is_blank(bytes) => Stands::Nothing,
-            _ => Stands::Torn,
+            FrameFault::Magic if recycled && !ours && !at_start => AtEnd::EarlierLife,
+            FrameFault::Magic if is_blank(bytes) => AtEnd::Nothing,
+            FrameFault::PastEnd if is_blank(bytes) => AtEnd::Nothing,
+            _ => AtEnd::Torn,
         }
     }
 
@@ -326,7 +326,7 @@ impl Scanner {
     fn stop<'a>(
         &mut self,
         fault: FrameFault,
-        stands: Stands,
+        stands: AtEnd,
         header: Option<FrameHeader>,
     ) -> Seen<'a> {
         if matches!(self.until, Until::LiveEnd(_)) {
@@ -335,7 +335,7 @@ impl Scanner {
         let block = u64::from(self.segment.place.block_size);
         let frame_len = header.map_or(block, |header| header.frame_len(&self.segment.place));
         let next = self.offset.saturating_add(frame_len);
-        let torn = matches!(stands, Stands::Torn | Stands::OutOfOrder);
+        let torn = matches!(stands, AtEnd::Torn | AtEnd::OutOfOrder);
         let hunt = Hunt {
             fault,
             stands,
@@ -358,8 +358,8 @@ impl Scanner {
             }
             // What is not blank in a file that was filled with zeros was written in this life.
             if !self.segment.recycled && !is_blank(block) {
-                if hunt.stands == Stands::Nothing {
-                    hunt.stands = Stands::Torn;
+                if hunt.stands == AtEnd::Nothing {
+                    hunt.stands = AtEnd::Torn;
                 }
                 hunt.evidence_end = offset + block.len() as u64;
             }
@@ -455,7 +455,7 @@ mod tests {
     #[test]
     fn exactly_one_line_of_the_table_fits_each_case() {
         for case in 0..16 {
-            let stands = [Stands::Nothing, Stands::EarlierLife, Stands::Torn, Stands::OutOfOrder];
+            let stands = [AtEnd::Nothing, AtEnd::EarlierLife, AtEnd::Torn, AtEnd::OutOfOrder];
             let (last, later) = (case & 1 == 1, case & 2 == 2);
             let rows = VERDICTS.iter().filter(|row| matches(row, last, stands[case / 4], later));
             assert_eq!(rows.count(), 1, "case {case}");

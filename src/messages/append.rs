@@ -1,17 +1,14 @@
 //! Appending and waiting.
 
-use std::mem;
 use std::sync::Arc;
 
-use actix::{Message, Recipient};
+use actix::Message;
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
 use crate::config::Durability;
 use crate::engine::intake::admission::{Admission, Permit, Refusal};
-use crate::engine::intake::entry::{Payload, RECORD_OVERHEAD};
-use crate::engine::intake::inbox::Intake;
-use crate::error::{AppendError, Cause, CommitError};
+use crate::engine::intake::entry::RECORD_OVERHEAD;
+use crate::error::{AppendError, CommitError};
 use crate::lsn::{Lsn, LsnRange};
 
 /// Phase one: give the record an LSN. The answer says nothing about durability.
@@ -24,8 +21,7 @@ pub struct Append {
     pub payload: Bytes,
     /// Who waits for it.
     pub durability: Durability,
-    /// The right to have it in flight: for one record and its
-    /// [`encoded_len`](Payload::encoded_len).
+    /// The right to have it in flight: for one record, its bytes and 5 bytes of overhead.
     pub permit: Permit,
 }
 
@@ -121,129 +117,6 @@ pub struct WaitForLsn(
 
 impl Message for WaitForLsn {
     type Result = Result<(), CommitError>;
-}
-
-/// What every wait comes down to. The handle of the log sends it: when its future is dropped, the
-/// Appender can tell, and forgets the waiter.
-#[derive(Debug)]
-pub struct Await {
-    /// The LSN that phase one gave.
-    pub lsn: Lsn,
-    /// Where the answer goes. A dropped sender means that the Appender is gone.
-    pub reply: oneshot::Sender<Result<(), CommitError>>,
-}
-
-impl Message for Await {
-    type Result = ();
-}
-
-/// What every append comes down to. The handle of the log sends it with `do_send`, which keeps the order
-/// and can not be cancelled, and has its answer in a channel of its own.
-#[derive(Debug)]
-pub struct Submit {
-    /// The records.
-    pub payload: Payload,
-    /// Who waits for them.
-    pub durability: Durability,
-    /// The right to have them in flight.
-    pub permit: Permit,
-    /// Where the answer goes.
-    pub reply: Reply,
-}
-
-impl Message for Submit {
-    type Result = ();
-}
-
-/// Where, and when, the answer to a [`Submit`] goes. A dropped sender means that the Appender is gone.
-#[derive(Debug)]
-pub enum Reply {
-    /// When the LSNs are given.
-    Accepted(oneshot::Sender<Result<LsnRange, AppendError>>),
-    /// When the outcome is known.
-    Outcome(oneshot::Sender<Result<LsnRange, CommitError>>),
-    /// When the LSNs are given, as a message.
-    Message(OwedAccepted),
-}
-
-impl Reply {
-    /// Gives the answer up, for a caller that reports the refusal itself.
-    pub(crate) fn withdraw(self) {
-        if let Reply::Message(owed) = self {
-            let _ = owed.into_parts();
-        }
-    }
-}
-
-/// The [`Accepted`] that an append of an [`Outbox`](crate::Outbox) is owed. Dropped without an answer, because
-/// the Appender is gone, it answers [`AppendError::Unknown`]: each ticket gets exactly one answer.
-#[derive(Debug)]
-pub struct OwedAccepted {
-    /// `None` once it is answered.
-    owner: Option<Arc<Recipient<Accepted>>>,
-    ticket: Ticket,
-}
-
-impl OwedAccepted {
-    /// An answer that the owner of an outbox is owed for this ticket.
-    pub fn new(owner: Arc<Recipient<Accepted>>, ticket: Ticket) -> Self {
-        OwedAccepted { owner: Some(owner), ticket }
-    }
-
-    /// Whom to answer, and for which ticket. The caller has to answer from here on.
-    pub(crate) fn into_parts(mut self) -> Option<(Arc<Recipient<Accepted>>, Ticket)> {
-        self.owner.take().map(|owner| (owner, self.ticket))
-    }
-
-    /// Answers that the append was refused.
-    pub(crate) fn refuse(mut self, error: AppendError) {
-        self.answer(error);
-    }
-
-    fn answer(&mut self, error: AppendError) {
-        if let Some(owner) = self.owner.take() {
-            owner.do_send(Accepted { first: self.ticket, count: 1, result: Err(error) });
-        }
-    }
-}
-
-impl Drop for OwedAccepted {
-    fn drop(&mut self) {
-        self.answer(AppendError::Unknown { cause: Cause::Stopped { actor: "Appender" } });
-    }
-}
-
-/// Appends wait in the intake of a handle: come for all of them.
-///
-/// Sent by the handle whenever it puts the first append into its intake. If the Appender is gone, what
-/// waits there is dropped with the message, and so its answers are.
-#[derive(Debug)]
-pub struct Collect {
-    intake: Option<Arc<Intake<Submit>>>,
-}
-
-impl Collect {
-    /// A call to come for what is in this intake.
-    pub fn new(intake: &Arc<Intake<Submit>>) -> Self {
-        Collect { intake: Some(Arc::clone(intake)) }
-    }
-
-    /// Takes what waits, and leaves an empty `room` in its place.
-    pub fn take(mut self, room: Vec<Submit>) -> Vec<Submit> {
-        self.intake.take().map_or_else(Vec::new, |intake| intake.take(room))
-    }
-}
-
-impl Drop for Collect {
-    fn drop(&mut self) {
-        if let Some(intake) = self.intake.take() {
-            mem::drop(intake.take(Vec::new()));
-        }
-    }
-}
-
-impl Message for Collect {
-    type Result = ();
 }
 
 /// The number of an append among those of one [`Outbox`](crate::Outbox): 0, 1, 2 and so on.

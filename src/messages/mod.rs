@@ -4,10 +4,8 @@
 //! |---|---|---|---|
 //! | [`Append`], [`AppendAll`] | client | Appender | LSN: phase one |
 //! | [`Commit`] | client | Appender | LSN, once it is durable: both phases |
-//! | [`Submit`] | handle | Appender | through its [`Reply`], after either phase |
-//! | [`Collect`] | handle | Appender | those of the [`Submit`]s in its intake |
 //! | [`Accepted`] | Appender | the owner of an [`Outbox`](crate::Outbox) | none |
-//! | [`WaitForLsn`], [`Await`] | client, handle | Appender | once the LSN is durable: phase two |
+//! | [`WaitForLsn`] | client | Appender | once the LSN is durable: phase two |
 //! | [`Flush`] | client | Appender | the watermark, once everything appended is durable |
 //! | [`Recover`] | whoever opens the log | Recovery | the recovered log |
 //! | [`Replay`] | Recovery | host | when it is ready for more |
@@ -29,14 +27,15 @@ mod events;
 mod flush;
 mod recipients;
 mod recover;
+pub(crate) mod wire;
 
-pub use append::{
-    Accepted, Append, AppendAll, Await, Collect, Commit, OwedAccepted, Reply, Submit, Ticket,
-    WaitForLsn,
-};
+pub use crate::engine::intake::admission::{Admission, Permit, Refusal};
+pub use crate::engine::read::cursor::Cursor;
+pub use crate::engine::recovery::Progress;
+pub use append::{Accepted, Append, AppendAll, Commit, Ticket, WaitForLsn};
 pub(crate) use control::AwaitStart;
 pub use control::{Checkpoint, Close, GetSegments, GetStats, GetStatus, Read, ReadRange, Rotate};
 pub use events::{LogEvent, Subscribe, Unsubscribe};
 pub use flush::Flush;
 pub use recipients::Recipients;
-pub use recover::{Recover, Replay, ReplayFunction, ReplayRefused, ReplayTarget};
+pub use recover::{Recover, RecoveredLog, Replay, ReplayFunction, ReplayRefused, ReplayTarget};

@@ -2,9 +2,10 @@
 
 use actix::Recipient;
 
+use super::wire::{Await, Collect};
 use super::{
-    Append, AppendAll, Await, Checkpoint, Close, Collect, Commit, Flush, GetSegments, GetStats,
-    GetStatus, Read, ReadRange, Rotate, Submit, Subscribe, Unsubscribe, WaitForLsn,
+    Append, AppendAll, Checkpoint, Close, Commit, Flush, GetSegments, GetStats, GetStatus, Read,
+    ReadRange, Rotate, Subscribe, Unsubscribe, WaitForLsn,
 };
 
 /// Where each message of a log goes: for actors that would rather send than call. Get it from
@@ -18,10 +19,9 @@ pub struct Recipients {
     pub append: Recipient<Append>,
     pub append_all: Recipient<AppendAll>,
     pub commit: Recipient<Commit>,
-    pub submit: Recipient<Submit>,
-    pub collect: Recipient<Collect>,
+    pub(crate) collect: Recipient<Collect>,
     pub wait_for_lsn: Recipient<WaitForLsn>,
-    pub wait: Recipient<Await>,
+    pub(crate) wait: Recipient<Await>,
     pub flush: Recipient<Flush>,
     pub subscribe: Recipient<Subscribe>,
     pub unsubscribe: Recipient<Unsubscribe>,

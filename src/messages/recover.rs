@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix::{Message, Recipient};
 
-use crate::engine::recovery::{Progress, RecoveredLog};
+use crate::engine::recovery::{Begun, Progress, RecoveryReport};
 use crate::error::OpenError;
 use crate::lsn::Lsn;
 use crate::record::RecordBatch;
@@ -27,6 +27,24 @@ pub struct Recover {
 
 impl Message for Recover {
     type Result = Result<RecoveredLog, OpenError>;
+}
+
+/// A log that was recovered, and has begun an epoch: what a Flusher is started with. Dropped, it gives the directory
+/// back, and nothing is lost.
+#[derive(Debug)]
+pub struct RecoveredLog(pub(crate) Begun);
+
+impl RecoveredLog {
+    /// What the recovery found and did.
+    pub fn report(&self) -> &RecoveryReport {
+        self.0.report()
+    }
+}
+
+impl From<Begun> for RecoveredLog {
+    fn from(begun: Begun) -> Self {
+        RecoveredLog(begun)
+    }
 }
 
 /// What takes the records of a replay.

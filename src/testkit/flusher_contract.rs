@@ -26,7 +26,7 @@
 //! use actix_wal::messages::LogEvent;
 //! use actix_wal::testkit::flusher_contract::{FlusherFactory, Levers, Started, run_all};
 //! use actix_wal::testkit::{MockFlusher, MockHandle, MockScript, MockStep};
-//! use actix_wal::{FaultPolicy, Link, Lsn, WalConfig};
+//! use actix_wal::{FaultPolicy, LogParts, Lsn, WalConfig};
 //!
 //! struct Mocked;
 //!
@@ -42,12 +42,11 @@
 //!     async fn start(
 //!         &self,
 //!         _: &WalConfig,
-//!         link: Link,
+//!         parts: LogParts,
 //!         appender: Recipient<LogEvent>,
 //!     ) -> Started<MockFlusher> {
-//!         let shared = Arc::clone(&link.shared);
-//!         let flusher = MockFlusher::new(link, MockScript::acknowledge(), appender).start();
-//!         let mock = MockHandle::new(flusher.clone(), shared);
+//!         let flusher = MockFlusher::new(parts.clone(), MockScript::acknowledge(), appender).start();
+//!         let mock = MockHandle::new(flusher.clone(), &parts);
 //!         let (fail, hold, release) = (mock.clone(), mock.clone(), mock);
 //!         let levers = Levers {
 //!             fail_next: Box::new(move || fail.script_first(MockStep::fail())),
@@ -84,13 +83,14 @@ use listener::{Listener, Sleep, check_watermarks, events, failed, final_watermar
 use crate::actors::Appender;
 use crate::config::WalConfig;
 use crate::engine::recovery::RecoveryReport;
+use crate::engine::state::parts::LogParts;
 use crate::error::{AppendError, CheckpointError, CommitError};
 use crate::lsn::Lsn;
 use crate::messages::{
     Append, Checkpoint, Close, GetSegments, GetStats, GetStatus, LogEvent, Read, ReadRange, Rotate,
     Subscribe, Unsubscribe, WaitForLsn,
 };
-use crate::wal::{Link, Wal};
+use crate::wal::Wal;
 
 /// A whole check may take so many times as long as it waits for one thing that must happen.
 const PATIENCE_OF_A_CHECK: u32 = 4;
@@ -127,7 +127,7 @@ pub trait FlusherFactory {
     fn start(
         &self,
         config: &WalConfig,
-        link: Link,
+        parts: LogParts,
         appender: Recipient<LogEvent>,
     ) -> impl Future<Output = Started<Self::Flusher>>;
 
@@ -258,18 +258,17 @@ impl Subject {
     /// Starts the log, after `first` has done something to its Appender.
     async fn start_after<F: FlusherFactory>(
         factory: &F,
-        first: impl FnOnce(&Addr<Appender>, &Link),
+        first: impl FnOnce(&Addr<Appender>, &LogParts),
     ) -> Subject {
         let config = factory.config();
-        let link = Link::new(&config);
-        let shared = Arc::clone(&link.shared);
-        let appender = Appender::new(Arc::clone(&shared), config.overload).start();
-        let passes_on = Some((appender.clone().recipient(), Arc::clone(&shared)));
+        let parts = LogParts::new(&config);
+        let appender = Appender::new(&parts, config.overload).start();
+        let passes_on = Some((appender.clone().recipient(), Arc::clone(&parts.shared)));
         let tap = Listener { passes_on, ..Listener::default() }.start();
-        first(&appender, &link);
-        let started = factory.start(&config, link, tap.clone().recipient()).await;
+        first(&appender, &parts);
+        let started = factory.start(&config, parts.clone(), tap.clone().recipient()).await;
         let Started { flusher, report, levers } = started;
-        let wal = Wal::compose(&config, shared, report, &appender, &flusher);
+        let wal = Wal::compose(&config, &parts, report, &appender, &flusher);
         let patience = factory.patience();
         Subject { wal, appender, tap, levers, patience }
     }

@@ -22,6 +22,7 @@ use crate::actors::Subscribers;
 use crate::engine::intake::entry::{Entry, QueueItem};
 use crate::engine::read::cursor::Cursor;
 use crate::engine::state::outcomes::Fate;
+use crate::engine::state::parts::LogParts;
 use crate::engine::state::requests::QueueReceiver;
 use crate::engine::state::shared::Shared;
 use crate::error::{Cause, CheckpointError, CloseError, IoFault, IoOp, ReadError, RotateError};
@@ -31,7 +32,6 @@ use crate::messages::{
     Subscribe, Unsubscribe,
 };
 use crate::status::LogState;
-use crate::wal::Link;
 
 /// An actor that keeps the contract of a Flusher without a disk, and answers as its script says.
 /// [`MockLog`](super::MockLog) starts one.
@@ -108,11 +108,11 @@ impl Message for Ask {
 impl MockFlusher {
     /// A mock for an empty log, which tells `appender` everything.
     pub fn new(
-        link: Link,
+        parts: LogParts,
         script: impl Into<MockScript>,
         appender: Recipient<LogEvent>,
     ) -> MockFlusher {
-        let Link { shared, queue } = link;
+        let LogParts { shared, queue } = parts;
         shared.begin_epoch(Epoch::NONE.next());
         shared.set_state(LogState::Running);
         MockFlusher {

@@ -12,11 +12,12 @@ use crate::actors::Appender;
 use crate::config::WalConfig;
 use crate::engine::intake::entry::Entry;
 use crate::engine::recovery::RecoveryReport;
+use crate::engine::state::parts::LogParts;
 use crate::engine::state::shared::Shared;
 use crate::error::Cause;
 use crate::lsn::Lsn;
 use crate::record::Record;
-use crate::wal::{Link, Wal};
+use crate::wal::Wal;
 
 /// Starts logs whose Flusher is a [`MockFlusher`]: a real handle, a real Appender, and no disk.
 ///
@@ -43,13 +44,12 @@ impl MockLog {
 
     /// The same with other settings. The directory is never looked at.
     pub fn with_config(config: &WalConfig, script: impl Into<MockScript>) -> (Wal, MockHandle) {
-        let link = Link::new(config);
-        let shared = Arc::clone(&link.shared);
-        let appender = Appender::new(Arc::clone(&shared), config.overload).start();
-        let mock = MockFlusher::new(link, script, appender.clone().recipient()).start();
+        let parts = LogParts::new(config);
+        let appender = Appender::new(&parts, config.overload).start();
+        let mock = MockFlusher::new(parts.clone(), script, appender.clone().recipient()).start();
         let report = RecoveryReport::default();
-        let wal = Wal::compose(config, Arc::clone(&shared), report, &appender, &mock);
-        (wal, MockHandle::new(mock, shared))
+        let wal = Wal::compose(config, &parts, report, &appender, &mock);
+        (wal, MockHandle::new(mock, &parts))
     }
 }
 
@@ -70,9 +70,9 @@ impl fmt::Debug for MockHandle {
 }
 
 impl MockHandle {
-    /// A handle of a mock that the test has started itself; `shared` is that of its link.
-    pub fn new(actor: Addr<MockFlusher>, shared: Arc<Shared>) -> MockHandle {
-        MockHandle { actor, shared }
+    /// A handle of a mock that the test has started itself from these parts.
+    pub fn new(actor: Addr<MockFlusher>, parts: &LogParts) -> MockHandle {
+        MockHandle { actor, shared: Arc::clone(&parts.shared) }
     }
 
     /// The records that were appended so far, in LSN order, whatever became of them.

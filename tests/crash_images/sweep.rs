@@ -5,7 +5,9 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use actix_wal::format::segment::{FileKind, SegmentHeader, file_kind, segment_name};
+use actix_wal::testkit::internals::format::segment::{
+    FileKind, SegmentHeader, file_kind, segment_name,
+};
 use actix_wal::testkit::{Cuts, FailedSync, Op, Persist, SimDisk};
 
 use super::histories::{History, PIECE, Stage};

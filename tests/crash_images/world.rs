@@ -4,19 +4,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_wal::engine::intake::assigner::Assigner;
-use actix_wal::engine::intake::entry::Payload;
-use actix_wal::engine::recovery::RecoveredLog;
-use actix_wal::engine::segments::clearing::OldSegment;
-use actix_wal::engine::segments::supply::{Need, Pool, SegmentSource, Supply};
-use actix_wal::engine::state::outcomes::Fate;
-use actix_wal::engine::state::requests::QueueReceiver;
-use actix_wal::engine::state::shared::Shared;
-use actix_wal::engine::write::flush_loop::{FlushLoop, LoopEvent, Next, Worked};
-use actix_wal::runtime::clock::Clock;
 use actix_wal::storage::Storage;
+use actix_wal::testkit::internals::Parts;
+use actix_wal::testkit::internals::engine::intake::assigner::Assigner;
+use actix_wal::testkit::internals::engine::intake::entry::Payload;
+use actix_wal::testkit::internals::engine::recovery::Begun;
+use actix_wal::testkit::internals::engine::segments::clearing::OldSegment;
+use actix_wal::testkit::internals::engine::segments::supply::{Need, Pool, SegmentSource, Supply};
+use actix_wal::testkit::internals::engine::state::outcomes::Fate;
+use actix_wal::testkit::internals::engine::state::requests::QueueReceiver;
+use actix_wal::testkit::internals::engine::state::shared::Shared;
+use actix_wal::testkit::internals::engine::write::flush_loop::{
+    FlushLoop, LoopEvent, Next, Worked,
+};
+use actix_wal::testkit::internals::runtime::clock::Clock;
 use actix_wal::testkit::{ByHand, ManualClock};
-use actix_wal::{Cause, Durability, Link, Lsn, OpenError, WalConfig};
+use actix_wal::{Cause, Durability, Lsn, OpenError, WalConfig};
 
 use actix_wal::testkit::Random;
 use test_support::facts::{Fact, Key, payload};
@@ -125,13 +128,12 @@ impl Log {
     ) -> Result<Log, OpenError> {
         witness.note(Fact::Opening);
         let clock = ManualClock::seeded(random.number());
-        let Link { shared, queue } = Link::with_clock(config, Arc::new(clock.clone()));
+        let Parts { shared, queue } = Parts::with_clock(config, Arc::new(clock.clone()));
         let mut assigner = Assigner::new(Arc::clone(&shared));
         assert!(!shared.is_accepting() && assigner.next_lsn().is_none(), "P15");
         let recovered = for_the_next_life(storage, config, &shared)?;
         let watermark = recovered.report().last_lsn;
-        let RecoveredLog { storage, style, writer, position, prepared, next_sequence, .. } =
-            recovered;
+        let Begun { storage, style, writer, position, prepared, next_sequence, .. } = recovered;
         let hand = ByHand::default();
         let pool = Pool::start(&hand, storage, style, next_sequence, writer.size(), prepared);
         let mut pool = pool.expect("a hand is no thread");

@@ -1,7 +1,7 @@
 //! What a reader of `docs/format.md` once had to guess: four places, each as the page says it now. Both readers
 //! are asked, and the answer is spelled out.
 
-use actix_wal::format::segment::{SegmentHeader, scratch_name, segment_name};
+use actix_wal::testkit::internals::format::segment::{SegmentHeader, scratch_name, segment_name};
 
 use test_support::agree::files_on;
 use test_support::mend::{Mend, mend};

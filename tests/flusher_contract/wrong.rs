@@ -7,16 +7,17 @@ use std::time::Duration;
 use actix::{
     Actor, Addr, AsyncContext, Context, Handler, MessageResult, Recipient, Response, ResponseFuture,
 };
-use actix_wal::engine::read::cursor::Cursor;
-use actix_wal::engine::state::shared::Shared;
 use actix_wal::error::{CheckpointError, CloseError, ReadError, RotateError};
 use actix_wal::messages::{
     Checkpoint, Close, GetSegments, GetStats, GetStatus, LogEvent, Read, ReadRange, Rotate,
     Subscribe, Unsubscribe,
 };
 use actix_wal::testkit::flusher_contract::{FlusherFactory, Levers, Started};
+use actix_wal::testkit::internals::Parts;
+use actix_wal::testkit::internals::engine::read::cursor::Cursor;
+use actix_wal::testkit::internals::engine::state::shared::Shared;
 use actix_wal::testkit::{MockFlusher, MockHandle, MockScript, MockStep};
-use actix_wal::{Cause, Link, Lsn, WalConfig};
+use actix_wal::{Cause, LogParts, Lsn, WalConfig};
 use actix_wal::{Stats, Status};
 
 /// Which rule is broken.
@@ -318,15 +319,16 @@ impl FlusherFactory for WrongFactory {
     fn start(
         &self,
         _: &WalConfig,
-        link: Link,
+        parts: LogParts,
         appender: Recipient<LogEvent>,
     ) -> impl Future<Output = Started<WrongFlusher>> {
         let wrong = self.wrong;
-        let shared = Arc::clone(&link.shared);
+        let shared = Arc::clone(&Parts::from(parts.clone()).shared);
         let flusher = WrongFlusher::create(|context| {
             let script = MockScript::acknowledge();
-            let mock = MockFlusher::new(link, script, context.address().recipient()).start();
-            let levers = MockHandle::new(mock.clone(), Arc::clone(&shared));
+            let mock =
+                MockFlusher::new(parts.clone(), script, context.address().recipient()).start();
+            let levers = MockHandle::new(mock.clone(), &parts);
             let subscribers = Vec::new();
             WrongFlusher { wrong, mock, levers, shared, appender, subscribers, closed: false }
         });

@@ -5,10 +5,10 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actix_wal::engine::intake::entry::{Entry, Payload, QueueItem};
-use actix_wal::engine::state::requests::QueueReceiver;
-use actix_wal::runtime::clock::{Clock, Tick};
 use actix_wal::storage::{self, FileEntry, Storage, StorageFile};
+use actix_wal::testkit::internals::engine::intake::entry::{Entry, Payload, QueueItem};
+use actix_wal::testkit::internals::engine::state::requests::QueueReceiver;
+use actix_wal::testkit::internals::runtime::clock::{Clock, Tick};
 use crossbeam_channel::unbounded;
 
 use test_support::simulation::{SOUND, Seams};

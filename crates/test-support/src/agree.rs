@@ -1,10 +1,11 @@
 //! Holds the crate against the second reader of the format: on the same bytes both say the same.
 
 use actix_wal::error::DamageKind;
-use actix_wal::format::scan::{Until, Verdict};
-use actix_wal::format::segment::{HeaderFault, SegmentHeader};
 use actix_wal::testkit::SimDisk;
-use actix_wal::{DamagePolicy, Link, Lsn, OpenError, WalConfig};
+use actix_wal::testkit::internals::Parts;
+use actix_wal::testkit::internals::format::scan::{Until, Verdict};
+use actix_wal::testkit::internals::format::segment::{HeaderFault, SegmentHeader};
+use actix_wal::{DamagePolicy, Lsn, OpenError, WalConfig};
 
 use crate::naive::{self, Answer, End, Files, Opened, What};
 use crate::recovered::{Recovered, replayed};
@@ -40,7 +41,7 @@ fn recover(disk: &SimDisk, policy: DamagePolicy, like: &Answer) -> Answer {
     let mut config = config();
     config.damage_policy = policy;
     let storage = disk.mount().expect("free");
-    let (records, report) = match replayed(storage, &config, &Link::new(&config), None) {
+    let (records, report) = match replayed(storage, &config, &Parts::new(&config), None) {
         Ok(Recovered { records, report }) => (records, report),
         Err(error) => return refused(&error),
     };

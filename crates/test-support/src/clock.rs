@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use actix_wal::runtime::clock::{Clock, SystemClock, Tick};
+use actix_wal::testkit::internals::runtime::clock::{Clock, SystemClock, Tick};
 
 type Bend<T> = Box<dyn Fn(T) -> T + Send + Sync>;
 

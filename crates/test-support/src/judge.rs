@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use actix_wal::format::segment::segment_name;
 use actix_wal::storage::Storage;
+use actix_wal::testkit::internals::Parts;
+use actix_wal::testkit::internals::format::segment::segment_name;
 use actix_wal::testkit::{ManualClock, Persist, Recorder, SimDisk};
-use actix_wal::{Link, OpenError, RecoveryReport, WalConfig};
+use actix_wal::{OpenError, RecoveryReport, WalConfig};
 
 use crate::facts::Fact;
 use crate::oracle::Oracle;
@@ -161,7 +162,7 @@ impl Judge {
 
     fn recover(&mut self, storage: Arc<dyn Storage>) -> Result<Recovered, OpenError> {
         let clock = ManualClock::seeded(self.random.number());
-        let link = Link::with_clock(&self.config, Arc::new(clock));
+        let link = Parts::with_clock(&self.config, Arc::new(clock));
         replayed(storage, &self.config, &link, None)
     }
 }

@@ -13,7 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use actix_wal::storage::Directory;
-use actix_wal::{Link, Lsn, OpenError, WalConfig};
+use actix_wal::testkit::internals::Parts;
+use actix_wal::{Lsn, OpenError, WalConfig};
 
 use crate::child::{Job, TEST};
 use crate::facts::{Fact, Key};
@@ -293,5 +294,5 @@ pub fn copy_files(from: &Path, to: &Path) {
 /// What a clean open of this directory finds.
 pub fn recover(directory: &Path, config: &WalConfig) -> Result<Recovered, OpenError> {
     let storage = Arc::new(Directory::open(directory).expect("nobody has it"));
-    replayed(storage, config, &Link::new(config), None)
+    replayed(storage, config, &Parts::new(config), None)
 }

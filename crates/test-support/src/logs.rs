@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Context, Handler};
 use actix_wal::messages::LogEvent;
 use actix_wal::storage::{self, Storage, StorageFile};
+use actix_wal::testkit::internals::Parts;
 use actix_wal::testkit::{FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk};
-use actix_wal::{FlushPolicy, Link, Lsn, Wal, WalConfig};
+use actix_wal::{FlushPolicy, Lsn, Wal, WalConfig};
 
 use crate::recovered::replayed;
 use crate::settings;
@@ -77,7 +78,7 @@ pub fn records_on(disk: &SimDisk) -> BTreeMap<Lsn, Vec<u8>> {
 
 /// What a recovery in this storage replays. Panics if an LSN comes twice, or out of order.
 pub fn records_in(storage: Arc<dyn Storage>, config: &WalConfig) -> BTreeMap<Lsn, Vec<u8>> {
-    let recovered = replayed(storage, config, &Link::new(config), None).expect("recovers");
+    let recovered = replayed(storage, config, &Parts::new(config), None).expect("recovers");
     let lsns = recovered.records.iter().map(|(lsn, _)| lsn);
     assert!(lsns.is_sorted_by(|one, next| one < next), "order");
     recovered.records.into_iter().map(|(lsn, payload)| (Lsn::new(lsn), payload)).collect()

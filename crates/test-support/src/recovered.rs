@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use actix_wal::engine::recovery::{Progress, RecoveredLog, recover};
-use actix_wal::engine::state::shared::Shared;
 use actix_wal::storage::Storage;
-use actix_wal::{Link, Lsn, OpenError, RecordBatch, RecoveryReport, WalConfig};
+use actix_wal::testkit::internals::Parts;
+use actix_wal::testkit::internals::engine::recovery::{Begun, Progress, recover};
+use actix_wal::testkit::internals::engine::state::shared::Shared;
+use actix_wal::{Lsn, OpenError, RecordBatch, RecoveryReport, WalConfig};
 
 /// What a recovery gave back.
 #[derive(Clone, Debug)]
@@ -18,7 +19,7 @@ pub struct Recovered {
 pub fn replayed(
     storage: Arc<dyn Storage>,
     config: &WalConfig,
-    link: &Link,
+    link: &Parts,
     from: Option<Lsn>,
 ) -> Result<Recovered, OpenError> {
     let mut records = Vec::new();
@@ -36,6 +37,6 @@ pub fn for_the_next_life(
     storage: Arc<dyn Storage>,
     config: &WalConfig,
     shared: &Arc<Shared>,
-) -> Result<RecoveredLog, OpenError> {
+) -> Result<Begun, OpenError> {
     recover(storage, config, shared, None, &mut |_: RecordBatch, _: Progress| Ok(()))
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use actix_wal::runtime::threads::{Running, SystemThreads, Threads, Worker};
+use actix_wal::testkit::internals::runtime::threads::{Running, SystemThreads, Threads, Worker};
 
 /// Refuses so many of the next threads of some name, with an error number.
 #[derive(Debug, Default)]

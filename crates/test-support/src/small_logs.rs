@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use actix_wal::format::frame::FrameHeader;
-use actix_wal::format::segment::{FileKind, SegmentHeader, file_kind, segment_name};
 use actix_wal::testkit::SimDisk;
-use actix_wal::{DamagePolicy, FlushPolicy, Link, Lsn, OpenError, Wal, WalConfig};
+use actix_wal::testkit::internals::Parts;
+use actix_wal::testkit::internals::format::frame::FrameHeader;
+use actix_wal::testkit::internals::format::segment::{
+    FileKind, SegmentHeader, file_kind, segment_name,
+};
+use actix_wal::{DamagePolicy, FlushPolicy, Lsn, OpenError, Wal, WalConfig};
 
 use crate::recovered::{Recovered, replayed};
 use crate::settings;
@@ -142,5 +145,5 @@ pub fn recover_from(
     config: &WalConfig,
     from: Option<Lsn>,
 ) -> Result<Recovered, OpenError> {
-    replayed(disk.mount().expect("free"), config, &Link::new(config), from)
+    replayed(disk.mount().expect("free"), config, &Parts::new(config), from)
 }

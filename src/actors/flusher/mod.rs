@@ -18,9 +18,10 @@ use tokio::sync::oneshot;
 use super::flush_thread::{self, Called, ThreadEnded, Wiring, news_of};
 use super::subscribers::Subscribers;
 use crate::config::WalConfig;
-use crate::engine::recovery::RecoveredLog;
+use crate::engine::recovery::Begun;
 use crate::engine::segments::supply::{Pool, SegmentSource};
 use crate::engine::state::outbound::{News, Outbound};
+use crate::engine::state::parts::LogParts;
 use crate::engine::state::requests::QueueReceiver;
 use crate::engine::state::restarts::Restarts;
 use crate::engine::state::shared::Shared;
@@ -28,7 +29,7 @@ use crate::engine::state::watchdog::{Alarm, Watchdog};
 use crate::engine::write::flush_loop::{FlushLoop, LoopEvent};
 use crate::error::{Cause, CheckpointError, CloseError, IoFault, RotateError};
 use crate::lsn::{Epoch, Lsn, LsnRange};
-use crate::messages::LogEvent;
+use crate::messages::{LogEvent, RecoveredLog};
 use crate::runtime::clock::Tick;
 use crate::runtime::threads::{Running, SystemThreads, Threads};
 use crate::status::LogState;
@@ -88,7 +89,7 @@ struct Idle {
 #[derive(Debug)]
 enum Phase {
     /// Recovered, and not started yet.
-    Recovered(Box<RecoveredLog>, QueueReceiver),
+    Recovered(Box<Begun>, QueueReceiver),
     /// The flush thread has everything.
     Running,
     /// A fault; the Supervisor restarts this actor, which then waits that long.
@@ -112,11 +113,12 @@ impl Flusher {
     /// A Flusher for a log that was recovered. It tells `appender` everything, and never less.
     pub fn new(
         recovered: RecoveredLog,
-        shared: Arc<Shared>,
-        queue: QueueReceiver,
+        parts: &LogParts,
         config: WalConfig,
         appender: Recipient<LogEvent>,
     ) -> Self {
+        let LogParts { shared, queue } = parts.clone();
+        let RecoveredLog(recovered) = recovered;
         let watchdog = Watchdog::new(&config);
         Flusher {
             alive: None,
@@ -175,17 +177,9 @@ impl Flusher {
         }
     }
 
-    fn build_loop(&mut self, recovered: RecoveredLog, queue: QueueReceiver) -> Result<Idle, Cause> {
-        let RecoveredLog {
-            storage,
-            style,
-            writer,
-            position,
-            prepared,
-            next_sequence,
-            removable,
-            ..
-        } = recovered;
+    fn build_loop(&mut self, recovered: Begun, queue: QueueReceiver) -> Result<Idle, Cause> {
+        let Begun { storage, style, writer, position, prepared, next_sequence, removable, .. } =
+            recovered;
         let pool =
             Pool::start(&*self.threads, storage, style, next_sequence, writer.size(), prepared);
         let mut pool = pool.map_err(|error| IoFault::no_thread("wal-prepare", error))?;

@@ -73,7 +73,7 @@ impl Admission {
     /// A permit as soon as there is room. A dropped future leaves nothing behind.
     ///
     /// # Errors
-    /// Too large for ever, closed, or `Overloaded` if the log [gives up](Self::refuse_waiting) meanwhile.
+    /// Too large for ever, closed, or `Overloaded` if the log gives up meanwhile.
     pub async fn acquire(
         self: &Arc<Self>,
         entries: usize,
@@ -120,18 +120,18 @@ impl Admission {
     }
 
     /// Gives back what permits that were [spent](Permit::spend) held.
-    pub fn release(&self, entries: usize, bytes: usize) {
+    pub(crate) fn release(&self, entries: usize, bytes: usize) {
         self.entries.add_permits(entries);
         self.bytes.add_permits(bytes);
     }
 
     /// Nothing in flight gets anywhere, and nobody should wait on: those who wait now are refused.
-    pub fn refuse_waiting(&self) {
+    pub(crate) fn refuse_waiting(&self) {
         self.hopeless.notify_waiters();
     }
 
     /// No more permits: whoever waits for one is refused, now and from now on.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.entries.close();
         self.bytes.close();
     }
@@ -197,20 +197,20 @@ impl Permit {
     }
 
     /// Whether it was given out by this log, and is for at least this much.
-    pub fn covers(&self, admission: &Arc<Admission>, entries: usize, bytes: usize) -> bool {
+    pub(crate) fn covers(&self, admission: &Arc<Admission>, entries: usize, bytes: usize) -> bool {
         let same_log = Arc::ptr_eq(&self.admission, admission);
         same_log && self.entries == entries && self.bytes >= bytes
     }
 
     /// Gives back what is more than this many bytes: with the outcome, only so much will be released.
-    pub fn shrink_to(&mut self, bytes: usize) {
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
         self.admission.release(0, self.bytes.saturating_sub(bytes));
         self.bytes = self.bytes.min(bytes);
     }
 
     /// Passes the right on to the append that is now in flight; whoever knows its outcome gives it back
     /// with [`Admission::release`], once per batch and not once per record.
-    pub fn spend(mut self) {
+    pub(crate) fn spend(mut self) {
         self.entries = 0;
         self.bytes = 0;
     }

@@ -8,17 +8,17 @@ use crate::runtime::sync::{Mutex, MutexGuard};
 
 /// Things that wait to be taken, in the order in which they came. Their permits bound it.
 #[derive(Debug)]
-pub struct Intake<T> {
+pub struct Inbox<T> {
     waiting: Mutex<Vec<T>>,
 }
 
-impl<T> Default for Intake<T> {
+impl<T> Default for Inbox<T> {
     fn default() -> Self {
-        Intake { waiting: Mutex::new(Vec::new()) }
+        Inbox { waiting: Mutex::new(Vec::new()) }
     }
 }
 
-impl<T> Intake<T> {
+impl<T> Inbox<T> {
     /// Puts one in. Whether it is the first, so that somebody has to be called.
     #[must_use = "nobody comes for it by himself"]
     pub fn push(&self, item: T) -> bool {
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn only_the_first_calls_and_the_others_ride_along_in_order() {
-        let intake = Intake::default();
+        let intake = Inbox::default();
         assert!(intake.push(1));
         assert!(!intake.push(2) && !intake.push(3));
         assert_eq!(intake.take(Vec::new()), [1, 2, 3]);
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn p6_threads_that_put_in_at_once_are_all_taken_and_nobody_waits_uncalled() {
-        let intake = Intake::default();
+        let intake = Inbox::default();
         let (called, calls) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             for thread in 0..4 {

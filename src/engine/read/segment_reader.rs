@@ -142,11 +142,6 @@ impl SegmentReader {
         self.scanner.grow_to(len);
         Ok(())
     }
-
-    /// The offset behind the last frame that was given out.
-    pub fn offset(&self) -> u64 {
-        self.scanner.offset()
-    }
 }
 
 /// What is wrong where a segment ends and should not.

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{First, RecoveredLog, Recovery, RecoveryReport, Tail};
+use super::{Begun, First, Recovery, RecoveryReport, Tail};
 use crate::config::WalConfig;
 use crate::engine::segments::catalog::SegmentInfo;
 use crate::engine::segments::clearing::OldSegment;
 use crate::engine::segments::prepare::{PrepareJob, prepare};
 use crate::engine::segments::preparer::PreparedSegment;
 use crate::engine::segments::supply::SegmentStyle;
-use crate::engine::write::log_writer::{LogWriter, Opening, Position, Stamp};
+use crate::engine::write::log_writer::{LogWriter, Position, Stamp, StartFrame};
 use crate::error::{IoFault, IoOp, OpenError};
 use crate::format::frame::frame_len;
 use crate::format::scan::{TornTail, Verdict};
@@ -24,11 +24,7 @@ const FEW: usize = 16;
 
 impl Recovery<'_> {
     /// Writes the start frame of the next epoch. From here on the tail is cut and the last frame safe.
-    pub(super) fn begin(
-        &self,
-        tail: Tail,
-        counts: RecoveryReport,
-    ) -> Result<RecoveredLog, OpenError> {
+    pub(super) fn begin(&self, tail: Tail, counts: RecoveryReport) -> Result<Begun, OpenError> {
         let style = SegmentStyle {
             log_id: self.log_id,
             block_size: self.config.block_size,
@@ -80,16 +76,7 @@ impl Recovery<'_> {
             ..counts
         };
         let storage = Arc::clone(&self.storage);
-        Ok(RecoveredLog {
-            storage,
-            style,
-            writer,
-            position,
-            prepared,
-            next_sequence,
-            removable,
-            report,
-        })
+        Ok(Begun { storage, style, writer, position, prepared, next_sequence, removable, report })
     }
 
     /// Removes a few of the files that nobody needs, and gives back the others, for the preparer to clear up
@@ -206,7 +193,7 @@ impl Recovery<'_> {
         let place = style.place(segment.sequence);
         let mut position = tail.position;
         let carry = tail.carry.as_ref();
-        let opening = Opening {
+        let opening = StartFrame {
             epoch: position.epoch.next(),
             first_lsn: carry.map_or(tail.next_life, |last| last.header.first_lsn),
             next_lsn: tail.next_life,

@@ -126,7 +126,7 @@ pub struct RecoveryReport {
 /// drives a [`FlushLoop`](crate::engine::write::flush_loop::FlushLoop) by hand takes it apart.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct RecoveredLog {
+pub struct Begun {
     /// The directory.
     pub storage: Arc<dyn Storage>,
     /// How its segments are named and headed.
@@ -145,7 +145,7 @@ pub struct RecoveredLog {
     pub(crate) report: RecoveryReport,
 }
 
-impl RecoveredLog {
+impl Begun {
     /// What recovery found and did.
     pub fn report(&self) -> &RecoveryReport {
         &self.report
@@ -215,7 +215,7 @@ pub fn recover(
     shared: &Shared,
     from: Option<Lsn>,
     sink: &mut dyn ReplaySink,
-) -> Result<RecoveredLog, OpenError> {
+) -> Result<Begun, OpenError> {
     let _span = tracing::info_span!("wal.recover", directory = %storage.location()).entered();
     let began = shared.clock.now();
     let mut recovery = Recovery::survey(storage, config, shared)?;
@@ -374,7 +374,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// What was carried into the segment that was begun just now.
-    fn live_in_new(&self, recovered: &RecoveredLog) -> Vec<SegmentInfo> {
+    fn live_in_new(&self, recovered: &Begun) -> Vec<SegmentInfo> {
         let live_end = Some(recovered.position.last_live);
         let last = self.shared.catalog.last();
         last.map(|segment| SegmentInfo { live_end, ..segment }).into_iter().collect()

@@ -180,10 +180,13 @@ fn is_prepared(segment: &Surveyed) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Link;
     use crate::config::{DamagePolicy, WalConfig};
+    use std::sync::Arc;
+
+    use crate::engine::state::shared::Shared;
     use crate::format::segment::{SegmentHeader, segment_name};
     use crate::format::{LogId, Place};
+    use crate::runtime::clock::SystemClock;
     use crate::testkit::SimDisk;
 
     /// An earlier salvage could have skipped as much as a later one, and the LSNs of its life be forgotten.
@@ -191,7 +194,7 @@ mod tests {
     fn p9_each_file_that_was_ever_set_aside_makes_a_salvage_skip_more_lsns() {
         let mut config = WalConfig::new("unused");
         config.damage_policy = DamagePolicy::Salvage;
-        let Link { shared, .. } = Link::new(&config);
+        let (shared, _queue) = Shared::new(&config, Arc::new(SystemClock::default()));
         for (aside_before, lost) in [(0, 0), (0, 2), (2, 0), (2, 1), (3, 3)] {
             let disk = SimDisk::new();
             (0..aside_before).for_each(|at| disk.write_file(&set_aside_name(10 + at), *b"aside"));

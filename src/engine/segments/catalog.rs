@@ -83,12 +83,12 @@ struct Inner {
     /// Those of which nothing is live any more.
     empty: Vec<SegmentInfo>,
     low_water: Lsn,
-    holds: BTreeMap<u64, Held>,
+    holds: BTreeMap<u64, Hold>,
     next_hold: u64,
 }
 
 #[derive(Debug)]
-struct Held {
+struct Hold {
     from: Lsn,
     touched: Tick,
     lease: Duration,
@@ -218,7 +218,7 @@ impl Catalog {
         let mut inner = self.lock();
         let id = inner.next_hold;
         inner.next_hold += 1;
-        inner.holds.insert(id, Held { from, touched: now, lease });
+        inner.holds.insert(id, Hold { from, touched: now, lease });
         id
     }
 

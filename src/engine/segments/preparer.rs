@@ -108,10 +108,10 @@ pub struct PreparedSegment {
 
 /// The fault that a preparer is trying to get over, if any, for everyone to see.
 #[derive(Clone, Debug, Default)]
-pub struct PrepareStatus(Arc<Mutex<Trouble>>);
+pub struct PrepareStatus(Arc<Mutex<LastFailure>>);
 
 #[derive(Debug, Default)]
-struct Trouble {
+struct LastFailure {
     /// The first of the failures in a row: it is shown, whatever clearing up meets after it.
     first: Option<PrepareFault>,
     fault: Option<PrepareFault>,
@@ -153,7 +153,7 @@ impl PrepareStatus {
         std::mem::replace(&mut trouble.fault, fault)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Trouble> {
+    fn lock(&self) -> MutexGuard<'_, LastFailure> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -466,11 +466,6 @@ impl Preparer {
     /// The fault that the worker is trying to get over, if any.
     pub fn status(&self) -> &PrepareStatus {
         &self.status
-    }
-
-    /// Whether the worker's thread has ended.
-    pub fn is_finished(&self) -> bool {
-        self.running.is_finished()
     }
 
     /// Ends the worker and waits until it has ended.

@@ -13,6 +13,7 @@ pub mod counters;
 pub mod io_watch;
 pub mod outbound;
 pub mod outcomes;
+pub mod parts;
 #[cfg(all(test, wal_loom))]
 mod races;
 pub mod requests;

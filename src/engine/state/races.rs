@@ -13,7 +13,7 @@ use super::outcomes::{Fate, Outcomes};
 use super::requests::Requests;
 use super::watermark::Watermark;
 use crate::engine::intake::entry::QueueItem;
-use crate::engine::intake::inbox::Intake;
+use crate::engine::intake::inbox::Inbox;
 use crate::engine::segments::catalog::{Catalog, SegmentInfo};
 use crate::engine::write::flush_loop::LoopEvent;
 use crate::error::Cause;
@@ -49,7 +49,7 @@ fn range(first: u64, last: u64) -> LsnRange {
 #[test]
 fn p6_what_is_in_the_inbox_always_has_a_wake_up_on_its_way() {
     loom::model(|| {
-        let inbox = Arc::new(Intake::default());
+        let inbox = Arc::new(Inbox::default());
         let mailbox = Mailbox::new();
         let push = |item: u32| {
             let (inbox, mailbox) = (Arc::clone(&inbox), mailbox.clone());

@@ -30,7 +30,7 @@ pub struct Position {
 
 /// What a new segment begins with.
 #[derive(Clone, Copy, Debug)]
-pub struct Opening {
+pub struct StartFrame {
     /// The epoch: the same for a rotation, a new one after a fault or an open.
     pub epoch: Epoch,
     /// The LSN of the first record in the start frame, or of the next one if it holds none.
@@ -56,7 +56,7 @@ pub struct Stamp {
 
 /// What an empty frame is for, and so how much of the reserved space it may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Empty {
+pub enum Marker {
     /// Vouches for the last batch after a quiet moment.
     Seal,
     /// Makes a low-water mark durable, so that segments can be removed.
@@ -65,13 +65,13 @@ pub enum Empty {
     Close(Lsn),
 }
 
-impl Empty {
+impl Marker {
     /// The blocks that must stay free behind it.
     fn leaves(self) -> u64 {
         match self {
-            Empty::Seal => 2,
-            Empty::LowWater => 1,
-            Empty::Close(_) => 0,
+            Marker::Seal => 2,
+            Marker::LowWater => 1,
+            Marker::Close(_) => 0,
         }
     }
 }
@@ -100,7 +100,7 @@ impl LogWriter {
         segment: PreparedSegment,
         place: Place,
         position: &mut Position,
-        opening: Opening,
+        opening: StartFrame,
         stamp: Stamp,
         fill: impl FnOnce(&mut FrameBuffer),
     ) -> Result<Self, IoFault> {
@@ -146,14 +146,14 @@ impl LogWriter {
     ///
     /// # Errors
     /// The write or the sync failed; `position` is unchanged.
-    pub fn append_empty(
+    pub fn append_marker(
         &mut self,
         position: &mut Position,
-        kind: Empty,
+        kind: Marker,
         stamp: Stamp,
     ) -> Result<(), IoFault> {
         let mut header = self.header(position, stamp);
-        if let Empty::Close(next_lsn) = kind {
+        if let Marker::Close(next_lsn) = kind {
             header.close = true;
             header.next_lsn = next_lsn;
         }
@@ -188,7 +188,7 @@ impl LogWriter {
     }
 
     /// Whether there is a block left for an empty frame of this kind.
-    pub fn has_room_for(&self, kind: Empty) -> bool {
+    pub fn has_room_for(&self, kind: Marker) -> bool {
         let block = u64::from(self.place.block_size);
         self.offset + (1 + kind.leaves()) * block <= self.size
     }

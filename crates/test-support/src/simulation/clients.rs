@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_wal::engine::read::cursor::Cursor;
 use actix_wal::messages::Read;
+use actix_wal::testkit::internals::engine::read::cursor::Cursor;
 use actix_wal::{AppendError, Cause, CommitError, Durability, Lsn, ReadError, Status, Wal};
 
 use super::world::World;

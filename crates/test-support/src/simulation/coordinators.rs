@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, WrapFuture};
-use actix_wal::engine::intake::entry::Payload;
-use actix_wal::messages::{Accepted, Reply, Submit, Subscribe, Ticket};
+use actix_wal::messages::{Accepted, Subscribe, Ticket};
+use actix_wal::testkit::internals;
+use actix_wal::testkit::internals::engine::intake::entry::Payload;
+use actix_wal::testkit::internals::wire::{Reply, Submit};
 use actix_wal::{
     AppendError, CommitError, Durability, InFlight, LogEvent, Lsn, LsnRange, Outcome,
     RestartBudget, Wal, WalConfig,
@@ -133,7 +135,7 @@ impl Coordinator {
         let (reply, answer) = oneshot::channel();
         let durability = Durability::GroupCommit;
         let submit = Submit { payload: record, durability, permit, reply: Reply::Accepted(reply) };
-        self.wal.recipients().submit.do_send(submit);
+        internals::submit(self.wal.recipients(), submit);
         let began = now();
         let answer = async move { answer.await.ok() }.into_actor(self);
         context.spawn(actix::ActorFutureExt::map(answer, move |answer, this: &mut Self, _| {

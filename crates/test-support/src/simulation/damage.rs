@@ -5,9 +5,9 @@
 use std::ops::RangeInclusive;
 
 use actix_wal::error::Damage;
-use actix_wal::format::LogId;
-use actix_wal::format::segment::{FileKind, SegmentHeader, file_kind};
 use actix_wal::testkit::SimDisk;
+use actix_wal::testkit::internals::format::LogId;
+use actix_wal::testkit::internals::format::segment::{FileKind, SegmentHeader, file_kind};
 
 use super::world::World;
 

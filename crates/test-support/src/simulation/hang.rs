@@ -7,7 +7,7 @@ use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
-use actix_wal::runtime::threads::Worker;
+use actix_wal::testkit::internals::runtime::threads::Worker;
 use tokio::runtime::Handle;
 
 use super::INJECTED;

@@ -21,18 +21,19 @@ use std::time::Duration;
 use actix::{Addr, Supervisor};
 use actix_wal::FaultPolicy::{FailFast, Resend};
 use actix_wal::actors::{Appender, Flusher};
-use actix_wal::engine::recovery::{self, RecoveredLog};
-use actix_wal::engine::state::outcomes::Fate;
-use actix_wal::engine::state::requests::QueueReceiver;
-use actix_wal::engine::state::shared::Shared;
 use actix_wal::error::Damage;
-use actix_wal::format::segment::segment_name;
 use actix_wal::messages::GetStatus;
-use actix_wal::runtime::clock::Clock;
 use actix_wal::storage::Storage;
+use actix_wal::testkit::internals::Parts;
+use actix_wal::testkit::internals::engine::recovery::{self, Begun};
+use actix_wal::testkit::internals::engine::state::outcomes::Fate;
+use actix_wal::testkit::internals::engine::state::requests::QueueReceiver;
+use actix_wal::testkit::internals::engine::state::shared::Shared;
+use actix_wal::testkit::internals::format::segment::segment_name;
+use actix_wal::testkit::internals::runtime::clock::Clock;
 use actix_wal::testkit::{FailedSync, Persist, SimDisk};
 use actix_wal::{
-    Bounds, CloseError, FlushPolicy, Link, Lsn, LsnRange, OpenError, OverloadPolicy, RecordBatch,
+    Bounds, CloseError, FlushPolicy, Lsn, LsnRange, OpenError, OverloadPolicy, RecordBatch,
     RecoveryReport, RestartBudget, Wal, WalConfig,
 };
 
@@ -344,10 +345,10 @@ impl Run {
         config
     }
 
-    fn link(&self, config: &WalConfig) -> Link {
+    fn link(&self, config: &WalConfig) -> Parts {
         let clock = Arc::new(SimClock(Arc::clone(&self.world)));
-        let Link { shared, queue } = Link::with_clock(config, (self.seams.clock)(clock));
-        Link { shared, queue: (self.seams.queue)(queue) }
+        let Parts { shared, queue } = Parts::with_clock(config, (self.seams.clock)(clock));
+        Parts { shared, queue: (self.seams.queue)(queue) }
     }
 
     fn mount(&self) -> Result<Arc<dyn Storage>, String> {
@@ -393,7 +394,7 @@ impl Run {
         unreachable!("the last attempt has returned")
     }
 
-    fn check(&mut self, log: &RecoveredLog, records: Records) -> Result<(), String> {
+    fn check(&mut self, log: &Begun, records: Records) -> Result<(), String> {
         let report = log.report().clone();
         self.world.event(format_args!(
             "recovered {} records up to {}, next {}, torn {:?}, carried {}",
@@ -489,7 +490,7 @@ fn torn_only_where(report: &RecoveryReport, may_be: impl Fn(&str) -> bool) -> Re
 }
 
 /// P8: what an earlier life took with it is not durable, also once the watermark has passed it.
-fn no_gap_is_durable(log: &RecoveredLog, shared: &Shared) -> Result<(), String> {
+fn no_gap_is_durable(log: &Begun, shared: &Shared) -> Result<(), String> {
     let report = log.report();
     let end = LsnRange::new(report.last_lsn.next(), report.next_lsn.previous());
     let mut ends = report.gaps.iter().copied().chain(end).flat_map(|gap| [gap.first, gap.last]);
@@ -537,17 +538,18 @@ struct Log {
 
 impl Log {
     /// What `Wal::open` does once a log is recovered, with workers that take turns.
-    fn start(world: &Arc<World>, config: &WalConfig, link: Link, recovered: RecoveredLog) -> Self {
-        let Link { shared, queue } = link;
+    fn start(world: &Arc<World>, config: &WalConfig, link: Parts, recovered: Begun) -> Self {
+        let shared = Arc::clone(&link.shared);
+        let parts = link.public();
         let threads = SimThreads { world: Arc::clone(world), shared: Arc::clone(&shared) };
         let report = recovered.report().clone();
-        let appender = Appender::new(Arc::clone(&shared), config.overload);
+        let appender = Appender::new(&parts, config.overload);
         let appender = Supervisor::start(|_| appender);
         let events = appender.clone().recipient();
-        let flusher = Flusher::new(recovered, Arc::clone(&shared), queue, config.clone(), events);
+        let flusher = Flusher::new(recovered.into(), &parts, config.clone(), events);
         let flusher = flusher.on_threads(Arc::new(threads));
         let flusher = Supervisor::start(|_| flusher);
-        let wal = Wal::compose(config, Arc::clone(&shared), report, &appender, &flusher);
+        let wal = Wal::compose(config, &parts, report, &appender, &flusher);
         Log { wal, flusher, shared }
     }
 
@@ -578,9 +580,9 @@ struct Refused {
 fn recover(
     storage: Arc<dyn Storage>,
     config: &WalConfig,
-    link: &Link,
+    link: &Parts,
     mut handed: impl FnMut(u64, &[u8]),
-) -> Result<(RecoveredLog, Records), Refused> {
+) -> Result<(Begun, Records), Refused> {
     let mut records = Vec::new();
     let mut sink = |batch: RecordBatch, _| {
         batch.iter().for_each(|(lsn, payload)| handed(lsn.get(), payload));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_wal::LsnRange;
-use actix_wal::runtime::clock::{Clock, Tick};
-use actix_wal::runtime::threads::{Running, Threads, Turn, Worker};
+use actix_wal::testkit::internals::runtime::clock::{Clock, Tick};
+use actix_wal::testkit::internals::runtime::threads::{Running, Threads, Turn, Worker};
 
 use super::hang::Hanging;
 use super::world::{LONGEST_PAUSE, World, now};
@@ -32,7 +32,7 @@ impl Clock for SimClock {
 #[derive(Debug)]
 pub(crate) struct SimThreads {
     pub(crate) world: Arc<World>,
-    pub(crate) shared: Arc<actix_wal::engine::state::shared::Shared>,
+    pub(crate) shared: Arc<actix_wal::testkit::internals::engine::state::shared::Shared>,
 }
 
 impl Threads for SimThreads {
@@ -57,7 +57,7 @@ impl Threads for SimThreads {
 /// with what was written before it.
 struct Turns {
     world: Arc<World>,
-    shared: Arc<actix_wal::engine::state::shared::Shared>,
+    shared: Arc<actix_wal::testkit::internals::engine::state::shared::Shared>,
     name: &'static str,
 }
 

@@ -12,7 +12,7 @@ use crate::lsn::LsnRange;
 
 /// Entries of a failed batch that are `NotDurable` as soon as a cut is durable that excludes them.
 #[derive(Debug)]
-pub(super) struct Doomed {
+pub(super) struct AwaitingCut {
     range: LsnRange,
     entries: usize,
     bytes: usize,
@@ -60,7 +60,7 @@ impl FlushLoop {
         let failed: Vec<_> = self.pending.drain(..touched).collect();
         if let Some(range) = range_of(&failed) {
             let Tally { entries, bytes, .. } = Tally::of(&failed);
-            self.doomed.push(Doomed { range, entries, bytes, cause: cause.clone() });
+            self.doomed.push(AwaitingCut { range, entries, bytes, cause: cause.clone() });
         }
         self.recount();
     }

@@ -12,7 +12,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::faults::Doomed;
+use self::faults::AwaitingCut;
 use crate::config::{Durability, FaultPolicy, WalConfig};
 use crate::engine::intake::entry::{Entry, Tally, fill};
 use crate::engine::segments::catalog::SegmentInfo;
@@ -20,7 +20,7 @@ use crate::engine::segments::clearing::OldSegment;
 use crate::engine::segments::supply::{SegmentSource, SegmentStyle};
 use crate::engine::state::shared::Shared;
 use crate::engine::write::batcher::{Batcher, Decision, Pending};
-use crate::engine::write::log_writer::{Empty, LogWriter, Position, Stamp};
+use crate::engine::write::log_writer::{LogWriter, Marker, Position, Stamp};
 use crate::error::{Cause, FaultClass, IoFault};
 use crate::format::frame::FrameBuffer;
 use crate::lsn::{Epoch, Lsn, LsnRange};
@@ -115,7 +115,7 @@ pub struct FlushLoop {
     never_started: Vec<String>,
     /// The last LSN that was ever passed to a write.
     touched: Lsn,
-    doomed: Vec<Doomed>,
+    doomed: Vec<AwaitingCut>,
     /// What the next epoch waits for, as far as it was said.
     waits_for: Option<FaultClass>,
     /// Whether the disk was too full for the close frame.
@@ -391,8 +391,8 @@ impl FlushLoop {
         if self.sealed {
             return Ok(Worked::Done);
         }
-        if self.writer.as_ref().is_some_and(|writer| writer.has_room_for(Empty::Seal)) {
-            self.write_empty(Empty::Seal)?;
+        if self.writer.as_ref().is_some_and(|writer| writer.has_room_for(Marker::Seal)) {
+            self.write_marker(Marker::Seal)?;
             self.shared.counters.seals.add(1);
         }
         self.sealed = true;
@@ -412,23 +412,24 @@ impl FlushLoop {
     }
 
     /// How much memory it holds between two flushes, in bytes, beside the records that are in flight.
+    #[cfg(any(test, feature = "testkit"))]
     pub fn memory(&self) -> usize {
         let entries = self.done.capacity() + self.in_hand.capacity() + self.pending.capacity();
         let buffer = self.writer.as_ref().map_or(0, LogWriter::buffer_capacity);
         entries * mem::size_of::<Entry>() + buffer
     }
 
-    fn write_empty(&mut self, kind: Empty) -> Result<(), Cause> {
+    fn write_marker(&mut self, kind: Marker) -> Result<(), Cause> {
         self.write("empty", |this, stamp| {
             let writer = this.writer.as_mut();
-            writer.map_or(Ok(()), |writer| writer.append_empty(&mut this.position, kind, stamp))
+            writer.map_or(Ok(()), |writer| writer.append_marker(&mut this.position, kind, stamp))
         })
     }
 
     /// Whether the wish for a checkpoint can be met without another segment.
     fn can_checkpoint(&self) -> bool {
         let has_room =
-            self.writer.as_ref().is_some_and(|writer| writer.has_room_for(Empty::LowWater));
+            self.writer.as_ref().is_some_and(|writer| writer.has_room_for(Marker::LowWater));
         self.checkpoint_wish().is_some_and(|wish| has_room || !self.needs_low_water_frame(wish))
     }
 
@@ -445,7 +446,7 @@ impl FlushLoop {
             return Ok(Worked::Done);
         };
         if self.needs_low_water_frame(wish) {
-            self.write_empty(Empty::LowWater)?;
+            self.write_marker(Marker::LowWater)?;
         }
         self.checkpointed = wish;
         self.shared.outcomes.forget_through(wish);
@@ -473,13 +474,13 @@ impl FlushLoop {
     fn close(&mut self) -> Result<Worked, Cause> {
         self.shared.stop_accepting();
         self.shared.io.ended();
-        let close = Empty::Close(self.expected);
+        let close = Marker::Close(self.expected);
         let announced = self.shared.requests.may_write_close_frame();
         let has_room = self.writer.as_ref().is_some_and(|writer| writer.has_room_for(close));
         // A full disk is never charged to the restarts: whoever closes would wait until there is space.
         let closes = announced && has_room && !self.too_full;
         if closes {
-            self.write_empty(close).inspect_err(|cause| self.too_full = cause.is_no_space())?;
+            self.write_marker(close).inspect_err(|cause| self.too_full = cause.is_no_space())?;
         }
         // Only behind a close frame: without one, a short file is one that has lost its end.
         if let Some(writer) = self.writer.take()
@@ -508,12 +509,8 @@ impl FlushLoop {
     }
 
     /// Where the log stands.
+    #[cfg(any(test, feature = "testkit"))]
     pub fn position(&self) -> &Position {
         &self.position
-    }
-
-    /// The LSNs whose outcome is open.
-    pub fn open_range(&self) -> Option<LsnRange> {
-        LsnRange::new(self.shared.watermark.durable().next(), self.expected.previous())
     }
 }

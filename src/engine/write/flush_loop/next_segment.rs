@@ -9,7 +9,7 @@ use crate::engine::intake::entry::fill;
 use crate::engine::segments::catalog::SegmentInfo;
 use crate::engine::segments::preparer::PreparedSegment;
 use crate::engine::segments::supply::{Need, Supply};
-use crate::engine::write::log_writer::{LogWriter, Opening};
+use crate::engine::write::log_writer::{LogWriter, StartFrame};
 use crate::error::{Cause, FaultClass};
 use crate::format::frame::FrameBuffer;
 use crate::lsn::Epoch;
@@ -124,7 +124,7 @@ impl FlushLoop {
         let overhead = (1 + WalConfig::RESERVED_BLOCKS) * u64::from(place.block_size);
         self.take_in_hand(segment.size.saturating_sub(overhead + WalConfig::FRAME_OVERHEAD));
         let coming = self.pending.front().map_or(self.expected, |entry| entry.first_lsn);
-        let opening = Opening {
+        let opening = StartFrame {
             epoch,
             first_lsn: self.in_hand.first().map_or(coming, |entry| entry.first_lsn),
             next_lsn: coming,
