@@ -7,7 +7,7 @@
 use actix::{Actor, Addr};
 use actix_wal::actors::Appender;
 use actix_wal::error::{AppendError, Cause};
-use actix_wal::messages::{Append, LogEvent};
+use actix_wal::messages::{Append, LogEvent, WaitForLsn};
 use actix_wal::testkit::internals::Parts;
 use actix_wal::testkit::internals::engine::intake::entry::{Payload, QueueItem};
 use actix_wal::{Durability, Epoch, Lsn, OverloadPolicy, WalConfig};
@@ -84,4 +84,19 @@ async fn p9_an_epoch_never_takes_lsns_back() {
     appender.send(ready(&link, 2, 3)).await.expect("alive");
     let lsn = appender.send(append(&link, "six")).await.expect("alive").expect("accepted");
     assert_eq!(lsn, Lsn::new(6));
+}
+
+#[actix::test]
+async fn p6_a_wait_that_comes_while_the_log_closes_is_answered_with_the_outcome() {
+    let (link, appender) = appender();
+    appender.send(ready(&link, 1, 1)).await.expect("alive");
+    let lsn = appender.send(append(&link, "accepted")).await.expect("alive").expect("accepted");
+    appender.send(LogEvent::Closing).await.expect("alive");
+    let waiting = actix::spawn(appender.send(WaitForLsn(lsn)));
+    tokio::task::yield_now().await;
+    // What was accepted before a close is flushed.
+    link.shared.watermark.raise_durable(lsn);
+    let durable = LogEvent::Durable { epoch: Epoch::new(1), through: lsn, failed: Vec::new() };
+    appender.send(durable).await.expect("alive");
+    waiting.await.expect("joins").expect("alive").expect("durable");
 }

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use crate::config::{Durability, OverloadPolicy};
 use crate::engine::intake::assigner::Assigner;
 use crate::engine::intake::entry::Payload;
+use crate::engine::state::lifecycle::{Appends, Lifecycle};
 use crate::engine::state::outcomes::{Fate, Waiters};
 use crate::engine::state::parts::LogParts;
 use crate::engine::state::shared::Shared;
@@ -33,7 +34,8 @@ pub struct Appender {
     shared: Arc<Shared>,
     assigner: Assigner,
     overload: OverloadPolicy,
-    gate: Gate,
+    /// Up to the last event it got.
+    life: Lifecycle,
     waiters: Waiters<Waiter>,
     /// Appends that arrived during a fault. Their permits bound them.
     parked: VecDeque<Submit>,
@@ -41,16 +43,6 @@ pub struct Appender {
     told: Option<(Arc<Recipient<Accepted>>, Accepted)>,
     /// Kept, so that no room has to be made for each batch.
     room: Vec<Submit>,
-}
-
-/// Whether appends are taken, as far as the Appender has heard.
-#[derive(Debug)]
-enum Gate {
-    /// Nothing is accepted before recovery has finished (promise P15).
-    Opening,
-    Open,
-    Shut(Cause),
-    Ended(AppendError),
 }
 
 /// Someone who waits for an LSN to become durable.
@@ -88,7 +80,7 @@ impl Appender {
             assigner: Assigner::new(Arc::clone(&shared)),
             shared,
             overload,
-            gate: Gate::Opening,
+            life: Lifecycle::default(),
             waiters: Waiters::default(),
             parked: VecDeque::new(),
             told: None,
@@ -102,11 +94,11 @@ impl Appender {
         self.hand_over();
     }
 
-    fn submit_parked(&mut self) {
+    /// The state has changed: what was parked is taken, refused, or parked again.
+    fn retake_parked(&mut self) {
         for submit in std::mem::take(&mut self.parked) {
             self.take(submit);
         }
-        self.hand_over();
     }
 
     /// Has what was taken written, after those who take their LSNs from a message have been told.
@@ -114,8 +106,8 @@ impl Appender {
         self.tell_accepted();
         if let Err(cause) = self.assigner.hand_over() {
             // LSNs were given out that nobody will write: what comes after them can not be written either.
-            self.end(AppendError::Closed { cause: cause.clone() });
-            self.shared.set_state(LogState::Closed(cause.clone()));
+            self.end(LogState::Closed(cause.clone()));
+            self.shared.go(LogState::Closed(cause.clone()));
             self.shared.requests.forgo_close_frame();
             self.shared.stop_accepting();
             self.shared.requests.close();
@@ -128,23 +120,30 @@ impl Appender {
         if let Some(error) = self.misfit(&submit) {
             return self.refuse(submit, error);
         }
-        let refusal = match &self.gate {
-            Gate::Open if self.shared.is_accepting() && self.parked.is_empty() => {
+        let refusal = match self.life.appends() {
+            Appends::Take if self.shared.is_accepting() && self.parked.is_empty() => {
                 return self.accept(submit);
             }
-            Gate::Ended(error) => error.clone(),
-            Gate::Shut(cause) if cause.is_no_space() || self.overload == OverloadPolicy::Refuse => {
-                let unavailable = || AppendError::Unavailable { cause: cause.clone() };
-                cause.no_space().cloned().map_or_else(unavailable, AppendError::NoSpace)
-            }
-            // `Open` but not accepting: a fault has happened, and the event is on its way. What comes
+            // Running but not accepting: a fault has happened, and the event is on its way. What comes
             // after a parked append is parked too, so that a client's appends keep their order.
-            Gate::Open | Gate::Shut(_) | Gate::Opening => {
-                self.parked.push_back(submit);
-                return;
-            }
+            Appends::Take => None,
+            Appends::Wait if self.may_wait() => None,
+            Appends::Wait | Appends::Refuse => refusal(self.life.state()),
         };
-        self.refuse(submit, refusal);
+        match refusal {
+            Some(error) => self.refuse(submit, error),
+            None => self.parked.push_back(submit),
+        }
+    }
+
+    /// Whether appends wait for the next epoch. Space may not return before somebody acts.
+    fn may_wait(&self) -> bool {
+        match self.life.state() {
+            LogState::Unavailable(cause) => {
+                self.overload == OverloadPolicy::Wait && !cause.is_no_space()
+            }
+            _ => true,
+        }
     }
 
     /// What is wrong with the append itself, whatever the state of the log.
@@ -231,9 +230,9 @@ impl Appender {
         match self.shared.fate(lsn) {
             Some(fate) => waiter.tell(fate.into_result(lsn)),
             None if lsn >= next => waiter.tell(Err(CommitError::NeverAssigned { lsn, next })),
-            None => match &self.gate {
-                Gate::Ended(error) => waiter.tell(Err(never_written(lsn, error))),
-                _ => {
+            None => match never_written(lsn, self.life.state()) {
+                Some(error) => waiter.tell(Err(error)),
+                None => {
                     self.waiters.add(lsn, waiter);
                     self.waiters.prune(Waiter::has_gone);
                 }
@@ -269,24 +268,19 @@ impl Appender {
     }
 
     fn reopen(&mut self, next_lsn: Lsn) {
-        if matches!(self.gate, Gate::Ended(_)) {
-            // A restart while the log closes: it takes nothing more.
+        self.life.go(LogState::Running);
+        if self.life.appends() != Appends::Take {
+            // A restart while the log closes: the epoch is there to write what was accepted before.
             return self.shared.stop_accepting();
         }
         self.assigner.resume(next_lsn);
-        if matches!(self.gate, Gate::Ended(_)) {
-            // Closing: the epoch that begins is there to write what was accepted before.
-            return;
-        }
-        self.gate = Gate::Open;
-        self.submit_parked();
+        self.retake_parked();
+        self.hand_over();
     }
 
     fn shut(&mut self, cause: Cause) {
-        if !matches!(self.gate, Gate::Ended(_)) {
-            self.gate = Gate::Shut(cause);
-            self.submit_parked();
-        }
+        self.life.go(LogState::Unavailable(cause));
+        self.retake_parked();
     }
 
     /// Nobody should wait on, neither for an outcome nor for the log to come back.
@@ -297,28 +291,42 @@ impl Appender {
         }
     }
 
-    fn end(&mut self, error: AppendError) {
-        self.gate = Gate::Ended(error.clone());
-        for submit in std::mem::take(&mut self.parked) {
-            self.refuse(submit, error.clone());
-        }
+    /// Takes nothing more.
+    fn end(&mut self, state: LogState) {
+        self.life.go(state);
+        self.retake_parked();
     }
 
     /// Everything that arrived before has its LSN; what comes now is refused.
     fn begin_close(&mut self) {
-        self.end(AppendError::Closed { cause: Cause::Closed });
+        self.end(LogState::Closing);
         self.shared.stop_accepting();
         self.shared.requests.close();
     }
 }
 
-/// An LSN without an outcome after the log has ended: nobody will ever write it if the log was poisoned;
+/// Why a log in this state refuses an append.
+fn refusal(state: &LogState) -> Option<AppendError> {
+    match state {
+        LogState::Opening | LogState::Running => None,
+        LogState::Unavailable(cause) => Some(match cause.no_space() {
+            Some(fault) => AppendError::NoSpace(fault.clone()),
+            None => AppendError::Unavailable { cause: cause.clone() },
+        }),
+        LogState::NoSpace(fault) => Some(AppendError::NoSpace(fault.clone())),
+        LogState::Closing => Some(AppendError::Closed { cause: Cause::Closed }),
+        LogState::Poisoned(cause) => Some(AppendError::Poisoned { cause: cause.clone() }),
+        LogState::Closed(cause) => Some(AppendError::Closed { cause: cause.clone() }),
+    }
+}
+
+/// The outcome of an LSN that has none after the log has ended: nobody will ever write it if the log was poisoned;
 /// if the log ended in another way, nobody knows how far the flush thread came.
-fn never_written(lsn: Lsn, error: &AppendError) -> CommitError {
-    match error {
-        AppendError::Poisoned { cause } => CommitError::NotDurable { lsn, cause: cause.clone() },
-        AppendError::Closed { cause } => CommitError::Unknown { lsn, cause: cause.clone() },
-        _ => CommitError::Unknown { lsn, cause: Cause::Closed },
+fn never_written(lsn: Lsn, state: &LogState) -> Option<CommitError> {
+    match state {
+        LogState::Poisoned(cause) => Some(CommitError::NotDurable { lsn, cause: cause.clone() }),
+        LogState::Closed(cause) => Some(CommitError::Unknown { lsn, cause: cause.clone() }),
+        _ => None,
     }
 }
 
@@ -429,12 +437,12 @@ impl Handler<LogEvent> for Appender {
             LogEvent::Unavailable { cause } => self.shut(cause),
             LogEvent::GivenUp { cause } => self.give_up(&cause),
             LogEvent::Poisoned { cause, .. } => {
-                self.end(AppendError::Poisoned { cause: cause.clone() });
+                self.end(LogState::Poisoned(cause.clone()));
                 self.tell_all(|lsn| CommitError::NotDurable { lsn, cause: cause.clone() });
             }
             LogEvent::Closing => self.begin_close(),
             LogEvent::Closed { cause } => {
-                self.end(AppendError::Closed { cause: cause.clone() });
+                self.end(LogState::Closed(cause.clone()));
                 self.tell_all(|lsn| CommitError::Unknown { lsn, cause: cause.clone() });
             }
             LogEvent::Stalled { .. } | LogEvent::SegmentComplete { .. } => {}
@@ -453,10 +461,10 @@ impl Drop for Appender {
         // After a panic in the middle of a batch.
         self.hand_over();
         if !shared.state().is_final() {
-            shared.set_state(LogState::Closed(cause.clone()));
+            shared.go(LogState::Closed(cause.clone()));
         }
         shared.requests.close();
-        self.end(AppendError::Closed { cause: cause.clone() });
+        self.end(LogState::Closed(cause.clone()));
         self.tell_all(|lsn| CommitError::Unknown { lsn, cause: cause.clone() });
     }
 }

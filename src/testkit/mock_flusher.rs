@@ -114,7 +114,7 @@ impl MockFlusher {
     ) -> MockFlusher {
         let LogParts { shared, queue } = parts;
         shared.begin_epoch(Epoch::NONE.next());
-        shared.set_state(LogState::Running);
+        shared.go(LogState::Running);
         MockFlusher {
             shared,
             appender,
@@ -280,7 +280,7 @@ impl MockFlusher {
         self.shared.stop_accepting();
         self.shared.counters.restarts.add(1);
         if !self.closing() {
-            self.shared.set_state(LogState::Unavailable(cause.clone()));
+            self.shared.go(LogState::Unavailable(cause.clone()));
         }
         self.tell(&LogEvent::Unavailable { cause });
         self.set_mood(Mood::BackingOff);
@@ -298,7 +298,7 @@ impl MockFlusher {
         let epoch = self.shared.watermark.epoch().next();
         self.shared.begin_epoch(epoch);
         if !self.closing() {
-            self.shared.set_state(LogState::Running);
+            self.shared.go(LogState::Running);
         }
         self.tell(&LogEvent::Ready { epoch, next_lsn: self.expected });
         self.set_mood(Mood::Answering);
@@ -310,7 +310,7 @@ impl MockFlusher {
         let first = self.pending.pop_front();
         let unknown = first.and_then(|entry| self.settle(&entry, Fate::Unknown(cause.clone())));
         self.refuse_pending(&cause);
-        self.shared.set_state(LogState::Poisoned(cause.clone()));
+        self.shared.go(LogState::Poisoned(cause.clone()));
         self.shared.admission.close();
         self.set_mood(Mood::Poisoned(cause.clone()));
         self.tell_outcomes();
@@ -409,7 +409,7 @@ impl MockFlusher {
         self.shared.requests.nudge();
         self.shared.stop_accepting();
         self.shared.admission.close();
-        self.shared.set_state(LogState::Closed(cause.clone()));
+        self.shared.go(LogState::Closed(cause.clone()));
         self.tell(&LogEvent::Closed { cause });
         self.shared.tail.notify_waiters();
         if !self.subscribers.any_behind() {
@@ -603,7 +603,7 @@ impl Handler<Close> for MockFlusher {
         }
         let (reply, answer) = oneshot::channel();
         self.closers.push(reply);
-        self.shared.set_state(LogState::Closing);
+        self.shared.go(LogState::Closing);
         self.shared.admission.close();
         if matches!(self.mood, Mood::Poisoned(_)) || !self.appender.connected() {
             self.shared.requests.close();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::{ActorContext, AsyncContext, Context};
 
-use super::{Flusher, Idle, Phase, Retired, flush_thread, news_of};
+use super::{Flusher, Hands, Idle, Retired, flush_thread, news_of};
 use crate::engine::write::flush_loop::LoopEvent;
 use crate::error::{Cause, CloseError, FaultClass, IoFault};
 use crate::messages::LogEvent;
@@ -38,7 +38,7 @@ impl Flusher {
         // Whoever closes waits for what passes, not for as many restarts as there is time for.
         let wait = if self.closing() && !class.passes() { Duration::ZERO } else { wait };
         self.tell_unavailable();
-        self.phase = Phase::Faulted(idle, wait);
+        self.hands = Hands::Faulted(idle, wait);
         // The Supervisor starts this actor again, with everything it holds and its mailbox in order.
         context.stop();
     }
@@ -57,9 +57,7 @@ impl Flusher {
         let Some((_, cause)) = self.unavailable.clone() else {
             return;
         };
-        if !self.closing() {
-            self.shared.set_state(LogState::Unavailable(cause.clone()));
-        }
+        self.go(LogState::Unavailable(cause.clone()));
         self.tell(&LogEvent::Unavailable { cause });
     }
 
@@ -68,7 +66,7 @@ impl Flusher {
         tracing::error!(%cause, "the log can not be started");
         drop(idle);
         let error = CloseError { cause: cause.clone(), unresolved: None };
-        self.end(Phase::Closed, LogEvent::Closed { cause });
+        self.end(cause);
         self.answer_closers(&Err(error));
     }
 
@@ -76,9 +74,9 @@ impl Flusher {
         tracing::error!(%cause, "the log is poisoned: open it again once the cause is mended");
         let _ = flush_thread::take_queued(&mut idle.flush_loop, &idle.queue);
         idle.flush_loop.abandon(&cause);
-        self.shared.set_state(LogState::Poisoned(cause.clone()));
+        self.go(LogState::Poisoned(cause.clone()));
         self.shared.admission.close();
-        self.phase = Phase::Poisoned(cause.clone());
+        self.hands = Hands::Nobody;
         let news = news_of(&mut idle.flush_loop, &self.shared);
         self.unavailable = None;
         let failed = news.events.iter().filter_map(|event| match event {

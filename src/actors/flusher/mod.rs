@@ -20,6 +20,7 @@ use super::subscribers::Subscribers;
 use crate::config::WalConfig;
 use crate::engine::recovery::Begun;
 use crate::engine::segments::supply::{Pool, SegmentSource};
+use crate::engine::state::lifecycle::Lifecycle;
 use crate::engine::state::outbound::{News, Outbound};
 use crate::engine::state::parts::LogParts;
 use crate::engine::state::requests::QueueReceiver;
@@ -48,7 +49,9 @@ pub struct Flusher {
     config: WalConfig,
     /// `None` once the log is closed: the directory is free then.
     storage: Option<Arc<dyn Storage>>,
-    phase: Phase,
+    /// Up to the last event it got: an Appender that is gone closes the log for all others first.
+    life: Lifecycle,
+    hands: Hands,
     threads: Arc<dyn Threads>,
     thread: Option<Running>,
     outbound: Arc<Outbound>,
@@ -86,19 +89,19 @@ struct Idle {
     queue: QueueReceiver,
 }
 
+/// Who has the flush loop.
 #[derive(Debug)]
-enum Phase {
-    /// Recovered, and not started yet.
+enum Hands {
+    /// Nobody yet: the log is recovered, and not started.
     Recovered(Box<Begun>, QueueReceiver),
     /// The flush thread has everything.
-    Running,
-    /// A fault; the Supervisor restarts this actor, which then waits that long.
+    Thread,
+    /// This actor, after a fault. The Supervisor restarts it, and then it waits that long.
     Faulted(Idle, Duration),
-    /// Waits before it starts a new flush thread.
+    /// This actor, until it starts a new flush thread.
     BackingOff(Idle),
-    /// Restarts did not help. The segment supply is being shut down, or has been.
-    Poisoned(Cause),
-    Closed,
+    /// Nobody: no epoch follows. The supply of segments is being shut down, or has been.
+    Nobody,
 }
 
 /// The supply of segments of a poisoned log has been shut down.
@@ -123,7 +126,8 @@ impl Flusher {
         Flusher {
             alive: None,
             storage: Some(Arc::clone(&recovered.storage)),
-            phase: Phase::Recovered(Box::new(recovered), queue),
+            life: Lifecycle::default(),
+            hands: Hands::Recovered(Box::new(recovered), queue),
             restarts: Restarts::new(config.restart_budget),
             shared,
             config,
@@ -163,17 +167,17 @@ impl Flusher {
 
     /// Starts the flush thread with everything that this actor holds.
     fn start(&mut self, context: &mut Context<Self>) {
-        let idle = match std::mem::replace(&mut self.phase, Phase::Running) {
-            Phase::Recovered(recovered, queue) => self.build_loop(*recovered, queue),
-            Phase::Faulted(idle, _) | Phase::BackingOff(idle) => Ok(idle),
+        let idle = match std::mem::replace(&mut self.hands, Hands::Thread) {
+            Hands::Recovered(recovered, queue) => self.build_loop(*recovered, queue),
+            Hands::Faulted(idle, _) | Hands::BackingOff(idle) => Ok(idle),
             other => {
-                self.phase = other;
+                self.hands = other;
                 return;
             }
         };
         match idle {
             Ok(idle) => self.spawn(idle, context),
-            Err(cause) => self.end(Phase::Closed, LogEvent::Closed { cause }),
+            Err(cause) => self.end(cause),
         }
     }
 
@@ -223,16 +227,12 @@ impl Flusher {
                     self.watchdog.epoch_began();
                     self.begun = true;
                     self.answer_starters(&Ok(()));
-                    if !self.closing() {
-                        self.shared.set_state(LogState::Running);
-                    }
+                    self.go(LogState::Running);
                     self.tell(&LogEvent::Ready { epoch, next_lsn });
                 }
                 LoopEvent::NoSpace(fault) => {
                     tracing::warn!(%fault, "the disk is full; appends are refused until there is space");
-                    if !self.closing() {
-                        self.shared.set_state(LogState::NoSpace(fault.clone()));
-                    }
+                    self.go(LogState::NoSpace(fault.clone()));
                     self.tell(&LogEvent::Unavailable { cause: Cause::NoSpace(fault) });
                 }
                 LoopEvent::Waiting(cause) => {
@@ -298,26 +298,31 @@ impl Flusher {
         }
     }
 
+    fn go(&mut self, next: LogState) {
+        self.life.go(next.clone());
+        self.shared.go(next);
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.life.state(), LogState::Closed(_))
+    }
+
     fn closing(&self) -> bool {
         !self.closers.is_empty() || self.shared.requests.wants_close()
     }
 
     /// The last word: nothing is written any more, and the directory is free.
-    fn end(&mut self, phase: Phase, event: LogEvent) {
-        let cause = match &event {
-            LogEvent::Closed { cause } => cause.clone(),
-            _ => Cause::Closed,
-        };
-        self.phase = phase;
+    fn end(&mut self, cause: Cause) {
+        self.go(LogState::Closed(cause.clone()));
+        self.hands = Hands::Nobody;
         self.alive = None;
         self.storage = None;
         self.shared.io.set_stalled(false);
         self.shared.stop_accepting();
         self.shared.admission.close();
-        self.shared.set_state(LogState::Closed(cause.clone()));
         self.refuse_wishes(&cause);
-        self.answer_starters(&Err(cause));
-        self.tell(&event);
+        self.answer_starters(&Err(cause.clone()));
+        self.tell(&LogEvent::Closed { cause });
         self.shared.tail.notify_waiters();
         if !self.subscribers.any_behind() {
             self.subscribers.clear();
@@ -338,7 +343,7 @@ impl Flusher {
 
     /// From the first to the last record whose outcome is open.
     fn unresolved(&self) -> Option<LsnRange> {
-        if let Phase::Poisoned(_) = self.phase {
+        if let LogState::Poisoned(_) = self.life.state() {
             let (first, last) = (self.unknown.first()?.first, self.unknown.last()?.last);
             return LsnRange::new(first, last);
         }
@@ -351,7 +356,7 @@ impl Flusher {
             context.run_later(self.subscribers.retry_after(), |this, context| {
                 this.retrying = false;
                 let behind = this.subscribers.retry();
-                if !behind && matches!(this.phase, Phase::Closed) {
+                if !behind && this.has_ended() {
                     this.subscribers.clear();
                 }
                 this.retry_subscribers(context);
@@ -362,7 +367,7 @@ impl Flusher {
     /// Looks, while anything is in flight, whether a sync is stuck. An idle log is not watched.
     fn watch(&mut self, context: &mut Context<Self>) {
         self.watching = None;
-        if matches!(self.phase, Phase::Closed) {
+        if self.has_ended() {
             return;
         }
         let now = self.shared.clock.now();
@@ -388,7 +393,7 @@ impl Flusher {
 
     /// A timer keeps its actor alive, and this one the memory of a log that is closed.
     fn stop_watching(&mut self, context: &mut Context<Self>) {
-        if matches!(self.phase, Phase::Closed)
+        if self.has_ended()
             && let Some(timer) = self.watching.take()
         {
             context.cancel_future(timer);
@@ -435,14 +440,14 @@ impl Actor for Flusher {
             self.shared.io.start_watching();
             self.watch_later(context);
         }
-        match std::mem::replace(&mut self.phase, Phase::Running) {
-            Phase::Faulted(idle, wait) => {
-                // A state with a timer, not a `ctx.wait`: messages are answered meanwhile.
-                self.phase = Phase::BackingOff(idle);
+        match std::mem::replace(&mut self.hands, Hands::Nobody) {
+            Hands::Faulted(idle, wait) => {
+                // A timer, not a `ctx.wait`: messages are answered meanwhile.
+                self.hands = Hands::BackingOff(idle);
                 context.run_later(wait, Self::start);
             }
             other => {
-                self.phase = other;
+                self.hands = other;
                 self.start(context);
             }
         }
@@ -485,7 +490,7 @@ impl Handler<ThreadEnded> for Flusher {
                     LogState::Closed(cause) => cause,
                     _ => Cause::Closed,
                 };
-                self.end(Phase::Closed, LogEvent::Closed { cause });
+                self.end(cause);
                 self.answer_closers(&Ok(()));
             }
         }
@@ -499,12 +504,12 @@ impl Handler<Retired> for Flusher {
 
     fn handle(&mut self, _: Retired, context: &mut Self::Context) {
         self.thread = None;
-        if let Phase::Poisoned(cause) = &self.phase
+        if let LogState::Poisoned(cause) = self.life.state()
             && !self.closers.is_empty()
         {
             let cause = cause.clone();
             let unresolved = self.unresolved();
-            self.end(Phase::Closed, LogEvent::Closed { cause: cause.clone() });
+            self.end(cause.clone());
             self.answer_closers(&Err(CloseError { cause, unresolved }));
         }
         self.stop_watching(context);
@@ -516,7 +521,7 @@ impl Handler<Retired> for Flusher {
 /// was put off for someone goes out with the subscriptions.
 impl Drop for Flusher {
     fn drop(&mut self) {
-        if matches!(self.phase, Phase::Closed) {
+        if self.has_ended() {
             return;
         }
         let cause = Cause::Stopped { actor: "Flusher" };
@@ -527,6 +532,6 @@ impl Drop for Flusher {
         self.shared.stop_accepting();
         self.shared.requests.close();
         self.pass_on(self.outbound.take());
-        self.end(Phase::Closed, LogEvent::Closed { cause });
+        self.end(cause);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::{AsyncContext, Handler, Response};
 use tokio::sync::oneshot;
 
-use super::{Flusher, Phase, Retired};
+use super::{Flusher, Hands, Retired};
 use crate::engine::read::cursor::Cursor;
 use crate::error::{Cause, CheckpointError, CloseError, ReadError, RotateError};
 use crate::lsn::Lsn;
@@ -25,7 +25,7 @@ impl Handler<Subscribe> for Flusher {
     ) -> Self::Result {
         // Not the newest watermark: what that leaves out may be on its way from the flush thread.
         self.subscribers.add(recipient, &self.shared, self.told);
-        if matches!(self.phase, Phase::Closed) && !self.subscribers.any_behind() {
+        if self.has_ended() && !self.subscribers.any_behind() {
             self.subscribers.clear();
         }
         self.retry_subscribers(context);
@@ -172,9 +172,9 @@ impl Handler<Close> for Flusher {
 
     fn handle(&mut self, _: Close, context: &mut Self::Context) -> Self::Result {
         let (reply, answer) = oneshot::channel();
-        match &self.phase {
-            Phase::Closed => return Response::reply(Ok(())),
-            Phase::Poisoned(_) => {
+        match self.life.state() {
+            LogState::Closed(_) => return Response::reply(Ok(())),
+            LogState::Poisoned(_) => {
                 self.closers.push(reply);
                 if self.thread.is_none() {
                     context.notify(Retired);
@@ -182,7 +182,7 @@ impl Handler<Close> for Flusher {
             }
             _ => {
                 self.closers.push(reply);
-                self.shared.set_state(LogState::Closing);
+                self.go(LogState::Closing);
                 self.shared.admission.close();
                 if self.appender.connected() {
                     // It closes the log after the appends that are in its mailbox already.
@@ -190,7 +190,7 @@ impl Handler<Close> for Flusher {
                 } else {
                     self.shared.requests.close();
                 }
-                if matches!(self.phase, Phase::BackingOff(_)) {
+                if matches!(self.hands, Hands::BackingOff(_)) {
                     self.start(context);
                 }
             }

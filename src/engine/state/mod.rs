@@ -11,6 +11,7 @@
 
 pub mod counters;
 pub mod io_watch;
+pub mod lifecycle;
 pub mod outbound;
 pub mod outcomes;
 pub mod parts;

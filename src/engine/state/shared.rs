@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use super::counters::Counters;
 use super::io_watch::IoWatch;
+use super::lifecycle::Lifecycle;
 use super::outcomes::{Fate, Outcomes};
 use super::requests::{QueueReceiver, Requests};
 use super::watermark::Watermark;
@@ -43,7 +44,7 @@ pub struct Shared {
     accepting: AtomicBool,
     /// Whether the host has let the log go, which its actors learn later.
     released: AtomicBool,
-    state: Mutex<LogState>,
+    life: Mutex<Lifecycle>,
     io_counts: OnceLock<Arc<IoCounts>>,
     prepare_status: OnceLock<PrepareStatus>,
 }
@@ -64,7 +65,7 @@ impl Shared {
             tail: Notify::new(),
             accepting: AtomicBool::new(false),
             released: AtomicBool::new(false),
-            state: Mutex::default(),
+            life: Mutex::default(),
             io_counts: OnceLock::new(),
             prepare_status: OnceLock::new(),
         };
@@ -102,26 +103,17 @@ impl Shared {
 
     /// The state of the log.
     pub fn state(&self) -> LogState {
-        self.lock_state().clone()
+        self.lock_life().state().clone()
     }
 
-    /// Changes the state. A final state stays, except that a poisoned log can be closed.
-    pub fn set_state(&self, state: LogState) -> bool {
-        let mut current = self.lock_state();
-        let stays = match &*current {
-            LogState::Closed(_) => true,
-            LogState::Poisoned(_) => !matches!(state, LogState::Closed(_)),
-            _ => false,
-        };
-        if !stays {
-            *current = state;
-        }
-        !stays
+    /// Goes on to this state, if it may follow.
+    pub fn go(&self, next: LogState) {
+        self.lock_life().go(next);
     }
 
-    fn lock_state(&self) -> MutexGuard<'_, LogState> {
+    fn lock_life(&self) -> MutexGuard<'_, Lifecycle> {
         // A state is replaced as a whole, so a panic elsewhere leaves a sound one.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes LSNs that the watermark does not cover, and counts them.

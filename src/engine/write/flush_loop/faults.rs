@@ -3,12 +3,13 @@
 
 use std::mem;
 
-use super::{FlushLoop, LoopEvent, Mode};
+use super::{FlushLoop, LoopEvent};
 use crate::config::FaultPolicy;
 use crate::engine::intake::entry::{Tally, range_of};
 use crate::engine::state::outcomes::Fate;
 use crate::error::{Cause, IoFault};
 use crate::lsn::LsnRange;
+use crate::status::LogState;
 
 /// Entries of a failed batch that are `NotDurable` as soon as a cut is durable that excludes them.
 #[derive(Debug)]
@@ -27,10 +28,10 @@ impl FlushLoop {
         self.shared.io.ended();
         self.failed.extend(self.writer.take().map(|writer| writer.name().to_owned()));
         self.hand_back();
-        if matches!(self.mode, Mode::Ended) {
+        if self.life.state().is_final() {
             return;
         }
-        self.mode = Mode::Starting;
+        self.life.go(LogState::Unavailable(cause.clone()));
         self.waits_for = None;
         if self.fault_policy == FaultPolicy::FailFast {
             self.doom_touched(cause);
@@ -85,7 +86,7 @@ impl FlushLoop {
     /// to a write, `Unknown` if it was, since no cut could be made durable.
     pub fn abandon(&mut self, cause: &Cause) {
         self.fault(cause);
-        self.mode = Mode::Ended;
+        self.life.go(LogState::Poisoned(cause.clone()));
         self.doom_touched(cause);
         for doomed in mem::take(&mut self.doomed) {
             self.shared.note_exception(doomed.range, Fate::Unknown(doomed.cause.clone()));
@@ -103,7 +104,7 @@ impl FlushLoop {
         self.refuse_pending(&Cause::NoSpace(fault.clone()));
         self.refuse_rotation(Cause::NoSpace(fault.clone()));
         self.events.push(LoopEvent::NoSpace(fault.clone()));
-        self.mode = Mode::NoSpace(fault);
+        self.life.go(LogState::NoSpace(fault));
     }
 
     /// The cut that excludes them is durable: from now on they are certainly not in the log.

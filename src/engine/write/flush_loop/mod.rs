@@ -18,6 +18,7 @@ use crate::engine::intake::entry::{Entry, Tally, fill};
 use crate::engine::segments::catalog::SegmentInfo;
 use crate::engine::segments::clearing::OldSegment;
 use crate::engine::segments::supply::{SegmentSource, SegmentStyle};
+use crate::engine::state::lifecycle::{Flushes, Lifecycle};
 use crate::engine::state::shared::Shared;
 use crate::engine::write::batcher::{Batcher, Decision, Pending};
 use crate::engine::write::log_writer::{LogWriter, Marker, Position, Stamp};
@@ -25,6 +26,7 @@ use crate::error::{Cause, FaultClass, IoFault};
 use crate::format::frame::FrameBuffer;
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::runtime::clock::Tick;
+use crate::status::LogState;
 
 /// What the driver has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,16 +72,6 @@ pub enum LoopEvent {
     NotRotated(u64, Cause),
 }
 
-#[derive(Debug)]
-enum Mode {
-    /// A new epoch has to begin in a new segment before anything is written.
-    Starting,
-    Running,
-    /// Like `Starting`, but no fault has happened: what arrives is refused until there is a segment.
-    NoSpace(IoFault),
-    Ended,
-}
-
 /// How long to wait for a segment that only a wish needs, before it is asked for again.
 const ROTATE_AGAIN: Duration = Duration::from_millis(2);
 
@@ -95,7 +87,7 @@ pub struct FlushLoop {
     batcher: Batcher,
     fault_policy: FaultPolicy,
     seal_after: Duration,
-    mode: Mode,
+    life: Lifecycle,
     position: Position,
     /// `None` after a fault: that file is never touched again.
     writer: Option<LogWriter>,
@@ -149,7 +141,7 @@ impl FlushLoop {
             batcher: Batcher::new(config.flush_policy, config.min_sync_interval),
             fault_policy: config.fault_policy,
             seal_after: config.seal_after,
-            mode: Mode::Running,
+            life: Lifecycle::at(LogState::Running),
             expected: position.next_lsn,
             touched: position.last_live,
             checkpointed: shared.catalog.low_water(),
@@ -177,10 +169,10 @@ impl FlushLoop {
     /// What the driver has to do at `now`.
     pub fn next(&self, now: Tick) -> Next {
         self.shared.requests.look();
-        match self.mode {
-            Mode::Ended => Next::Ended,
-            Mode::Starting | Mode::NoSpace(_) => Next::Work,
-            Mode::Running => self.next_running(now),
+        match self.life.flushes() {
+            Flushes::Nothing => Next::Ended,
+            Flushes::BeginEpoch => Next::Work,
+            Flushes::Write => self.next_running(now),
         }
     }
 
@@ -240,7 +232,7 @@ impl FlushLoop {
         self.expected = entry.next_lsn();
         self.count(&entry);
         self.pending.push_back(entry);
-        if let Mode::NoSpace(fault) = &self.mode {
+        if let LogState::NoSpace(fault) = self.life.state() {
             let cause = Cause::NoSpace(fault.clone());
             self.refuse_pending(&cause);
         }
@@ -261,13 +253,20 @@ impl FlushLoop {
     /// # Errors
     /// A write or a sync failed, or an invariant was broken. Call [`fault`](Self::fault).
     pub fn work(&mut self) -> Result<Worked, Cause> {
-        match self.mode {
-            Mode::Ended => Ok(Worked::Done),
-            Mode::NoSpace(_) if self.wants_close() => self.close(),
-            Mode::NoSpace(_) if self.can_checkpoint() => self.checkpoint(),
-            Mode::Starting | Mode::NoSpace(_) => self.start_epoch(),
-            Mode::Running => self.work_running(),
+        match self.life.flushes() {
+            Flushes::Nothing => Ok(Worked::Done),
+            Flushes::BeginEpoch if self.has_no_space() && self.wants_close() => self.close(),
+            Flushes::BeginEpoch if self.has_no_space() && self.can_checkpoint() => {
+                self.checkpoint()
+            }
+            Flushes::BeginEpoch => self.start_epoch(),
+            Flushes::Write => self.work_running(),
         }
+    }
+
+    /// Whether it only lacks a segment: no fault has happened.
+    fn has_no_space(&self) -> bool {
+        matches!(self.life.state(), LogState::NoSpace(_))
     }
 
     fn work_running(&mut self) -> Result<Worked, Cause> {
@@ -489,7 +488,7 @@ impl FlushLoop {
         {
             tracing::warn!(%fault, "the closed log keeps its unused space");
         }
-        self.mode = Mode::Ended;
+        self.life.go(LogState::Closed(Cause::Closed));
         Ok(Worked::Done)
     }
 

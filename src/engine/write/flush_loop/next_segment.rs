@@ -3,7 +3,7 @@
 
 use std::mem;
 
-use super::{FlushLoop, LoopEvent, Mode, ROTATE_AGAIN, Worked};
+use super::{FlushLoop, LoopEvent, ROTATE_AGAIN, Worked};
 use crate::config::WalConfig;
 use crate::engine::intake::entry::fill;
 use crate::engine::segments::catalog::SegmentInfo;
@@ -13,6 +13,7 @@ use crate::engine::write::log_writer::{LogWriter, StartFrame};
 use crate::error::{Cause, FaultClass};
 use crate::format::frame::FrameBuffer;
 use crate::lsn::Epoch;
+use crate::status::LogState;
 
 impl FlushLoop {
     /// Whether somebody wants the current segment complete.
@@ -73,7 +74,7 @@ impl FlushLoop {
     pub(super) fn start_epoch(&mut self) -> Result<Worked, Cause> {
         // On a full disk one segment is held back, for a restart and for a checkpoint that frees others:
         // the start frame says its low-water mark where no other frame has room for that.
-        let no_space = matches!(self.mode, Mode::NoSpace(_));
+        let no_space = self.has_no_space();
         let need = if no_space && self.checkpoint_wish().is_none() {
             Need::Rotation
         } else {
@@ -163,7 +164,7 @@ impl FlushLoop {
     }
 
     pub(super) fn epoch_begun(&mut self) {
-        self.mode = Mode::Running;
+        self.life.go(LogState::Running);
         self.waits_for = None;
         self.shared.begin_epoch(self.position.epoch);
         self.events.push(LoopEvent::EpochStarted(self.position.epoch, self.expected));
