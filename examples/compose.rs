@@ -14,7 +14,7 @@ use actix::{
 };
 use actix_wal::actors::{Appender, Flusher, Recovery};
 use actix_wal::messages::Recover;
-use actix_wal::testkit::{MockFlusher, MockScript};
+use actix_wal::testkit::{MockLog, MockScript};
 use actix_wal::{CommitError, LogParts, Lsn, RecoveryReport, Wal, WalConfig};
 
 /// Recovery, Appender and Flusher by their public constructors: what `Wal::open` does, spelled out.
@@ -44,8 +44,8 @@ fn mocked_log(config: &WalConfig, arbiter: &ArbiterHandle) -> Wal {
     let appender = Appender::new(&parts, config.overload);
     let appender = Supervisor::start_in_arbiter(arbiter, |_| appender);
 
-    let mock =
-        MockFlusher::new(parts.clone(), MockScript::acknowledge(), appender.clone().recipient());
+    let (script, events) = (MockScript::acknowledge(), appender.clone().recipient());
+    let (mock, _handle) = MockLog::flusher(&parts, config, script, events);
     let mock = Supervisor::start_in_arbiter(arbiter, |_| mock);
     Wal::compose(config, &parts, RecoveryReport::default(), &appender, &mock)
 }

@@ -19,8 +19,8 @@ use actix_wal::storage::{Directory, Storage};
 use actix_wal::testkit::flusher_contract::{FlusherFactory, Levers, Started, examine, run_all};
 use actix_wal::testkit::internals::format::segment::{FileKind, file_kind};
 use actix_wal::testkit::{
-    FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, MockFlusher, MockHandle, MockScript,
-    MockStep, SimDisk, errno,
+    FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, MockLog, MockScript, MockStep,
+    SimDisk, errno,
 };
 use actix_wal::{FaultPolicy, LogParts, Lsn, WalConfig};
 use flusher_contract::wrong::{Wrong, WrongFactory};
@@ -86,7 +86,7 @@ fn levers(plan: FaultPlan) -> Levers {
 struct Mocked;
 
 impl FlusherFactory for Mocked {
-    type Flusher = MockFlusher;
+    type Flusher = Flusher;
 
     fn config(&self) -> WalConfig {
         config()
@@ -94,12 +94,13 @@ impl FlusherFactory for Mocked {
 
     async fn start(
         &self,
-        _: &WalConfig,
+        config: &WalConfig,
         parts: LogParts,
         appender: Recipient<LogEvent>,
-    ) -> Started<MockFlusher> {
-        let flusher = MockFlusher::new(parts.clone(), MockScript::acknowledge(), appender).start();
-        let mock = MockHandle::new(flusher.clone(), &parts);
+    ) -> Started<Flusher> {
+        let script = MockScript::acknowledge();
+        let (flusher, mock) = MockLog::flusher(&parts, config, script, appender);
+        let flusher = flusher.start();
         let (fail, hold, release) = (mock.clone(), mock.clone(), mock);
         let levers = Levers {
             fail_next: Box::new(move || fail.script_first(MockStep::fail())),

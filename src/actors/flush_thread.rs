@@ -11,7 +11,7 @@ use crate::engine::intake::entry::QueueItem;
 use crate::engine::state::outbound::{News, Outbound};
 use crate::engine::state::requests::QueueReceiver;
 use crate::engine::state::shared::Shared;
-use crate::engine::write::flush_loop::{FlushLoop, Next, Worked};
+use crate::engine::write::flush_loop::{FlushSteps, Next, Worked};
 use crate::error::{Cause, IoFault};
 use crate::lsn::Lsn;
 use crate::runtime::clock::Tick;
@@ -35,7 +35,7 @@ impl Message for Called {
 #[derive(Debug)]
 pub(super) struct ThreadEnded {
     /// The loop with the batch in hand and everything that is pending.
-    pub(super) flush_loop: Box<FlushLoop>,
+    pub(super) flush_loop: Box<dyn FlushSteps>,
     /// The queue, with what arrived since.
     pub(super) queue: QueueReceiver,
     /// Why it ended; `None` after a close.
@@ -47,7 +47,7 @@ impl Message for ThreadEnded {
 }
 
 /// What a loop that nobody drives meanwhile has to tell.
-pub(super) fn news_of(flush_loop: &mut FlushLoop, shared: &Shared) -> News {
+pub(super) fn news_of(flush_loop: &mut dyn FlushSteps, shared: &Shared) -> News {
     let (epoch, durable) = (shared.watermark.epoch(), shared.watermark.durable());
     News { events: flush_loop.take_events(), epoch, durable }
 }
@@ -80,7 +80,7 @@ impl Wiring {
 /// which is in the Flusher's mailbox by then.
 pub(super) fn spawn(
     threads: &dyn Threads,
-    flush_loop: Box<FlushLoop>,
+    flush_loop: Box<dyn FlushSteps>,
     queue: QueueReceiver,
     wiring: Wiring,
 ) -> Result<Running, IoFault> {
@@ -93,7 +93,7 @@ pub(super) fn spawn(
 
 /// What is in the thread's hands, and goes back to the Flusher.
 struct InHand {
-    flush_loop: Box<FlushLoop>,
+    flush_loop: Box<dyn FlushSteps>,
     queue: QueueReceiver,
 }
 
@@ -146,7 +146,7 @@ impl FlushWorker {
             // At once, not when the Flusher hears of it: no more LSNs for an epoch that is over.
             self.wiring.shared.stop_accepting();
         }
-        self.wiring.outbound.put(news_of(&mut flush_loop, &self.wiring.shared));
+        self.wiring.outbound.put(news_of(&mut *flush_loop, &self.wiring.shared));
         self.wiring.ended.do_send(ThreadEnded { flush_loop, queue, fault });
     }
 }
@@ -160,8 +160,8 @@ impl Worker for FlushWorker {
         self.segment = Segment::Here;
         let next = self.guarded(|InHand { flush_loop, queue }, wiring, announced| {
             // Only at the first look is there anything: the log is open once this thread really runs.
-            leave_news(flush_loop, wiring, announced);
-            take_queued(flush_loop, queue)?;
+            leave_news(&mut **flush_loop, wiring, announced);
+            take_queued(&mut **flush_loop, queue)?;
             let now = wiring.shared.clock.now();
             let next = flush_loop.next(now);
             if next == Next::Work {
@@ -189,7 +189,7 @@ impl Worker for FlushWorker {
                 // Also where nothing had to be written.
                 wiring.shared.io.ended();
             }
-            leave_news(flush_loop, wiring, announced);
+            leave_news(&mut **flush_loop, wiring, announced);
             flush_loop.tidy();
             Ok(worked)
         });
@@ -205,8 +205,8 @@ impl Worker for FlushWorker {
                 flush_loop.wait_for_segment(at_most);
                 Ok(())
             }
-            Some(at_most) => take(flush_loop, queue.recv_timeout(at_most).ok()),
-            None => take(flush_loop, queue.recv().ok()),
+            Some(at_most) => take(&mut **flush_loop, queue.recv_timeout(at_most).ok()),
+            None => take(&mut **flush_loop, queue.recv().ok()),
         });
     }
 
@@ -229,7 +229,7 @@ impl Drop for FlushWorker {
 }
 
 /// Puts what has happened since the last time into the cell, and wakes the Flusher.
-fn leave_news(flush_loop: &mut FlushLoop, wiring: &Wiring, announced: &mut Lsn) {
+fn leave_news(flush_loop: &mut dyn FlushSteps, wiring: &Wiring, announced: &mut Lsn) {
     let news = news_of(flush_loop, &wiring.shared);
     if news.durable > *announced || !news.events.is_empty() {
         *announced = news.durable;
@@ -239,11 +239,14 @@ fn leave_news(flush_loop: &mut FlushLoop, wiring: &Wiring, announced: &mut Lsn) 
 }
 
 /// Moves everything that is in the queue into the loop.
-pub(super) fn take_queued(flush_loop: &mut FlushLoop, queue: &QueueReceiver) -> Result<(), Cause> {
+pub(super) fn take_queued(
+    flush_loop: &mut dyn FlushSteps,
+    queue: &QueueReceiver,
+) -> Result<(), Cause> {
     queue.try_iter().try_for_each(|item| take(flush_loop, Some(item)))
 }
 
-fn take(flush_loop: &mut FlushLoop, item: Option<QueueItem>) -> Result<(), Cause> {
+fn take(flush_loop: &mut dyn FlushSteps, item: Option<QueueItem>) -> Result<(), Cause> {
     let entries = item.map_or_else(Vec::new, QueueItem::into_entries);
     entries.into_iter().try_for_each(|entry| flush_loop.offer(entry))
 }

@@ -5,11 +5,10 @@
 
 mod appender;
 mod flush_thread;
-mod flusher;
+pub(crate) mod flusher;
 mod recovery;
 mod subscribers;
 
 pub use appender::Appender;
 pub use flusher::Flusher;
 pub use recovery::Recovery;
-pub use subscribers::Subscribers;

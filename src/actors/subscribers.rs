@@ -29,7 +29,7 @@ const MOST_KEPT: usize = 1024;
 
 /// Those who want to hear of the log: for the Flusher, and for actors that stand in for it.
 #[derive(Debug, Default)]
-pub struct Subscribers {
+pub(super) struct Subscribers {
     all: Vec<Subscriber>,
 }
 
@@ -114,7 +114,12 @@ impl Subscribers {
     ///
     /// What it came too late for and still has to know it is told first: the watermark that was told last, which
     /// LSNs it does not cover, and the state, if the log does anything but run.
-    pub fn add(&mut self, recipient: Recipient<LogEvent>, shared: &Shared, told: (Epoch, Lsn)) {
+    pub(super) fn add(
+        &mut self,
+        recipient: Recipient<LogEvent>,
+        shared: &Shared,
+        told: (Epoch, Lsn),
+    ) {
         let place = self.place(&recipient).unwrap_or(self.all.len());
         if place == self.all.len() {
             let (durable, failed, others) = (None, Vec::new(), VecDeque::new());
@@ -128,7 +133,7 @@ impl Subscribers {
     }
 
     /// Removes one, which is told before what it was to be told later. Whether there was such a one.
-    pub fn remove(&mut self, recipient: &Recipient<LogEvent>) -> bool {
+    pub(super) fn remove(&mut self, recipient: &Recipient<LogEvent>) -> bool {
         let place = self.place(recipient);
         place.map(|place| self.all.remove(place).deliver()).is_some()
     }
@@ -139,7 +144,7 @@ impl Subscribers {
 
     /// Tells all of them, as far as their mailboxes take it. Of a watermark only the first hear at once: the
     /// others are behind until the next [`retry`](Self::retry), and hear of the newest then.
-    pub fn tell(&mut self, event: &LogEvent) {
+    pub(super) fn tell(&mut self, event: &LogEvent) {
         let can_wait = matches!(event, LogEvent::Durable { failed, .. } if failed.is_empty());
         let mut at_once = if can_wait { AT_ONCE } else { self.all.len() };
         self.all.retain_mut(|subscriber| {
@@ -151,13 +156,13 @@ impl Subscribers {
     }
 
     /// Tells those who are behind, as far as their mailboxes take it. Whether some still are.
-    pub fn retry(&mut self) -> bool {
+    pub(super) fn retry(&mut self) -> bool {
         self.all.retain_mut(Subscriber::deliver);
         self.any_behind()
     }
 
     /// When those who are behind should be told.
-    pub fn retry_after(&self) -> Duration {
+    pub(super) fn retry_after(&self) -> Duration {
         match u32::try_from(self.all.len()) {
             Ok(count) if self.all.len() > AT_ONCE => SOONEST.max(TIME_EACH * count),
             _ => SLOW,
@@ -165,12 +170,12 @@ impl Subscribers {
     }
 
     /// Whether someone has not been sent everything.
-    pub fn any_behind(&self) -> bool {
+    pub(super) fn any_behind(&self) -> bool {
         self.all.iter().any(Subscriber::is_behind)
     }
 
     /// Forgets them all.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.all.clear();
     }
 }

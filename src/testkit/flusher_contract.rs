@@ -23,15 +23,16 @@
 //! use std::sync::Arc;
 //!
 //! use actix::{Actor, Recipient};
+//! use actix_wal::actors::Flusher;
 //! use actix_wal::messages::LogEvent;
 //! use actix_wal::testkit::flusher_contract::{FlusherFactory, Levers, Started, run_all};
-//! use actix_wal::testkit::{MockFlusher, MockHandle, MockScript, MockStep};
+//! use actix_wal::testkit::{MockLog, MockScript, MockStep};
 //! use actix_wal::{FaultPolicy, LogParts, Lsn, WalConfig};
 //!
 //! struct Mocked;
 //!
 //! impl FlusherFactory for Mocked {
-//!     type Flusher = MockFlusher;
+//!     type Flusher = Flusher;
 //!
 //!     fn config(&self) -> WalConfig {
 //!         let mut config = WalConfig::new("unused");
@@ -41,12 +42,13 @@
 //!
 //!     async fn start(
 //!         &self,
-//!         _: &WalConfig,
+//!         config: &WalConfig,
 //!         parts: LogParts,
 //!         appender: Recipient<LogEvent>,
-//!     ) -> Started<MockFlusher> {
-//!         let flusher = MockFlusher::new(parts.clone(), MockScript::acknowledge(), appender).start();
-//!         let mock = MockHandle::new(flusher.clone(), &parts);
+//!     ) -> Started<Flusher> {
+//!         let script = MockScript::acknowledge();
+//!         let (flusher, mock) = MockLog::flusher(&parts, config, script, appender);
+//!         let flusher = flusher.start();
 //!         let (fail, hold, release) = (mock.clone(), mock.clone(), mock);
 //!         let levers = Levers {
 //!             fail_next: Box::new(move || fail.script_first(MockStep::fail())),

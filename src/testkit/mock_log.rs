@@ -3,23 +3,25 @@
 use std::fmt;
 use std::sync::Arc;
 
-use actix::{Actor, Addr, Context};
+use actix::{Actor, Recipient};
 use tokio::sync::oneshot;
 
-use super::mock_flusher::{Ask, MockFlusher};
 use super::mock_script::{MockScript, MockStep};
-use crate::actors::Appender;
+use super::scripted_loop::{Levers, ScriptedLoop};
+use crate::actors::{Appender, Flusher};
 use crate::config::WalConfig;
 use crate::engine::intake::entry::Entry;
 use crate::engine::recovery::RecoveryReport;
 use crate::engine::state::parts::LogParts;
 use crate::engine::state::shared::Shared;
-use crate::error::Cause;
+use crate::error::{Cause, IoFault, IoOp};
 use crate::lsn::Lsn;
+use crate::messages::LogEvent;
 use crate::record::Record;
 use crate::wal::Wal;
 
-/// Starts logs whose Flusher is a [`MockFlusher`]: a real handle, a real Appender, and no disk.
+/// Starts logs without a disk: the handle, the Appender and the Flusher are the real ones, and the flush loop does with
+/// each append what a [`MockScript`] says. The mock remembers everything that it gets, so it is not for endless runs.
 ///
 /// ```
 /// use actix_wal::CommitError;
@@ -46,20 +48,35 @@ impl MockLog {
     pub fn with_config(config: &WalConfig, script: impl Into<MockScript>) -> (Wal, MockHandle) {
         let parts = LogParts::new(config);
         let appender = Appender::new(&parts, config.overload).start();
-        let mock = MockFlusher::new(parts.clone(), script, appender.clone().recipient()).start();
+        let events = appender.clone().recipient();
+        let (flusher, mock) = MockLog::flusher(&parts, config, script, events);
         let report = RecoveryReport::default();
-        let wal = Wal::compose(config, &parts, report, &appender, &mock);
-        (wal, MockHandle::new(mock, &parts))
+        (Wal::compose(config, &parts, report, &appender, &flusher.start()), mock)
+    }
+
+    /// A Flusher for hosts that start the actors themselves, instead of one for a recovered log. It tells
+    /// `appender` everything.
+    pub fn flusher(
+        parts: &LogParts,
+        config: &WalConfig,
+        script: impl Into<MockScript>,
+        appender: Recipient<LogEvent>,
+    ) -> (Flusher, MockHandle) {
+        let shared = Arc::clone(&parts.shared);
+        let (scripted, levers) = ScriptedLoop::new(Arc::clone(&shared), script.into());
+        let flusher = Flusher::scripted(parts.clone(), config, appender, Box::new(scripted));
+        (flusher, MockHandle { levers, shared })
     }
 }
 
 /// What a test does with a mock. Clones are handles of the same one.
 ///
 /// Every question is answered, and every wish carried out, after the mock has received all appends that had an LSN
-/// when it was made: `append(..).await` followed by [`received`](Self::received) sees that append.
+/// when it was made: `append(..).await` followed by [`received`](Self::received) sees that append. What a wish leads to
+/// has been sent to the subscribers when its future ends.
 #[derive(Clone)]
 pub struct MockHandle {
-    actor: Addr<MockFlusher>,
+    levers: Arc<Levers>,
     shared: Arc<Shared>,
 }
 
@@ -70,11 +87,6 @@ impl fmt::Debug for MockHandle {
 }
 
 impl MockHandle {
-    /// A handle of a mock that the test has started itself from these parts.
-    pub fn new(actor: Addr<MockFlusher>, parts: &LogParts) -> MockHandle {
-        MockHandle { actor, shared: Arc::clone(&parts.shared) }
-    }
-
     /// The records that were appended so far, in LSN order, whatever became of them.
     pub async fn received(&self) -> Vec<Record> {
         let entries = self.entries().await;
@@ -87,49 +99,69 @@ impl MockHandle {
 
     /// The appends so far, with their groups and durability modes.
     pub async fn entries(&self) -> Vec<Entry> {
-        self.ask(|mock, _| mock.received().to_vec()).await.unwrap_or_default()
+        self.ask(|_| Ok(())).await;
+        self.levers.received()
     }
 
     /// Makes everything durable up to `lsn`, whatever the script says about it. Returns the watermark.
     pub async fn acknowledge_through(&self, lsn: Lsn) -> Lsn {
-        self.ask(move |mock, context| mock.acknowledge_through(lsn, context)).await;
+        self.ask(move |scripted| {
+            scripted.acknowledge_through(lsn);
+            Ok(())
+        })
+        .await;
         self.shared.watermark.durable()
     }
 
     /// Does this now with the first append that waits for its outcome; if none does, with the log.
     pub async fn act(&self, step: MockStep) {
-        self.ask(move |mock, context| mock.act(step, context)).await;
+        self.ask(move |scripted| scripted.act(step)).await;
     }
 
-    /// The mock stops with a fault that nobody replaces it for: the log closes.
+    /// The Flusher panics, and nobody replaces it: the log closes.
     pub async fn kill(&self) {
-        self.ask(|_, context| actix::ActorContext::terminate(context)).await;
+        self.ask(|scripted| {
+            scripted.die();
+            Ok(())
+        })
+        .await;
     }
 
     /// Puts a step at the front of the script: for the next append that is appended after this.
     pub fn script_first(&self, step: MockStep) {
-        self.send(move |mock, _| mock.script_first(step));
+        self.pull(move |scripted| {
+            scripted.script_first(step);
+            Ok(())
+        });
     }
 
     /// Acknowledges everything up to `lsn`, without waiting until that is done.
     pub fn release_through(&self, lsn: Lsn) {
-        self.send(move |mock, context| mock.acknowledge_through(lsn, context));
+        self.pull(move |scripted| {
+            scripted.acknowledge_through(lsn);
+            Ok(())
+        });
     }
 
-    fn send(
+    fn pull(&self, action: impl FnOnce(&mut ScriptedLoop) -> Result<(), Cause> + Send + 'static) {
+        self.levers.pull(self.shared.watermark.accepted(), Box::new(action));
+        self.shared.requests.nudge();
+    }
+
+    /// Waits until this is done and told, or the mock is gone.
+    async fn ask(
         &self,
-        what: impl FnOnce(&mut MockFlusher, &mut Context<MockFlusher>) + Send + 'static,
+        action: impl FnOnce(&mut ScriptedLoop) -> Result<(), Cause> + Send + 'static,
     ) {
-        self.actor.do_send(Ask { after: self.shared.watermark.accepted(), what: Box::new(what) });
-    }
-
-    async fn ask<T: Send + 'static>(
-        &self,
-        what: impl FnOnce(&mut MockFlusher, &mut Context<MockFlusher>) -> T + Send + 'static,
-    ) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        self.send(move |mock, context| drop(reply.send(what(mock, context))));
-        answer.await.ok()
+        self.pull(move |scripted| {
+            let done = action(scripted);
+            scripted.when_told(move || {
+                let _ = reply.send(());
+            });
+            done
+        });
+        let _ = answer.await;
     }
 }
 
@@ -153,5 +185,5 @@ impl MockStep {
 
 fn injected() -> Cause {
     let source = std::io::Error::other("injected by the mock");
-    Cause::Io(crate::error::IoFault::new(crate::error::IoOp::Sync, "mock", None, source))
+    Cause::Io(IoFault::new(IoOp::Sync, "mock", None, source))
 }

@@ -7,8 +7,8 @@
 //! * [`FaultyStorage`] wraps any storage and fails where a [`FaultPlan`] says so.
 //! * [`Recorder`] wraps any storage, real ones too, and writes down every operation in an [`OpLog`], which
 //!   gives back the disk as power loss would have left it after any of them.
-//! * [`MockLog`] is a log without a disk: a [`MockFlusher`] answers as a [`MockScript`] says, for tests of
-//!   actors that use a log.
+//! * [`MockLog`] is a log without a disk, whose flush loop does as a [`MockScript`] says, for tests of actors that
+//!   use a log.
 //! * [`storage_contract`] is what every storage must pass, [`flusher_contract`] every Flusher, real or
 //!   mocked.
 
@@ -18,13 +18,13 @@ mod faulty;
 pub mod flusher_contract;
 mod image;
 pub mod internals;
-mod mock_flusher;
 mod mock_log;
 mod mock_script;
 mod names;
 mod random;
 mod recorder;
 mod replay;
+mod scripted_loop;
 mod stepped;
 pub mod storage_contract;
 
@@ -32,7 +32,6 @@ pub use copying::Copying;
 pub use disk::{SECTOR, SimDisk};
 pub use faulty::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Operation, errno};
 pub use image::{FailedSync, Persist};
-pub use mock_flusher::MockFlusher;
 pub use mock_log::{MockHandle, MockLog};
 pub use mock_script::{MockScript, MockStep};
 pub use random::Random;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix::{
     Actor, Addr, AsyncContext, Context, Handler, MessageResult, Recipient, Response, ResponseFuture,
 };
+use actix_wal::actors::Flusher;
 use actix_wal::error::{CheckpointError, CloseError, ReadError, RotateError};
 use actix_wal::messages::{
     Checkpoint, Close, GetSegments, GetStats, GetStatus, LogEvent, Read, ReadRange, Rotate,
@@ -16,7 +17,7 @@ use actix_wal::testkit::flusher_contract::{FlusherFactory, Levers, Started};
 use actix_wal::testkit::internals::Parts;
 use actix_wal::testkit::internals::engine::read::cursor::Cursor;
 use actix_wal::testkit::internals::engine::state::shared::Shared;
-use actix_wal::testkit::{MockFlusher, MockHandle, MockScript, MockStep};
+use actix_wal::testkit::{MockHandle, MockLog, MockScript, MockStep};
 use actix_wal::{Cause, LogParts, Lsn, WalConfig};
 use actix_wal::{Stats, Status};
 
@@ -52,7 +53,7 @@ pub(crate) enum Wrong {
 /// Who stands between the mock and the rest of the log.
 pub(crate) struct WrongFlusher {
     wrong: Option<Wrong>,
-    mock: Addr<MockFlusher>,
+    mock: Addr<Flusher>,
     levers: MockHandle,
     shared: Arc<Shared>,
     appender: Recipient<LogEvent>,
@@ -318,7 +319,7 @@ impl FlusherFactory for WrongFactory {
 
     fn start(
         &self,
-        _: &WalConfig,
+        config: &WalConfig,
         parts: LogParts,
         appender: Recipient<LogEvent>,
     ) -> impl Future<Output = Started<WrongFlusher>> {
@@ -326,10 +327,9 @@ impl FlusherFactory for WrongFactory {
         let shared = Arc::clone(&Parts::from(parts.clone()).shared);
         let flusher = WrongFlusher::create(|context| {
             let script = MockScript::acknowledge();
-            let mock =
-                MockFlusher::new(parts.clone(), script, context.address().recipient()).start();
-            let levers = MockHandle::new(mock.clone(), &parts);
-            let subscribers = Vec::new();
+            let bent = context.address().recipient();
+            let (mock, levers) = MockLog::flusher(&parts, config, script, bent);
+            let (mock, subscribers) = (mock.start(), Vec::new());
             WrongFlusher { wrong, mock, levers, shared, appender, subscribers, closed: false }
         });
         async move {

@@ -15,17 +15,17 @@ impl Flusher {
     /// The flush thread has ended with a fault: a restart, or the end.
     pub(super) fn fault(&mut self, mut idle: Idle, fault: Cause, context: &mut Context<Self>) {
         tracing::error!(%fault, "the flush thread failed");
-        let queued = flush_thread::take_queued(&mut idle.flush_loop, &idle.queue);
+        let queued = flush_thread::take_queued(&mut *idle.flush_loop, &idle.queue);
         let fault = match queued {
             Ok(()) => fault,
             Err(broken) => fault.followed_by(broken),
         };
         let class = fault.class();
         // What was before the fault comes before it.
-        self.pass_on(news_of(&mut idle.flush_loop, &self.shared));
+        self.pass_on(news_of(&mut *idle.flush_loop, &self.shared));
         let cause = self.note_fault(fault);
         idle.flush_loop.fault(&cause);
-        self.pass_on(news_of(&mut idle.flush_loop, &self.shared));
+        self.pass_on(news_of(&mut *idle.flush_loop, &self.shared));
         let now = self.shared.clock.now();
         let wait = match class {
             FaultClass::Permanent => None,
@@ -72,12 +72,12 @@ impl Flusher {
 
     fn poison(&mut self, mut idle: Idle, cause: Cause, context: &mut Context<Self>) {
         tracing::error!(%cause, "the log is poisoned: open it again once the cause is mended");
-        let _ = flush_thread::take_queued(&mut idle.flush_loop, &idle.queue);
+        let _ = flush_thread::take_queued(&mut *idle.flush_loop, &idle.queue);
         idle.flush_loop.abandon(&cause);
         self.go(LogState::Poisoned(cause.clone()));
         self.shared.admission.close();
         self.hands = Hands::Nobody;
-        let news = news_of(&mut idle.flush_loop, &self.shared);
+        let news = news_of(&mut *idle.flush_loop, &self.shared);
         self.unavailable = None;
         let failed = news.events.iter().filter_map(|event| match event {
             LoopEvent::NotDurable(range, _) => Some(*range),

@@ -8,6 +8,8 @@
 
 mod faults;
 mod requests;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod script;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +29,7 @@ use crate::engine::state::requests::QueueReceiver;
 use crate::engine::state::restarts::Restarts;
 use crate::engine::state::shared::Shared;
 use crate::engine::state::watchdog::{Alarm, Watchdog};
-use crate::engine::write::flush_loop::{FlushLoop, LoopEvent};
+use crate::engine::write::flush_loop::{FlushLoop, FlushSteps, LoopEvent};
 use crate::error::{Cause, CheckpointError, CloseError, IoFault, RotateError};
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::messages::{LogEvent, RecoveredLog};
@@ -47,7 +49,7 @@ pub struct Flusher {
     alive: Option<Recipient<Called>>,
     shared: Arc<Shared>,
     config: WalConfig,
-    /// `None` once the log is closed: the directory is free then.
+    /// `None` once the log is closed, since the directory is free then; and where a script stands in for the disk.
     storage: Option<Arc<dyn Storage>>,
     /// Up to the last event it got: an Appender that is gone closes the log for all others first.
     life: Lifecycle,
@@ -85,7 +87,7 @@ pub struct Flusher {
 /// What is not with the flush thread.
 #[derive(Debug)]
 struct Idle {
-    flush_loop: Box<FlushLoop>,
+    flush_loop: Box<dyn FlushSteps>,
     queue: QueueReceiver,
 }
 
@@ -122,12 +124,24 @@ impl Flusher {
     ) -> Self {
         let LogParts { shared, queue } = parts.clone();
         let RecoveredLog(recovered) = recovered;
+        let storage = Some(Arc::clone(&recovered.storage));
+        let hands = Hands::Recovered(Box::new(recovered), queue);
+        Flusher::with(hands, storage, shared, config, appender)
+    }
+
+    fn with(
+        hands: Hands,
+        storage: Option<Arc<dyn Storage>>,
+        shared: Arc<Shared>,
+        config: WalConfig,
+        appender: Recipient<LogEvent>,
+    ) -> Self {
         let watchdog = Watchdog::new(&config);
         Flusher {
             alive: None,
-            storage: Some(Arc::clone(&recovered.storage)),
+            storage,
             life: Lifecycle::default(),
-            hands: Hands::Recovered(Box::new(recovered), queue),
+            hands,
             restarts: Restarts::new(config.restart_budget),
             shared,
             config,
@@ -247,6 +261,11 @@ impl Flusher {
                 LoopEvent::Checkpointed(low_water) => self.answer_checkpoints(low_water),
                 LoopEvent::NotRotated(sequence, cause) => {
                     self.answer_rotations(sequence, &Err(RotateError::NoSegment { cause }));
+                }
+                #[cfg(any(test, feature = "testkit"))]
+                LoopEvent::Script(event) => {
+                    self.tell_durable(epoch, durable, std::mem::take(&mut failed));
+                    self.obey(&*event);
                 }
             }
         }

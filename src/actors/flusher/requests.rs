@@ -1,5 +1,6 @@
 //! What a Flusher is asked for, and the answers.
 
+use std::io;
 use std::sync::Arc;
 
 use actix::{AsyncContext, Handler, Response};
@@ -7,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::{Flusher, Hands, Retired};
 use crate::engine::read::cursor::Cursor;
-use crate::error::{Cause, CheckpointError, CloseError, ReadError, RotateError};
+use crate::error::{Cause, CheckpointError, CloseError, IoFault, IoOp, ReadError, RotateError};
 use crate::lsn::Lsn;
 use crate::messages::{
     AwaitStart, Checkpoint, Close, GetSegments, GetStats, GetStatus, LogEvent, Read, ReadRange,
@@ -70,13 +71,22 @@ impl Handler<Checkpoint> for Flusher {
     }
 }
 
+impl Flusher {
+    /// Why there is nothing to read from.
+    fn unreadable(&self) -> ReadError {
+        if self.has_ended() {
+            return ReadError::Closed { cause: Cause::Closed };
+        }
+        let source = io::Error::new(io::ErrorKind::Unsupported, "a mocked log has no disk");
+        ReadError::Io(IoFault::new(IoOp::Open, "mock", None, source))
+    }
+}
+
 impl Handler<Read> for Flusher {
     type Result = Result<Cursor, ReadError>;
 
     fn handle(&mut self, Read { from }: Read, _: &mut Self::Context) -> Self::Result {
-        let Some(storage) = &self.storage else {
-            return Err(ReadError::Closed { cause: Cause::Closed });
-        };
+        let storage = self.storage.as_ref().ok_or_else(|| self.unreadable())?;
         let lease = self.config.reader_lease;
         Cursor::new(Arc::clone(&self.shared), Arc::clone(storage), from, lease)
     }
@@ -86,9 +96,7 @@ impl Handler<ReadRange> for Flusher {
     type Result = Result<Cursor, ReadError>;
 
     fn handle(&mut self, ReadRange(range): ReadRange, _: &mut Self::Context) -> Self::Result {
-        let Some(storage) = &self.storage else {
-            return Err(ReadError::Closed { cause: Cause::Closed });
-        };
+        let storage = self.storage.as_ref().ok_or_else(|| self.unreadable())?;
         let lease = self.config.reader_lease;
         Cursor::of_range(Arc::clone(&self.shared), Arc::clone(storage), range, lease)
     }

@@ -6,6 +6,7 @@
 
 mod faults;
 mod next_segment;
+mod steps;
 
 use std::collections::VecDeque;
 use std::mem;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::faults::AwaitingCut;
+pub use self::steps::FlushSteps;
 use crate::config::{Durability, FaultPolicy, WalConfig};
 use crate::engine::intake::entry::{Entry, Tally, fill};
 use crate::engine::segments::catalog::SegmentInfo;
@@ -70,6 +72,9 @@ pub enum LoopEvent {
     /// The segment with this sequence number, which somebody wanted complete, stays as it is: there is no other
     /// one to go on in.
     NotRotated(u64, Cause),
+    /// What a script, which stands in for the loop, has the Flusher do: see `testkit`.
+    #[cfg(any(test, feature = "testkit"))]
+    Script(Arc<dyn std::any::Any + Send + Sync>),
 }
 
 /// How long to wait for a segment that only a wish needs, before it is asked for again.
@@ -98,7 +103,7 @@ pub struct FlushLoop {
     /// The batch that is being written. It lives here, not on the stack of the thread, so that a panic
     /// at any point loses nothing.
     in_hand: Vec<Entry>,
-    /// The last batch, durable and let go of by all but the allocator: whoever waits for it hears of it first.
+    /// The last batch. It is durable, and freed only after those who wait for it have their answers.
     done: Vec<Entry>,
     /// Segments in which a write or a sync has failed. They are never written again (promise P7), so they
     /// are removed and not recycled.
