@@ -183,5 +183,4 @@ fn unknown(lsn: Lsn, cause: &Cause) -> CommitError {
 }
 
 #[cfg(test)]
-#[path = "book_tests.rs"]
 mod tests;

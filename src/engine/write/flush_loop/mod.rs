@@ -304,8 +304,8 @@ impl FlushLoop {
         let count = self.in_hand.iter().map(|entry| entry.payload.count() as u64).sum();
         self.write("flush", |this, stamp| {
             let fill = |frame: &mut FrameBuffer| fill(&this.in_hand, frame);
-            let writer = this.writer.as_mut();
-            writer.map_or(Ok(()), |writer| writer.append(&mut this.position, count, stamp, fill))
+            let writer = this.writer.as_mut().ok_or_else(no_segment)?;
+            Ok(writer.append(&mut this.position, count, stamp, fill)?)
         })?;
         Ok(Worked::Done)
     }
@@ -334,7 +334,7 @@ impl FlushLoop {
     fn write(
         &mut self,
         what: &'static str,
-        write: impl FnOnce(&mut Self, Stamp) -> Result<(), IoFault>,
+        write: impl FnOnce(&mut Self, Stamp) -> Result<(), Cause>,
     ) -> Result<(), Cause> {
         let started = self.shared.clock.now();
         let stamp = Stamp {
@@ -425,8 +425,8 @@ impl FlushLoop {
 
     fn write_marker(&mut self, kind: Marker) -> Result<(), Cause> {
         self.write("empty", |this, stamp| {
-            let writer = this.writer.as_mut();
-            writer.map_or(Ok(()), |writer| writer.append_marker(&mut this.position, kind, stamp))
+            let writer = this.writer.as_mut().ok_or_else(no_segment)?;
+            Ok(writer.append_marker(&mut this.position, kind, stamp)?)
         })
     }
 
@@ -517,4 +517,9 @@ impl FlushLoop {
     pub fn position(&self) -> &Position {
         &self.position
     }
+}
+
+/// A loop that is running has a segment. A write without one must never look like a success.
+fn no_segment() -> Cause {
+    Cause::Broken { what: "the log is running without a segment to write to".to_owned() }
 }
