@@ -66,8 +66,8 @@ impl Entrance {
         Ok(())
     }
 
-    /// Has the Appender come for what is there, before whatever the caller sends next. Whoever put the first in
-    /// may be another thread that has not called yet, while the caller's own append rides along.
+    /// Has the Appender drain the inbox before it handles the next message of the caller. Another thread may have
+    /// pushed the first append and not sent its wake-up yet, while the append of the caller stands behind it.
     pub(crate) fn call(&self) {
         self.appender.do_send(Collect::new(&self.inbox));
     }
@@ -119,7 +119,7 @@ mod tests {
     use crate::config::{Durability, WalConfig};
     use crate::messages::wire::Reply;
 
-    /// Counts what it comes for.
+    /// Counts what it drains.
     struct Collector(oneshot::Sender<usize>);
 
     impl Actor for Collector {
@@ -137,9 +137,9 @@ mod tests {
     }
 
     #[actix::test]
-    async fn whoever_rides_along_with_one_that_has_not_called_yet_can_call() {
+    async fn an_append_behind_one_whose_wake_up_is_not_sent_yet_can_wake_the_appender() {
         let LogParts { shared, .. } = LogParts::new(&WalConfig::new("unused"));
-        let (came, heard) = oneshot::channel();
+        let (came, counted) = oneshot::channel();
         let collector = Collector(came).start().recipient();
         let entrance = Entrance::new(Arc::clone(&shared), OverloadPolicy::Wait, collector);
         let submit = || {
@@ -153,6 +153,6 @@ mod tests {
         assert!(entrance.inbox.push(submit()));
         entrance.submit(submit()).expect("alive");
         entrance.call();
-        assert_eq!(heard.await.expect("it was called"), 2);
+        assert_eq!(counted.await.expect("it was called"), 2);
     }
 }

@@ -370,8 +370,8 @@ pub enum OpenError {
         /// The directory.
         directory: String,
     },
-    /// Something in the directory is named like a file of a log and is none, and the log would begin anew or end
-    /// early without it. Nothing was changed.
+    /// Something in the directory is named like a file of a log and is none, and without it the log would start empty or end
+    /// early. Nothing was changed.
     #[error("{directory}: {name} {sign}")]
     SignsOfLog {
         /// The directory.

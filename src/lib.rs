@@ -27,7 +27,7 @@
 //! let mut config = WalConfig::new("data/wal");
 //! // Ten milliseconds or a hundred records, whichever comes first, also when the disk is idle.
 //! config.flush_policy = FlushPolicy::Window(Bounds::default());
-//! // Syncs are paid by the piece: at least five milliseconds from one to the next.
+//! // This device charges per sync: keep syncs at least 5 ms apart.
 //! config.min_sync_interval = Duration::from_millis(5);
 //! assert!(config.validate().is_ok());
 //!

@@ -102,7 +102,7 @@ impl fmt::Display for LsnRange {
 /// The time between two starts of the log: every open and every restart after a fault begins a new one.
 ///
 /// Epochs grow by at least one each time, and what an older epoch left beyond the cut of a newer one is
-/// dead for ever.
+/// dead.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(u64);
 

@@ -14,8 +14,8 @@ use crate::lsn::Lsn;
 use crate::messages::wire::{OwedAccepted, Reply, Submit};
 use crate::messages::{Accepted, Ticket};
 
-/// Appends without a future: an actor puts records in from its handlers, hears their LSNs as
-/// [`Accepted`] messages, and of their durability by its [subscription](crate::Wal::subscribe). Made by
+/// Appends without a future: an actor puts records in from its handlers. It receives their LSNs as
+/// [`Accepted`] messages, and their durability by its [subscription](crate::Wal::subscribe). Made by
 /// [`Wal::outbox`](crate::Wal::outbox).
 ///
 /// Of all ways to commit this costs the least: there is no future and no channel per record, and

@@ -185,7 +185,7 @@ impl BatchBuilder {
         self.bytes.len() >= BATCH_BYTES
     }
 
-    /// The batch so far; the builder begins anew, and keeps no memory.
+    /// The batch so far. The builder is empty then, and keeps no memory.
     pub(crate) fn take(&mut self) -> RecordBatch {
         let bytes = std::mem::take(&mut self.bytes);
         self.before = bytes.len().min(BATCH_BYTES);

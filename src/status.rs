@@ -54,7 +54,7 @@ pub struct Status {
     pub state: LogState,
     /// Whether a sync has not returned for longer than the configured limit.
     pub stalled: bool,
-    /// Whether the next segment could not be prepared for want of space.
+    /// Whether the next segment could not be prepared because space is short.
     pub low_space: bool,
     /// The epoch that is writing.
     pub epoch: Epoch,

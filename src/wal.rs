@@ -266,8 +266,8 @@ impl Wal {
         }
     }
 
-    /// The way into the log for an actor that works by messages alone: it hears of its LSNs as [`Accepted`],
-    /// and of durability by a [subscription](Self::subscribe).
+    /// The way into the log for an actor that works by messages alone. It receives its LSNs as [`Accepted`], and their
+    /// durability by a [subscription](Self::subscribe).
     pub fn outbox(&self, owner: Recipient<Accepted>) -> Outbox {
         Outbox::new(self.inner.entrance.clone(), owner)
     }

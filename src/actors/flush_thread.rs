@@ -143,7 +143,7 @@ impl FlushWorker {
             // The directory is free when this thread has ended.
             flush_loop.stop_source();
         } else {
-            // At once, not when the Flusher hears of it: no more LSNs for an epoch that is over.
+            // Here, and not when the Flusher is notified: an epoch that is over gives out no more LSNs.
             self.wiring.shared.stop_accepting();
         }
         self.wiring.outbound.put(news_of(&mut *flush_loop, &self.wiring.shared));
@@ -215,7 +215,7 @@ impl Worker for FlushWorker {
     }
 }
 
-/// Without a thread nothing is written; the Flusher must hear of it.
+/// Without a thread nothing is written. The Flusher must be notified.
 impl Drop for FlushWorker {
     fn drop(&mut self) {
         if let Some(InHand { flush_loop, queue }) = self.held.take() {

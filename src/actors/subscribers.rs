@@ -11,23 +11,23 @@ use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::messages::LogEvent;
 use crate::status::LogState;
 
-/// So many hear of every batch. A message into another Arbiter costs one to three microseconds of processor time, so a
-/// thousand of them per batch would take longer than the sync of a fast device.
+/// The subscribers that are notified of every batch. A message into another Arbiter costs 1 to 3 µs of processor time,
+/// so 1,000 messages per batch would take longer than the sync of a fast device.
 const AT_ONCE: usize = 16;
 
-/// The others hear after so much time for each of them: telling them takes a tenth of it, or less.
+/// The delay of the others is this times the number of subscribers. Notifying them takes at most a tenth of it.
 const TIME_EACH: Duration = Duration::from_micros(40);
 
-/// No sooner: the timers of the Arbiter know nothing shorter.
+/// The shortest delay, because the timers of an Arbiter have no shorter one.
 const SOONEST: Duration = Duration::from_millis(1);
 
 /// Without a crowd, those who are behind are slow.
 const SLOW: Duration = Duration::from_millis(5);
 
-/// So many complete segments are kept for a subscriber that is slow; of more it is told the newest.
+/// The complete segments that are kept for a slow subscriber. Older ones are dropped.
 const MOST_KEPT: usize = 1024;
 
-/// Those who want to hear of the log: for the Flusher, and for actors that stand in for it.
+/// The subscribers of a log, each with what it has not been sent yet.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
     all: Vec<Subscriber>,
@@ -35,7 +35,7 @@ pub(super) struct Subscribers {
 
 #[derive(Debug)]
 struct Subscriber {
-    /// Kept, and not made anew for each event: a mailbox is full only for a sender that is known to it.
+    /// Kept for all events, because a mailbox is full only for a sender that it knows.
     recipient: Recipient<LogEvent>,
     /// The newest watermark that it has not been sent.
     durable: Option<(Epoch, Lsn)>,
@@ -50,7 +50,7 @@ impl Subscriber {
         match event {
             LogEvent::Durable { epoch, through, failed } => {
                 self.durable = Some((epoch, through));
-                // Whoever subscribes again is told once more of everything that has failed.
+                // A second subscription delivers all failed ranges again.
                 self.failed.retain(|known| !failed.contains(known));
                 self.failed.extend(failed);
             }
@@ -109,11 +109,11 @@ impl Subscriber {
 }
 
 impl Subscribers {
-    /// Adds one; it hears of everything from now on. Adding it twice is adding it once: it keeps its
-    /// place, and what was put off for it.
+    /// Adds a subscriber, which is notified of all events from now on. A subscriber that is added twice stays one: it
+    /// keeps its place, and the events that were put off for it.
     ///
-    /// What it came too late for and still has to know it is told first: the watermark that was told last, which
-    /// LSNs it does not cover, and the state, if the log does anything but run.
+    /// It is first sent what it missed: the last watermark that was announced, the LSNs that this does not cover, and
+    /// the state, unless the log is running.
     pub(super) fn add(
         &mut self,
         recipient: Recipient<LogEvent>,
@@ -142,8 +142,8 @@ impl Subscribers {
         self.all.iter().position(|subscriber| subscriber.recipient == *recipient)
     }
 
-    /// Tells all of them, as far as their mailboxes take it. Of a watermark only the first hear at once: the
-    /// others are behind until the next [`retry`](Self::retry), and hear of the newest then.
+    /// Notifies all subscribers whose mailboxes have room. Only the first are notified of a watermark at once. The
+    /// others are sent the newest watermark by the next [`retry`](Self::retry).
     pub(super) fn tell(&mut self, event: &LogEvent) {
         let can_wait = matches!(event, LogEvent::Durable { failed, .. } if failed.is_empty());
         let mut at_once = if can_wait { AT_ONCE } else { self.all.len() };

@@ -35,8 +35,8 @@
 //! * **V7** it follows on the frame before: same salt and epoch, the expected first LSN, the chain.
 //!
 //! V1 to V4 need the header alone, so that its length can be trusted before the rest is read; V7 is
-//! checked by [`scan`](super::scan). The salt, the sequence number and the offset together see to it
-//! that no byte of another place or of an earlier life of the file can pass (promise P13).
+//! checked by [`scan`](super::scan). The salt, the sequence number and the offset together keep
+//! bytes of another place, or of an earlier life of the file, from passing (promise P13).
 
 use thiserror::Error;
 
@@ -78,7 +78,7 @@ const FLAG_CLOSE: u32 = 2;
 /// What only the first frame of a segment says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
-    /// The last LSN that is live in the segments before; what they hold beyond it is dead for ever.
+    /// The last LSN that is live in the segments before; what they hold beyond it is dead.
     pub cut: Lsn,
     /// How many LSNs may be handed out beyond the watermark.
     pub in_flight_limit: u64,

@@ -29,7 +29,7 @@ impl Append {
     /// The message for one record in `GroupCommit` mode, with a permit if there is one now.
     ///
     /// # Errors
-    /// As much is in flight as is allowed; the record is too large for ever; or the log is closed.
+    /// As much is in flight as is allowed; the record is larger than any permit; or the log is closed.
     pub fn try_new(admission: &Arc<Admission>, payload: impl Into<Bytes>) -> Result<Self, Refusal> {
         let payload = payload.into();
         let permit = admission.try_acquire(1, encoded_len(&payload))?;
@@ -59,7 +59,7 @@ impl AppendAll {
     /// The message for a group in `GroupCommit` mode, with a permit if there is one now.
     ///
     /// # Errors
-    /// As much is in flight as is allowed; the group is too large for ever; or the log is closed.
+    /// As much is in flight as is allowed; the group is larger than any permit; or the log is closed.
     pub fn try_new(admission: &Arc<Admission>, payloads: Vec<Bytes>) -> Result<Self, Refusal> {
         let bytes = payloads.iter().map(encoded_len).sum();
         let permit = admission.try_acquire(payloads.len(), bytes)?;
@@ -93,7 +93,7 @@ impl Commit {
     /// The message for one record in `GroupCommit` mode, with a permit if there is one now.
     ///
     /// # Errors
-    /// As much is in flight as is allowed; the record is too large for ever; or the log is closed.
+    /// As much is in flight as is allowed; the record is larger than any permit; or the log is closed.
     pub fn try_new(admission: &Arc<Admission>, payload: impl Into<Bytes>) -> Result<Self, Refusal> {
         let payload = payload.into();
         let permit = admission.try_acquire(1, encoded_len(&payload))?;

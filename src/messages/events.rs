@@ -1,4 +1,4 @@
-//! What subscribers hear.
+//! The events of a log, and subscriptions to them.
 
 use actix::{Message, Recipient};
 
@@ -8,18 +8,17 @@ use crate::lsn::{Epoch, Lsn, LsnRange};
 
 /// What happens to the log. Sent by the Flusher to the Appender and to every subscriber.
 ///
-/// A subscriber that is slow is sent less, never something wrong: it gets the newest watermark and the
-/// newest state as soon as its mailbox has room, also when no batch follows. Nothing waits for it. Where there are
-/// more than 16 subscribers, the first 16 hear of every batch, and the others of the newest watermark every forty
-/// microseconds for each subscriber, at least a millisecond: a crowd slows the commits down little more than
-/// 16 do. Those that commit should subscribe first.
+/// A slow subscriber is sent fewer events, never wrong ones. It gets the newest watermark and the newest state as soon
+/// as its mailbox has room, also when no batch follows. Nothing waits for it. The first 16 subscribers are notified of
+/// every batch. The others are sent the newest watermark every `max(1 ms, 40 µs x subscribers)`. Actors that commit
+/// should subscribe first.
 ///
-/// So it is at the end of the log too: `Closed` comes last, after the newest watermark and everything that has
-/// failed. But of the states a slow subscriber is told only the newest. Who is told `Closed`, and was not told
-/// `Poisoned` or `GivenUp` before, holds for unknown what is neither durable nor failed. If the Flusher is
-/// dropped (it panicked, or its Arbiter ended), nobody is left to try again: what a subscriber has not been
-/// sent is put into its mailbox then, once, and also beyond the capacity. After that it is told nothing more,
-/// although the flush thread may still make records durable; [`Wal::outcome`](crate::Wal::outcome) tells.
+/// `Closed` is the last event, after the newest watermark and all failed ranges. A slow subscriber may get it without
+/// the `Poisoned` or `GivenUp` before it. Then records that are neither durable nor failed are unknown to it.
+///
+/// If the Flusher is dropped (it panicked, or its Arbiter ended), each subscriber is sent once what it has not been
+/// sent, also beyond the capacity of its mailbox. No event follows, although the flush thread may still make records
+/// durable; [`Wal::outcome`](crate::Wal::outcome) knows.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum LogEvent {
@@ -90,7 +89,7 @@ impl Message for LogEvent {
     type Result = ();
 }
 
-/// Hear of everything that happens to the log.
+/// Subscribes an actor to the events of the log.
 ///
 /// Sent by coordinators, answered by the Flusher with the current watermark, from which the events go
 /// on. A new subscriber is first sent that watermark, as [`LogEvent::Durable`] with all LSNs that have failed, and
@@ -100,7 +99,7 @@ impl Message for LogEvent {
 /// or the log closes. An actor that has stopped is forgotten by itself.
 #[derive(Debug)]
 pub struct Subscribe(
-    /// Who wants to hear.
+    /// The subscriber.
     pub Recipient<LogEvent>,
 );
 
@@ -108,11 +107,11 @@ impl Message for Subscribe {
     type Result = Lsn;
 }
 
-/// Hear no more. Answered by the Flusher with whether there was such a subscription. What was put off for the
-/// subscriber it is told before, as far as there is room in its mailbox.
+/// Ends a subscription. Answered by the Flusher with whether there was one. Events that were put off are sent before,
+/// as far as the mailbox of the subscriber has room.
 #[derive(Debug)]
 pub struct Unsubscribe(
-    /// Who has heard enough.
+    /// The subscriber.
     pub Recipient<LogEvent>,
 );
 

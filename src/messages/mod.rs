@@ -7,7 +7,7 @@
 //! | [`Accepted`] | Appender | the owner of an [`Outbox`](crate::Outbox) | none |
 //! | [`WaitForLsn`] | client | Appender | once the LSN is durable: phase two |
 //! | [`Flush`] | client | Appender | the watermark, once everything appended is durable |
-//! | [`Recover`] | whoever opens the log | Recovery | the recovered log |
+//! | [`Recover`] | the host that opens the log | Recovery | the recovered log |
 //! | [`Replay`] | Recovery | host | when it is ready for more |
 //! | [`LogEvent`] | Flusher | Appender, subscribers | none |
 //! | [`Subscribe`] | coordinator | Flusher | the watermark; then events |

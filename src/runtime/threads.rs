@@ -20,7 +20,7 @@ pub enum Turn {
 
 /// A part of a log that blocks: it writes, syncs, and waits for others.
 ///
-/// Whoever drives it asks it to [`look`](Self::look), and does what it says. A worker that is dropped
+/// Its driver calls [`look`](Self::look), and does what that says. A worker that is dropped
 /// before its end hands back what it has.
 pub trait Worker: Send {
     /// Takes in what others want of it, and says what is to be done.

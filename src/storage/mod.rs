@@ -24,7 +24,7 @@ pub use forward::{Forward, ForwardFile};
 pub(crate) use lock::{LockError, Patience};
 pub use metered::{IoCounts, Metered};
 
-/// One directory that holds one log. Whoever holds a value of this type owns the directory: real
+/// One directory that holds one log. The holder of a value of this type owns the directory: real
 /// directories are locked when they are opened, and unlocked when the value and every file opened through
 /// it have been dropped (promise P20).
 pub trait Storage: Send + Sync + fmt::Debug {

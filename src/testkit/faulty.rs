@@ -229,7 +229,7 @@ impl FaultPlan {
         self.state().rules.push(rule);
     }
 
-    /// Asks about every operation that no rule hits, just before it is done. Whoever is asked may do anything
+    /// Asks about every operation that no rule hits, just before it is done. The function may do anything
     /// meanwhile, also with the same storage.
     pub fn decide(
         &self,

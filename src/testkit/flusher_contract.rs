@@ -9,9 +9,9 @@
 //! 3. What is held back stays open; released, it becomes durable in order.
 //! 4. There is one `Durable` at most for each batch.
 //! 5. A subscriber whose mailbox was full gets the final watermark, also when no batch follows.
-//! 6. Who has unsubscribed hears no more; who subscribed twice hears once.
+//! 6. A subscriber that has unsubscribed gets no more events; one that subscribed twice gets each event once.
 //! 7. A failed append is `NotDurable`, is told with its range, stays so when the watermark passes it, and
-//!    gives its permit back; a late subscriber is told of it, too.
+//!    gives its permit back; a late subscriber gets the range, too.
 //! 8. Close makes durable what was accepted, answers everyone who waits, and may be repeated.
 //! 9. Checkpoint takes what is durable and nothing else.
 //! 10. An atomic group becomes durable as a whole.
@@ -287,7 +287,7 @@ impl Subject {
         done(self.wal.close().await, "a close");
     }
 
-    /// Waits until a listener has heard what satisfies `enough`.
+    /// Waits until the events of a listener satisfy `enough`.
     async fn wait_for(
         &self,
         listener: &Addr<Listener>,
@@ -296,13 +296,13 @@ impl Subject {
     ) {
         let began = Instant::now();
         loop {
-            let heard = events(listener).await;
-            if enough(&heard) {
+            let received = events(listener).await;
+            if enough(&received) {
                 return;
             }
             assert!(
                 began.elapsed() < self.patience,
-                "{what} has not come; heard so far: {heard:?}"
+                "{what} has not come; received so far: {received:?}"
             );
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -518,7 +518,7 @@ async fn answers_everyone_at_close<F: FlusherFactory>(factory: &F) {
     }
     done(subject.wal.wait_for_lsn(last).await, "waiting at a closed log");
     let never = subject.wal.wait_for_lsn(last.plus(100)).await;
-    assert!(never.is_err(), "nobody waits for ever at a closed log");
+    assert!(never.is_err(), "a wait at a closed log ends");
     let ended = |events: &[LogEvent]| matches!(events.last(), Some(LogEvent::Closed { .. }));
     subject.wait_for(&probe, "Closed as the last event", ended).await;
     assert_eq!(final_watermark(&events(&probe).await), last);

@@ -69,7 +69,7 @@ impl MockScript {
     /// The step for the next append.
     pub(super) fn next(&mut self) -> MockStep {
         self.steps.pop_front().unwrap_or_else(|| match &self.then {
-            // Told for ever, nothing would ever be answered.
+            // Repeated, it would answer no append.
             MockStep::Tell(_) => MockStep::Acknowledge,
             step => step.clone(),
         })

@@ -4,7 +4,7 @@
 //!
 //! * A change (write, size, name) stands where it *began*: from there on it may be on the disk.
 //! * A sync stands where it *ended*, before its caller knows: from there on something is durable. It covers
-//!   the changes that had ended when it began, at the least; see [`Op::Sync`].
+//!   at least the changes that had ended when it began; see [`Op::Sync`].
 //! * A mark stands where the test set it. So an acknowledgement that is marked when it arrives comes after
 //!   the sync that it rests on.
 

@@ -139,7 +139,7 @@ pub struct SteppedSegments(Arc<Mutex<Segments>>);
 /// What a [`SteppedSegments`] answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SupplyMode {
-    /// Segments, whoever wants them.
+    /// As many segments as are taken.
     #[default]
     Plenty,
     /// They are being prepared.
@@ -255,7 +255,7 @@ impl SegmentSource for SteppedSegments {
         }
     }
 
-    /// Returns at once: whoever drives by hand does not wait.
+    /// Returns at once: a driver by hand does not wait.
     fn wait(&mut self, _: Duration) {}
 
     fn recycle(&mut self, old: Vec<OldSegment>) {

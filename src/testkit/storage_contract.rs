@@ -1,4 +1,4 @@
-//! What every [`Storage`] must keep, as one suite: [`run_all`]. Whoever brings a storage of their own
+//! What every [`Storage`] must keep, as one suite: [`run_all`]. The author of another storage
 //! runs it in a test.
 //!
 //! ```

@@ -35,7 +35,7 @@ impl Flusher {
             return self.poison(idle, cause, context);
         };
         self.shared.counters.restarts.add(1);
-        // Whoever closes waits for what passes, not for as many restarts as there is time for.
+        // A close waits for a fault that passes, but not for back-offs one after the other.
         let wait = if self.closing() && !class.passes() { Duration::ZERO } else { wait };
         self.tell_unavailable();
         self.hands = Hands::Faulted(idle, wait);
@@ -61,7 +61,7 @@ impl Flusher {
         self.tell(&LogEvent::Unavailable { cause });
     }
 
-    /// Nothing was accepted yet, and nothing is: whoever opens the log is told why, and may try again.
+    /// Nothing was accepted yet. The open fails with the cause, and the host may try again.
     pub(super) fn fail_to_start(&mut self, idle: Idle, cause: Cause) {
         tracing::error!(%cause, "the log can not be started");
         drop(idle);

@@ -172,8 +172,7 @@ impl Flusher {
         self
     }
 
-    /// Has a fault before the first append could be taken end the log: somebody waits for it to open, and would
-    /// rather hear why it does not.
+    /// A fault before the first epoch ends the log, so that the open that waits for it fails with the cause.
     pub(crate) fn that_must_start(mut self) -> Self {
         self.must_start = true;
         self
@@ -280,9 +279,9 @@ impl Flusher {
         }
     }
 
-    /// Tells the Appender, whose mailbox is never too full for this, and the subscribers. Whoever has no room
-    /// is told later, by [`retry_subscribers`](Self::retry_subscribers): every message and timer that tells
-    /// something ends with it, as nothing else may ever come.
+    /// Notifies the Appender, whose mailbox always has room for this, and the subscribers. A subscriber without room
+    /// is notified later by [`retry_subscribers`](Self::retry_subscribers). Each handler and timer that notifies ends
+    /// with that call, because no other event may follow.
     fn tell(&mut self, event: &LogEvent) {
         self.appender.do_send(event.clone());
         self.subscribers.tell(event);

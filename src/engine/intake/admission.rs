@@ -60,7 +60,7 @@ impl Admission {
     /// A permit now, or the reason why not.
     ///
     /// # Errors
-    /// `Overloaded`, too large for ever, or closed.
+    /// `Overloaded`, larger than any permit, or closed.
     pub fn try_acquire(self: &Arc<Self>, entries: usize, bytes: usize) -> Result<Permit, Refusal> {
         let (want_entries, want_bytes) = self.check(entries, bytes)?;
         let entry_permit = self.entries.try_acquire_many(want_entries).map_err(refusal)?;
@@ -73,7 +73,7 @@ impl Admission {
     /// A permit as soon as there is room. A dropped future leaves nothing behind.
     ///
     /// # Errors
-    /// Too large for ever, closed, or `Overloaded` if the log gives up meanwhile.
+    /// Larger than any permit, closed, or `Overloaded` if the log gives up meanwhile.
     pub async fn acquire(
         self: &Arc<Self>,
         entries: usize,
@@ -130,7 +130,7 @@ impl Admission {
         self.hopeless.notify_waiters();
     }
 
-    /// No more permits: whoever waits for one is refused, now and from now on.
+    /// Gives no more permits. All waiting and all later requests are refused.
     pub(crate) fn close(&self) {
         self.entries.close();
         self.bytes.close();
@@ -208,8 +208,8 @@ impl Permit {
         self.bytes = self.bytes.min(bytes);
     }
 
-    /// Passes the right on to the append that is now in flight; whoever knows its outcome gives it back
-    /// with [`Admission::release`], once per batch and not once per record.
+    /// Passes the permit to the append that is now in flight. The flush loop gives it back with the outcome, by
+    /// [`Admission::release`], once per batch and not once per record.
     pub(crate) fn spend(mut self) {
         self.entries = 0;
         self.bytes = 0;

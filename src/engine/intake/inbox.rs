@@ -1,5 +1,5 @@
-//! Where appends wait until the Appender comes for them. Whoever puts the first in calls it; what comes in
-//! before it is there rides along. So a thousand appends cost the Appender one message, not a thousand.
+//! Appends that wait for the Appender. Only the push that makes the inbox non-empty sends a wake-up, so a thousand
+//! appends may cost the Appender one message.
 
 use std::mem;
 use std::sync::PoisonError;
@@ -20,7 +20,7 @@ impl<T> Default for Inbox<T> {
 
 impl<T> Inbox<T> {
     /// Puts one in. Whether it is the first, so that somebody has to be called.
-    #[must_use = "nobody comes for it by himself"]
+    #[must_use = "the Appender must be woken for the first item"]
     pub fn push(&self, item: T) -> bool {
         let mut waiting = self.lock();
         waiting.push(item);
@@ -49,7 +49,7 @@ mod tests {
         assert!(intake.push(1));
         assert!(!intake.push(2) && !intake.push(3));
         assert_eq!(intake.take(Vec::new()), [1, 2, 3]);
-        assert!(intake.push(4), "whoever was called has been there");
+        assert!(intake.push(4), "the wake-up before has drained it");
         assert_eq!(intake.take(Vec::new()), [4]);
     }
 

@@ -25,7 +25,7 @@ pub struct SegmentInfo {
     pub cut: Lsn,
     /// The last LSN that is live in it; `None` for the segment that is being written.
     pub live_end: Option<Lsn>,
-    /// Where its frames end at the latest, in bytes: a hint for whoever looks for one of them.
+    /// Where its frames end at the latest, in bytes: a hint for a search for one of them.
     pub(crate) used: u64,
 }
 
@@ -245,7 +245,7 @@ impl Catalog {
     }
 }
 
-/// A stuck reader must not fill the disk for ever. One that keeps nothing back can wait for ever.
+/// A stuck reader must not fill the disk. A hold that keeps nothing back does not expire.
 fn expire(inner: &mut Inner, now: Tick) {
     let low_water = inner.low_water;
     inner

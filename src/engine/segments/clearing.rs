@@ -1,8 +1,8 @@
 //! Clearing up: old segments that nobody needs, removed one at a time, and one sync of the directory for many.
 //!
 //! Power loss may take any of the removals since the last sync and leave the others. Either is safe: the next
-//! open finds what is left, of which nothing is live, and removes it. The sync only sees to it that it does not find
-//! thousands.
+//! open finds what is left, of which nothing is live, and removes it. The sync only bounds how many it
+//! finds.
 
 use std::{
     collections::VecDeque,

@@ -80,7 +80,7 @@ struct Said {
     source: Arc<io::Error>,
 }
 
-/// Prepares one segment at one go and gives it back open, durable under its final name.
+/// Prepares one segment in one call and gives it back open, durable under its final name.
 ///
 /// # Errors
 /// What failed, and on which file. Nothing of the attempt is kept: the unfinished file and the one that
@@ -98,7 +98,7 @@ pub fn prepare(
 }
 
 /// A segment that is being prepared, one piece of zeros after the other. Commits share the device: a sync of
-/// theirs waits for the zeros that are on their way, so whoever is in no hurry makes the pieces small.
+/// theirs waits for the zeros that are on their way, so a preparer without hurry writes small pieces.
 #[derive(Debug)]
 pub(super) struct Preparation {
     job: PrepareJob,

@@ -2,7 +2,7 @@
 //! up old ones meanwhile. Preparing comes first: the log may wait for it.
 //!
 //! [`PreparerCore`] takes these decisions and knows no thread and no clock; [`Preparer`] makes a worker of
-//! it that has a thread of its own, so that whoever writes the log finds its next segment ready.
+//! it that has a thread of its own, so that the flush thread finds its next segment ready.
 
 use std::{
     collections::VecDeque,
@@ -398,7 +398,7 @@ impl PreparerCore {
 }
 
 /// A panic in the storage costs the file that was being prepared, like any other failure: if it ended
-/// the thread, the log would wait for a segment for ever.
+/// the thread, the log would wait for a segment forever.
 fn step_or_fail(
     storage: &dyn Storage,
     current: &mut Preparation,

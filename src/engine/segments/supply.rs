@@ -98,8 +98,8 @@ const POOL: usize = 2;
 /// log must not wait, just after it was opened, until two full segments have been filled with zeros.
 const GROWTH: u64 = 4;
 
-/// How many bytes of zeros are written and synced at once, and how far the log goes until the preparer hears of
-/// it. A commit that meets zeros on their way waits for them: for so few little longer than for another commit.
+/// How many bytes of zeros are written and synced at once, and how far the log goes until the preparer is
+/// notified. A commit waits for zeros that are being synced: for so few, little longer than for another commit.
 const PIECE: u64 = 64 << 10;
 
 /// The same, when the log waits for the segment.

@@ -95,7 +95,7 @@ const KEPT_RANGES: usize = 4096;
 ///
 /// Neighbouring ranges with the same kind of fate are joined, so the table grows with faults, not with
 /// records. A checkpoint may forget the oldest of what lies below it, but only past a generous number: a
-/// client that asks late must not hear that a refused record is durable.
+/// client that asks late must not be told that a refused record is durable.
 #[derive(Debug, Default)]
 pub struct Exceptions {
     ranges: BTreeMap<Lsn, (Lsn, Fate)>,
@@ -202,8 +202,8 @@ impl<W> Waiters<W> {
         }
     }
 
-    /// Forgets those who have gone away, each time their number has doubled: whoever waits with a
-    /// time-out, again and again, for a disk that is stuck must not fill the memory (promise P16).
+    /// Forgets waiters that have gone away, each time the number of waiters has doubled: a client that waits again and
+    /// again with a time-out for a stuck disk must not fill the memory (promise P16).
     pub fn prune(&mut self, has_gone: impl Fn(&W) -> bool) {
         if self.len < self.prune_at {
             return;
@@ -243,7 +243,7 @@ mod tests {
         table.forget_through(Lsn::new(9));
         assert!(
             table.fate(Lsn::new(9)).is_some(),
-            "who asks late must not hear that it is durable"
+            "a late question must not be answered with durable"
         );
         (10..10 + KEPT_RANGES as u64).for_each(|at| {
             table.note(range(2 * at, 2 * at), Fate::NotDurable(Cause::Closed));
@@ -264,7 +264,7 @@ mod tests {
         }
         let mut told = 0;
         waiters.take_through(Lsn::MAX, |_, gone| told += usize::from(!gone));
-        assert_eq!((told, waiters.count()), (1000, 0), "whoever still waits is told");
+        assert_eq!((told, waiters.count()), (1000, 0), "those that still wait are answered");
     }
 
     #[test]

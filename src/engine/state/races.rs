@@ -153,7 +153,7 @@ fn p6_a_request_is_seen_by_a_flush_thread_that_has_work_or_wakes_one_that_has_no
             let requests = Arc::clone(&requests);
             thread::spawn(move || requests.close())
         };
-        // A request that is not seen leaves this waiting for ever, which loom reports.
+        // A request that is not seen leaves this waiting forever, which loom reports.
         loop {
             queue.recv().expect("the other end is there");
             if requests.look().wants_close() {

@@ -36,7 +36,7 @@ struct Span {
     from: Duration,
 }
 
-/// What others have to hear of.
+/// What the Flusher has to announce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alarm {
     /// A sync takes long.

@@ -1,6 +1,6 @@
 //! Role: listens to a Flusher for the checks of its contract, as a subscriber or before the Appender.
-//! Owns: the events that it has heard.
-//! Receives: `LogEvent`; `Heard` and `Sleep` from the checks.
+//! Owns: the events that it has received.
+//! Receives: `LogEvent`; `Received` and `Sleep` from the checks.
 //! Sends: each event on to the Appender, if it stands before one.
 //! Never: changes what it passes on.
 
@@ -18,8 +18,9 @@ use crate::lsn::{Lsn, LsnRange};
 use crate::messages::LogEvent;
 
 pub(super) async fn events(listener: &Addr<Listener>) -> Vec<LogEvent> {
-    let heard = done(listener.send(Heard).await, "asking a listener");
-    heard.unwrap_or_else(|lsn| panic!("LSN {lsn} was told to be durable before it was published"))
+    let received = done(listener.send(Received).await, "asking a listener");
+    received
+        .unwrap_or_else(|lsn| panic!("LSN {lsn} was told to be durable before it was published"))
 }
 
 pub(super) fn watermarks(events: &[LogEvent]) -> Vec<Lsn> {
@@ -48,7 +49,7 @@ pub(super) fn check_watermarks(events: &[LogEvent]) {
     assert!(failed(events).is_empty(), "nothing has failed");
 }
 
-/// Writes down what it hears, and passes it on.
+/// Records each event, and passes it on.
 #[derive(Default)]
 pub(super) struct Listener {
     pub(super) passes_on: Option<(Recipient<LogEvent>, Arc<Shared>)>,
@@ -83,16 +84,16 @@ impl Handler<LogEvent> for Listener {
     }
 }
 
-struct Heard;
+struct Received;
 
-impl Message for Heard {
+impl Message for Received {
     type Result = Result<Vec<LogEvent>, Lsn>;
 }
 
-impl Handler<Heard> for Listener {
-    type Result = MessageResult<Heard>;
+impl Handler<Received> for Listener {
+    type Result = MessageResult<Received>;
 
-    fn handle(&mut self, _: Heard, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: Received, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.ahead.map_or_else(|| Ok(self.events.clone()), Err))
     }
 }

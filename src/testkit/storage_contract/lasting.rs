@@ -16,7 +16,7 @@ const BLOCK: usize = 4096;
 pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "a_place_has_one_owner_until_the_last_file_is_closed",
-        rule: "whoever holds the storage, or a file opened through it, owns the directory (promise P20)",
+        rule: "the holder of the storage, or of a file opened through it, owns the directory (promise P20)",
         remedy: "lock when it is opened, fail with `WouldBlock`, and let every file hold the lock",
         run: a_place_has_one_owner_until_the_last_file_is_closed,
     },

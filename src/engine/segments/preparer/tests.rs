@@ -318,7 +318,7 @@ fn a_full_disk_is_published_retried_ever_less_often_and_over_when_space_returns(
     assert!(status.fault().is_none());
     disk.set_capacity(0);
     ask(&mut core, segment());
-    assert_eq!(failed(&mut core).as_millis(), 100, "a success starts the delays anew");
+    assert_eq!(failed(&mut core).as_millis(), 100, "a success resets the delays");
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub enum Worked {
     NeedsSegment,
 }
 
-/// What others have to hear of, beside the watermark.
+/// What the Flusher has to announce, beside the watermark.
 #[derive(Clone, Debug)]
 pub enum LoopEvent {
     /// Records are certainly not in the log.
@@ -322,7 +322,7 @@ impl FlushLoop {
         self.recount();
     }
 
-    /// Counts anew what is pending. Usually that is nothing: a flush takes everything.
+    /// Counts again what is pending. Usually that is nothing: a flush takes everything.
     fn recount(&mut self) {
         self.tally = Pending::default();
         let pending = mem::take(&mut self.pending);
@@ -481,7 +481,7 @@ impl FlushLoop {
         let close = Marker::Close(self.expected);
         let announced = self.shared.requests.may_write_close_frame();
         let has_room = self.writer.as_ref().is_some_and(|writer| writer.has_room_for(close));
-        // A full disk is never charged to the restarts: whoever closes would wait until there is space.
+        // A full disk is never charged to the restarts, so the close would wait until there is space.
         let closes = announced && has_room && !self.too_full;
         if closes {
             self.write_marker(close).inspect_err(|cause| self.too_full = cause.is_no_space())?;
@@ -507,7 +507,7 @@ impl FlushLoop {
         self.source.stop();
     }
 
-    /// What others have to hear of, in order.
+    /// The events since the last call, in order.
     pub fn take_events(&mut self) -> Vec<LoopEvent> {
         mem::take(&mut self.events)
     }

@@ -64,7 +64,7 @@ impl FlushLoop {
         }
     }
 
-    /// Whoever watches for stuck syncs must see this wait too: the preparer may be stuck in one.
+    /// The watchdog must see this wait too, because the preparer may be stuck in a sync.
     pub(super) fn awaits_segment(&self) -> Worked {
         self.shared.io.awaits(self.shared.clock.now());
         Worked::NeedsSegment
