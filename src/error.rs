@@ -98,7 +98,7 @@ impl IoFault {
 }
 
 /// Whether an I/O error means that the disk, or the quota, is full.
-pub fn is_no_space(error: &io::Error) -> bool {
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
     FaultClass::of(error) == FaultClass::NoSpace
 }
 

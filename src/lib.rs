@@ -12,7 +12,7 @@
 //! | [`actors`] | [`Appender`](actors::Appender), [`Flusher`](actors::Flusher), [`Recovery`](actors::Recovery) |
 //! | [`storage`] | where a log lives: a directory, or a storage of your own |
 //! | [`codec`] | typed records: serde values to bytes and back |
-//! | [`config`], [`error`], [`lsn`] | settings, errors, names |
+//! | [`error`] | every error, with its place and cause |
 //! | `testkit` | with the feature `testkit`: a mocked log, a simulated disk, faults on purpose |
 //!
 //! # Settings
@@ -41,7 +41,7 @@
 pub mod actors;
 mod blocking;
 pub mod codec;
-pub mod config;
+mod config;
 #[cfg_attr(not(any(test, feature = "testkit")), allow(unreachable_pub))]
 mod engine;
 mod entrance;
@@ -49,7 +49,7 @@ pub mod error;
 #[cfg_attr(not(any(test, feature = "testkit")), allow(unreachable_pub))]
 mod format;
 mod in_flight;
-pub mod lsn;
+mod lsn;
 pub mod messages;
 mod open;
 mod outbox;

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use actix_wal::lsn::Lsn;
+use actix_wal::Lsn;
 use actix_wal::testkit::Random;
 use actix_wal::testkit::internals::format::LogId;
 use actix_wal::testkit::internals::format::frame::{

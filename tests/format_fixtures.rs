@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use test_support::segments;
 
-use actix_wal::lsn::Lsn;
+use actix_wal::Lsn;
 use actix_wal::testkit::internals::format::LogId;
 use actix_wal::testkit::internals::format::scan::{Until, Verdict};
 use actix_wal::testkit::internals::format::segment::{

@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 use test_support::segments;
 
-use actix_wal::lsn::{Epoch, Lsn};
 use actix_wal::testkit::internals::format::frame::{
     FRAME_HEADER_LEN, FRAME_TRAILER_LEN, FrameBuffer, FrameHeader, Start,
 };
 use actix_wal::testkit::internals::format::scan::{Until, Verdict};
 use actix_wal::testkit::internals::format::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 use actix_wal::testkit::internals::format::{LogId, Place, record};
+use actix_wal::{Epoch, Lsn};
 
 /// The page, and two sources that say some of it again.
 const PAGE: &str = include_str!("../docs/format.md");

@@ -13,7 +13,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_wal::storage::{Directory, EntryKind, Medium, Metered, Storage};
+use actix_wal::storage::{Directory, EntryKind, Medium, Storage};
+use actix_wal::testkit::internals::storage::Metered;
 use actix_wal::testkit::storage_contract::{Place, examine, run_all};
 use actix_wal::testkit::{
     FailedSync, FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Persist, Recorder,

@@ -13,7 +13,8 @@ mod directory;
 mod filesystem;
 mod forward;
 mod lock;
-mod metered;
+#[cfg_attr(not(any(test, feature = "testkit")), allow(unreachable_pub))]
+pub(crate) mod metered;
 
 use std::{fmt, io};
 
@@ -22,7 +23,7 @@ pub(crate) use directory::{Obstacle, obstacle};
 pub use filesystem::filesystem_name;
 pub use forward::{Forward, ForwardFile};
 pub(crate) use lock::{LockError, Patience};
-pub use metered::{IoCounts, Metered};
+pub(crate) use metered::{IoCounts, Metered};
 
 /// One directory that holds one log. The holder of a value of this type owns the directory: real
 /// directories are locked when they are opened, and unlocked when the value and every file opened through

@@ -21,6 +21,11 @@ pub mod engine {
     pub use crate::engine::{intake, read, recovery, segments, state, write};
 }
 
+/// Counters around a storage.
+pub mod storage {
+    pub use crate::storage::metered::{IoCounts, Metered};
+}
+
 /// Time and threads.
 pub mod runtime {
     pub use crate::runtime::{clock, threads};

@@ -17,6 +17,7 @@ mod disk;
 mod faulty;
 pub mod flusher_contract;
 mod image;
+#[doc(hidden)]
 pub mod internals;
 mod mock_log;
 mod mock_script;
