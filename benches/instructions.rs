@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo bench --bench instructions              # a table; fails if a piece costs more than the baseline says
-//! cargo bench --bench instructions -- --update  # writes the baseline anew
+//! cargo bench --bench instructions -- --update  # writes a new baseline
 //! cargo bench --bench instructions -- --json    # the table as one JSON object
 //! ```
 //!
@@ -213,7 +213,7 @@ fn compare(compiler: &str, costs: &[(&Piece, Cost)]) -> Vec<String> {
             };
             let change = format!("{}: {now:.1} {what} per batch, was {before:.1}", piece.name);
             if now > before * (1.0 + TOLERANCE) + few {
-                let hint = "if that is worth it, write the baseline anew with `-- --update`";
+                let hint = "if that is worth it, write a new baseline with `-- --update`";
                 faults.push(format!("{change}; {hint}"));
             } else if now < before * (1.0 - TOLERANCE) - few {
                 eprintln!("instructions: better: {change}; keep it with `-- --update`");

@@ -75,14 +75,14 @@ const SEEN: [&str; 17] = [
     "recovered: checkpoint",
     "recovered: segments",
     "recovered: clean",
-    "heard: durable",
-    "heard: not durable",
-    "heard: ready",
-    "heard: unavailable",
-    "heard: stalled",
-    "heard: given up",
-    "heard: poisoned",
-    "heard: segment complete",
+    "got: durable",
+    "got: not durable",
+    "got: ready",
+    "got: unavailable",
+    "got: stalled",
+    "got: given up",
+    "got: poisoned",
+    "got: segment complete",
 ];
 
 const ASKED: &str = "WAL_SIM_SEEDS";

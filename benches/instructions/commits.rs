@@ -43,7 +43,7 @@ pub(crate) fn by_future() {
     system.block_on(wal.close()).expect("it closes");
 }
 
-/// As many appends of one actor, until it hears that they are durable.
+/// As many appends of one actor, until it is notified that they are durable.
 pub(crate) fn by_outbox() {
     by_actor(|wal, context| Coordinator {
         log: wal.outbox(context.address().recipient()),

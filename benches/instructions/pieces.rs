@@ -154,7 +154,7 @@ fn assign() {
 }
 
 /// What the flush thread does for a batch: takes it, encodes it, "writes" and "syncs" it, raises the
-/// watermark, and lets go of the records.
+/// watermark, and frees the records.
 fn flush() {
     let (shared, queue, mut flush_loop) = flush_loop();
     let mut assigner = Assigner::new(Arc::clone(&shared));

@@ -95,7 +95,7 @@ fn pace(schedule: Schedule, mut log: Outbox, record: &[u8]) -> Result<u64, Engin
     Ok(sent)
 }
 
-/// Hears of the watermark, in the Arbiter of the log.
+/// Receives the watermark, in the Arbiter of the log.
 struct Listener {
     schedule: Schedule,
     in_flight: InFlight,
@@ -108,7 +108,7 @@ struct Listener {
 }
 
 impl Listener {
-    fn hear(&mut self, event: &LogEvent) -> Result<(), EngineError> {
+    fn outcome_of(&mut self, event: &LogEvent) -> Result<(), EngineError> {
         let (from, now) = (self.durable, Instant::now());
         self.durable += self.in_flight.durable(event)?;
         for index in from..self.durable {
@@ -142,8 +142,8 @@ impl Handler<Accepted> for Listener {
     type Result = ();
 
     fn handle(&mut self, accepted: Accepted, _: &mut Self::Context) {
-        let heard = self.in_flight.accepted(accepted);
-        self.end_with(heard);
+        let ended = self.in_flight.accepted(accepted);
+        self.end_with(ended);
     }
 }
 
@@ -151,8 +151,8 @@ impl Handler<LogEvent> for Listener {
     type Result = ();
 
     fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {
-        let heard = self.hear(&event);
-        self.end_with(heard);
+        let ended = self.outcome_of(&event);
+        self.end_with(ended);
     }
 }
 

@@ -21,7 +21,7 @@ const FORMATS: std::ops::RangeInclusive<u32> = 56..=57;
 /// Whether to write the listing.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Write the listing anew, instead of comparing it.
+    /// Write a new listing instead of comparing it.
     #[arg(long)]
     pub(crate) update: bool,
 }
@@ -77,7 +77,7 @@ fn list(shell: &Shell) -> Result<String> {
 }
 
 /// A script that lets the stable rustdoc write its JSON, which is unstable. In the environment of cargo the variable
-/// would make it build all that the log depends on anew, and once more at the next step.
+/// would make it rebuild all that the log depends on, and once more at the next step.
 fn unstable_rustdoc(shell: &Shell) -> Result<PathBuf> {
     let script = shell.target().join("tmp/unstable-rustdoc");
     fs::create_dir_all(shell.target().join("tmp"))?;

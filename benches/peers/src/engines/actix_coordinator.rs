@@ -94,7 +94,7 @@ impl Coordinator {
     }
 
     /// Phase two: for each commit that has become durable, the next one begins.
-    fn hear(&mut self, event: &LogEvent) -> Result<(), EngineError> {
+    fn outcome_of(&mut self, event: &LogEvent) -> Result<(), EngineError> {
         let (now, mut next) = (Instant::now(), 0);
         for (since, outcome) in self.log.event(event) {
             outcome.map_err(EngineError::commit)?;
@@ -147,7 +147,7 @@ impl Handler<LogEvent> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {
-        let heard = self.hear(&event);
-        self.end_with(heard);
+        let ended = self.outcome_of(&event);
+        self.end_with(ended);
     }
 }

@@ -1,5 +1,5 @@
-//! The other floor: group commit with a mutex, a condition variable and no format at all. Whoever finds
-//! nobody writing becomes the leader, and writes and syncs what is pending for everybody.
+//! The other floor: group commit with a mutex, a condition variable and no format at all. A committer that
+//! finds no leader becomes it, and writes and syncs the records of all that wait.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

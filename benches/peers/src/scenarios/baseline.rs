@@ -73,7 +73,7 @@ fn one_by_one(place: &Path, load: &Load) -> Result<Measured, EngineError> {
         Ok(move || {
             let mut turn = file.lock();
             let written = turn.write_and_sync(&record);
-            // Else whoever has just had the lock takes it again, and the others have no part in the load.
+            // An unfair lock goes back to the thread that had it, and the others have no part in the load.
             MutexGuard::unlock_fair(turn);
             written
         })

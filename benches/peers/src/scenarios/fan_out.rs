@@ -54,21 +54,21 @@ pub struct Step {
 impl Step {
     pub fn run(self, place: &Path, load: &Load) -> Result<Figures, EngineError> {
         with_used_log(place, load, &Settings::default(), async |wal| {
-            let heard = Arc::new(AtomicU64::new(0));
+            let received = Arc::new(AtomicU64::new(0));
             let (arbiter, own) = (Arbiter::new(), Arbiter::new());
             let crowd = async {
                 if self.and_a_slow_one {
                     subscribe(wal, &own, SLOW, &Arc::default()).await?;
                 }
                 for _ in 0..self.subscribers {
-                    subscribe(wal, &arbiter, Duration::ZERO, &heard).await?;
+                    subscribe(wal, &arbiter, Duration::ZERO, &received).await?;
                 }
                 Ok(())
             };
             // The actor that commits is the first to subscribe, as it would be in a server.
             let (measured, ()) = tokio::try_join!(actix_coordinator::run(wal, 1, load), crowd)?;
             let seconds = (load.warmup + load.measured).as_secs_f64();
-            let events = heard.load(Ordering::Relaxed) as f64;
+            let events = received.load(Ordering::Relaxed) as f64;
             Ok(Figures::from(measured).and("events_per_second", events / seconds))
         })
     }
@@ -78,18 +78,18 @@ async fn subscribe(
     wal: &Wal,
     arbiter: &Arbiter,
     takes: Duration,
-    heard: &Arc<AtomicU64>,
+    received: &Arc<AtomicU64>,
 ) -> Result<(), EngineError> {
-    let heard = Arc::clone(heard);
+    let received = Arc::clone(received);
     let listener =
-        Listener::start_in_arbiter(&arbiter.handle(), move |_| Listener { takes, heard });
+        Listener::start_in_arbiter(&arbiter.handle(), move |_| Listener { takes, received });
     wal.subscribe(listener.recipient()).await.map(drop).map_err(EngineError::open)
 }
 
-/// Counts what it hears.
+/// Counts what it receives.
 struct Listener {
     takes: Duration,
-    heard: Arc<AtomicU64>,
+    received: Arc<AtomicU64>,
 }
 
 impl Actor for Listener {
@@ -100,7 +100,7 @@ impl Handler<LogEvent> for Listener {
     type Result = ();
 
     fn handle(&mut self, _: LogEvent, _: &mut Self::Context) {
-        self.heard.fetch_add(1, Ordering::Relaxed);
+        self.received.fetch_add(1, Ordering::Relaxed);
         if !self.takes.is_zero() {
             thread::sleep(self.takes);
         }

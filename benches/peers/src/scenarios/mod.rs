@@ -84,7 +84,7 @@ pub struct Common {
     #[command(flatten)]
     pub output: Output,
 
-    /// A simulated disk in the place of that of --dir: milliseconds of a sync. 0 leaves the disk out of it.
+    /// A simulated disk instead of that of --dir: milliseconds of a sync. 0 leaves the disk out of it.
     #[arg(long, value_name = "MS", value_parser = parse_sync_ms)]
     simulate_sync_ms: Option<f64>,
 }

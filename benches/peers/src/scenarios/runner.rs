@@ -1,4 +1,4 @@
-//! Has the cases of a scenario take turns, round by round, and prints what comes of it.
+//! Has the cases of a scenario take turns, round by round, and prints the medians.
 
 use std::time::Duration;
 

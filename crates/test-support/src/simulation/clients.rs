@@ -214,7 +214,7 @@ impl Client {
         Ok(())
     }
 
-    /// Drops the future of a commit: it withdraws nothing, and nobody hears of it.
+    /// Drops the future of a commit: it withdraws nothing, and its outcome is not reported.
     async fn give_up_soon(&mut self) -> Result<(), String> {
         self.world.count("dropped future");
         let key = self.key(1);

@@ -91,7 +91,7 @@ impl Coordinator {
     fn append(&mut self, context: &mut Context<Self>) {
         match self.log.take() {
             Some(mut log) => {
-                // What is put in at once rides along.
+                // These share one wake-up.
                 (0..1 + self.world.below(4)).for_each(|_| self.put_in(&mut log));
                 self.log = Some(log);
             }
@@ -352,15 +352,15 @@ impl Handler<LogEvent> for Coordinator {
 
     fn handle(&mut self, event: LogEvent, context: &mut Self::Context) {
         self.world.count(match &event {
-            LogEvent::Durable { failed, .. } if !failed.is_empty() => "heard: not durable",
-            LogEvent::Durable { .. } => "heard: durable",
-            LogEvent::Ready { .. } => "heard: ready",
-            LogEvent::Unavailable { .. } => "heard: unavailable",
-            LogEvent::Stalled { .. } => "heard: stalled",
-            LogEvent::GivenUp { .. } => "heard: given up",
-            LogEvent::Poisoned { .. } => "heard: poisoned",
-            LogEvent::SegmentComplete { .. } => "heard: segment complete",
-            _ => "heard: closing or closed",
+            LogEvent::Durable { failed, .. } if !failed.is_empty() => "got: not durable",
+            LogEvent::Durable { .. } => "got: durable",
+            LogEvent::Ready { .. } => "got: ready",
+            LogEvent::Unavailable { .. } => "got: unavailable",
+            LogEvent::Stalled { .. } => "got: stalled",
+            LogEvent::GivenUp { .. } => "got: given up",
+            LogEvent::Poisoned { .. } => "got: poisoned",
+            LogEvent::SegmentComplete { .. } => "got: segment complete",
+            _ => "got: closing or closed",
         });
         self.judge(&event);
         self.in_doubt |= matches!(
@@ -369,7 +369,7 @@ impl Handler<LogEvent> for Coordinator {
         );
         let settled = self.log.as_mut().map(|log| log.event(&event).collect());
         if let LogEvent::Durable { through, failed, .. } = &event {
-            self.world.event(format_args!("{} hears of {through}, not {failed:?}", self.number));
+            self.world.event(format_args!("{} gets {through}, not {failed:?}", self.number));
             if *through < self.through {
                 self.say(format!("P5: the watermark fell from {} to {through}", self.through));
             }

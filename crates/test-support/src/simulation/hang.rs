@@ -23,7 +23,7 @@ struct Gate {
     go_on: Receiver<()>,
 }
 
-/// A sync is about to be done. Whoever works on a thread of his own hangs in it.
+/// A sync is about to be done. A worker on a real thread hangs in it.
 pub(crate) fn at_sync() {
     let Some(Gate { arrived, go_on }) = GATE.take() else { return };
     if arrived.send(()).is_err() || go_on.recv().is_err() {

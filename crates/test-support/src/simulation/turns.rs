@@ -52,8 +52,8 @@ impl Threads for SimThreads {
 
 /// The turns of one worker.
 ///
-/// A piece of work happens at the moment at which it ends: whoever else has a turn while it lasts sees
-/// nothing of it. Its own clock shows when it began. But a sync that is slow, or stuck, is seen by everybody,
+/// A piece of work happens at the moment at which it ends: a worker that has a turn meanwhile sees
+/// nothing of it. Its own clock shows when it began. But a sync that is slow, or stuck, is seen by all,
 /// with what was written before it.
 struct Turns {
     world: Arc<World>,

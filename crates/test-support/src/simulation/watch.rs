@@ -1,4 +1,4 @@
-//! Looks after runs that do not end: whoever waits for one should be told which, and not wait for ever.
+//! Names the runs that do not end, and ends the process.
 
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};

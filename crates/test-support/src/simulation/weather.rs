@@ -39,7 +39,7 @@ pub struct Weather {
 /// come after, a crash between two reads is the same as one before the first.
 #[derive(Clone, Copy, Debug)]
 pub enum When {
-    /// When its clients have done what they came for.
+    /// When its clients have done their work.
     Done,
     /// Before the next operation but so many.
     Operations(u64),

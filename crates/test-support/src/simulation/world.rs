@@ -86,11 +86,11 @@ struct State {
     power_cuts: u64,
     /// How many turns workers have taken since this life began.
     turns: u64,
-    /// The last one that anybody heard of, in any life.
+    /// The last one that any client was told, in any life.
     epoch: Epoch,
     /// When something failed in this life that the log can not get over without a new epoch.
     faults: Vec<Duration>,
-    /// How often something was refused for want of space, though it had been promised, or of anything else that
+    /// How often something was refused because the disk was full, though it had been promised, or of anything else that
     /// comes back.
     refused: u64,
     /// Whether the disk was full in this life, or the system short of something.
@@ -242,7 +242,7 @@ impl World {
         self.state().facts.clone()
     }
 
-    /// Something was done to the log, or came of it. After the crash nothing is.
+    /// Something was done to the log, or followed from that. After the crash nothing is.
     pub fn count(&self, what: &'static str) {
         let mut state = self.state();
         if state.image.is_none() {
@@ -332,7 +332,7 @@ impl World {
         (place < GLIMPSES).then_some(place)
     }
 
-    /// Somebody copies the directory while the log runs, at a pace of his own.
+    /// Copies the directory while the log runs, a little at each turn.
     fn go_on_copying(&self) {
         let begins = self.once_in(100);
         let mut state = self.state();
@@ -467,7 +467,7 @@ impl World {
         self.faults_since(now().saturating_sub(within + lasting))
     }
 
-    /// How often anything has failed in this life, be it for want of space.
+    /// How often anything has failed in this life, also because the disk was full.
     pub fn troubles(&self) -> u64 {
         let state = self.state();
         state.faults.len() as u64 + state.refused

@@ -1,6 +1,6 @@
 //! The copy of the repository in which controls are built: one patch is applied, tried, and taken back, then the
 //! next. What the log depends on is shared with all other builds, so that only the log and its tests are built
-//! anew.
+//! again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -52,7 +52,7 @@ impl<'a> Workshop<'a> {
         &self.tree
     }
 
-    /// Copies a file if it is not what the copy has: cargo builds anew what is newer than its last build.
+    /// Copies a file if it is not what the copy has: cargo rebuilds what is newer than its last build.
     fn copy(&self, file: &Path) -> Result<()> {
         let from = self.shell.root().join(file);
         if !from.is_file() {
@@ -173,7 +173,7 @@ impl<'a> Workshop<'a> {
     }
 }
 
-/// The error that a message of cargo tells of.
+/// The error in a message of cargo.
 fn error(message: &Value) -> Option<String> {
     let is_error = message["message"]["level"] == "error";
     message["message"]["rendered"].as_str().filter(|_| is_error).map(str::to_owned)
