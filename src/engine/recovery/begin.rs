@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
-use super::{Begun, First, Recovery, RecoveryReport, Tail};
+use super::report::RecoveryReport;
+use super::survey::{First, Survey};
+use super::tail::Tail;
 use crate::config::WalConfig;
 use crate::engine::segments::catalog::SegmentInfo;
 use crate::engine::segments::clearing::OldSegment;
 use crate::engine::segments::prepare::{PrepareJob, prepare};
 use crate::engine::segments::preparer::PreparedSegment;
 use crate::engine::segments::supply::SegmentStyle;
+use crate::engine::state::outcomes::Fate;
+use crate::engine::state::shared::Shared;
 use crate::engine::write::log_writer::{LogWriter, Position, Stamp, StartFrame};
-use crate::error::{IoFault, IoOp, OpenError};
+use crate::error::{Cause, IoFault, IoOp, OpenError};
 use crate::format::frame::frame_len;
 use crate::format::scan::{TornTail, Verdict};
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, LsnRange};
 use crate::storage::{Medium, Storage};
 
 /// A small first segment is enough to open with; a full one is prepared meanwhile.
@@ -22,7 +26,48 @@ const FIRST_SEGMENT_SIZE: u64 = 1 << 20;
 /// How many files an open removes itself: more than a life adds that ends at once.
 const FEW: usize = 16;
 
-impl Recovery<'_> {
+/// A log that was recovered: the only thing a Flusher can be started with. Only recovery makes one; who
+/// drives a [`FlushLoop`](crate::engine::write::flush_loop::FlushLoop) by hand takes it apart.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Begun {
+    /// The directory.
+    pub storage: Arc<dyn Storage>,
+    /// How its segments are named and headed.
+    pub style: SegmentStyle,
+    /// Writes the segment that was begun.
+    pub writer: LogWriter,
+    /// Where the log stands.
+    pub position: Position,
+    /// Segments that were prepared by an earlier life and not used, in order.
+    pub prepared: Vec<PreparedSegment>,
+    /// The sequence number of the next segment to prepare.
+    pub next_sequence: u64,
+    /// Files that nobody needs any more. They are removed while the log runs, or by a later life: they hold
+    /// nothing that is live, so they may be there or not.
+    pub removable: Vec<OldSegment>,
+    pub(crate) report: RecoveryReport,
+}
+
+impl Begun {
+    /// What recovery found and did.
+    pub fn report(&self) -> &RecoveryReport {
+        &self.report
+    }
+
+    /// A reader may ask for what comes next before the Appender is ready. And no client may be told that an LSN in a
+    /// gap is durable because the watermark passes it.
+    pub(super) fn publish(&self, shared: &Shared) {
+        let report = &self.report;
+        shared.watermark.raise_accepted(report.next_lsn.previous());
+        let open_end = LsnRange::new(report.last_lsn.next(), report.next_lsn.previous());
+        report.gaps.iter().copied().chain(open_end).for_each(|gap| {
+            shared.outcomes.note(gap, Fate::NotDurable(Cause::EarlierLife));
+        });
+    }
+}
+
+impl Survey<'_> {
     /// Writes the start frame of the next epoch. From here on the tail is cut and the last frame safe.
     pub(super) fn begin(&self, tail: Tail, counts: RecoveryReport) -> Result<Begun, OpenError> {
         let style = SegmentStyle {
@@ -60,7 +105,10 @@ impl Recovery<'_> {
             self.shared.catalog.note_size(*sequence, *end);
         }
         self.scratch.iter().try_for_each(|name| remove(&*self.storage, name))?;
-        self.aside.iter().try_for_each(|(name, sequence)| self.set_aside(name, *sequence))?;
+        self.salvage
+            .aside
+            .iter()
+            .try_for_each(|(name, sequence)| self.set_aside(name, *sequence))?;
         let gone = self.shared.catalog.take_removable(self.shared.clock.now());
         let kept = tail.torn.map(|(sequence, _)| sequence);
         let gone = gone.into_iter().filter(|gone| Some(gone.sequence) != kept);
@@ -77,6 +125,13 @@ impl Recovery<'_> {
         };
         let storage = Arc::clone(&self.storage);
         Ok(Begun { storage, style, writer, position, prepared, next_sequence, removable, report })
+    }
+
+    /// What was carried into the segment that was begun just now.
+    pub(super) fn live_in_new(&self, recovered: &Begun) -> Vec<SegmentInfo> {
+        let live_end = Some(recovered.position.last_live);
+        let last = self.shared.catalog.last();
+        last.map(|segment| SegmentInfo { live_end, ..segment }).into_iter().collect()
     }
 
     /// Removes a few of the files that nobody needs, and gives back the others, for the preparer to clear up
@@ -119,7 +174,7 @@ impl Recovery<'_> {
             // Behind a torn start frame too, or it would be found again at the next open.
             let torn_at = torn.map_or(0, |(sequence, _)| sequence);
             // And behind what a salvage takes out: its number would be missing right behind this one.
-            let aside = self.aside.iter().map(|(_, sequence)| *sequence).max().unwrap_or(0);
+            let aside = self.salvage.aside.iter().map(|(_, sequence)| *sequence).max().unwrap_or(0);
             let fits = segment.sequence > last_used.max(torn_at).max(aside)
                 && segment.sequence >= unbroken
                 && verdict == Verdict::Clean
@@ -146,7 +201,7 @@ impl Recovery<'_> {
         (usable, removable)
     }
 
-    /// From which number on none is left out. Whoever began before that would leave a number out right
+    /// From which number on none is left out. A log that began before that would leave a number out right
     /// behind the end of the log, and be taken for a loss.
     fn unbroken_from(&self) -> u64 {
         let numbers = self.segments.iter().rev().map(|segment| segment.sequence);
@@ -240,7 +295,7 @@ fn trim(storage: &dyn Storage, name: &str, end: u64) -> bool {
 
 fn remove(storage: &dyn Storage, name: &str) -> Result<(), IoFault> {
     match storage.remove(name) {
-        // Whoever prepared a segment under that name has taken it.
+        // It is gone: the segment prepared under that name has replaced it.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(|error| IoFault::new(IoOp::Remove, name, None, error)),
     }

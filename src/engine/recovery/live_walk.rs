@@ -1,7 +1,10 @@
 //! Walks the live frames of all segments, and checks that nothing is missing and that all of it belongs
 //! together.
 
-use super::{First, Progress, Recovery, RecoveryReport, follow, open};
+use super::replay::Progress;
+use super::report::RecoveryReport;
+use super::survey::{First, Survey, open};
+use super::tail::follow;
 use crate::engine::read::segment_reader::{Next, SegmentReader, what_is_wrong};
 use crate::engine::segments::catalog::SegmentInfo;
 use crate::engine::write::log_writer::Position;
@@ -16,7 +19,7 @@ pub(super) type FrameSink<'a> = dyn FnMut(&Frame<'_>, Progress) -> Result<(), Op
 
 /// Walks the live frames of all segments and checks that nothing is missing.
 pub(super) struct LiveWalk<'a> {
-    recovery: &'a Recovery<'a>,
+    survey: &'a Survey<'a>,
     low_water: Lsn,
     /// Whether a live frame was seen: what comes next must follow on it.
     begun: bool,
@@ -28,9 +31,9 @@ pub(super) struct LiveWalk<'a> {
 }
 
 impl<'a> LiveWalk<'a> {
-    pub(super) fn new(recovery: &'a Recovery<'a>, live: &[SegmentInfo], low_water: Lsn) -> Self {
+    pub(super) fn new(survey: &'a Survey<'a>, live: &[SegmentInfo], low_water: Lsn) -> Self {
         let mut walk = LiveWalk {
-            recovery,
+            survey,
             low_water,
             begun: false,
             position: Position::default(),
@@ -74,7 +77,7 @@ impl<'a> LiveWalk<'a> {
     /// Checks that the last segment follows on what was walked. It may hold nothing that is walked, or
     /// nothing but what is carried over, and says all the same what must lie before it.
     pub(super) fn check_last_start(&self) -> Result<(), OpenError> {
-        let Some((last, start)) = self.recovery.started().next_back() else {
+        let Some((last, start)) = self.survey.started().next_back() else {
             return Ok(());
         };
         let cut = start.start.map_or(Lsn::NONE, |start| start.cut);
@@ -89,16 +92,16 @@ impl<'a> LiveWalk<'a> {
     }
 
     fn len_of(&self, info: &SegmentInfo) -> u64 {
-        self.recovery.surveyed(info.sequence).map_or(0, |one| one.len)
+        self.survey.surveyed(info.sequence).map_or(0, |one| one.len)
     }
 
     /// The segment's file: surveyed, or the one that was begun just now.
     fn open(&self, info: &SegmentInfo, end: Lsn) -> Result<SegmentReader, OpenError> {
-        let known = self.recovery.surveyed(info.sequence);
+        let known = self.survey.surveyed(info.sequence);
         if let Some(segment) = known {
-            return Ok(self.recovery.reader(segment, Until::LiveEnd(end))?);
+            return Ok(self.survey.reader(segment, Until::LiveEnd(end))?);
         }
-        let file = open(&*self.recovery.storage, &info.name)?;
+        let file = open(&*self.survey.storage, &info.name)?;
         let mut block = [0; crate::format::segment::SEGMENT_HEADER_LEN];
         crate::storage::read_exact_at(&*file, &mut block, 0)
             .map_err(|error| IoFault::new(IoOp::Read, &info.name, Some(0), error))?;
@@ -158,12 +161,12 @@ impl<'a> LiveWalk<'a> {
     fn missing_before(&self, sequence: u64) -> OpenError {
         let before = sequence.saturating_sub(1);
         let lsn = self.low_water.next();
-        let known = self.recovery.surveyed(before);
+        let known = self.survey.surveyed(before);
         match known.map(|one| &one.first) {
             Some(First::Unused(verdict)) => {
-                self.recovery.start_damage(before, &what_is_wrong(verdict), lsn).into()
+                self.survey.start_damage(before, &what_is_wrong(verdict), lsn).into()
             }
-            _ => self.recovery.missing(before, lsn, Loss::Certain),
+            _ => self.survey.missing(before, lsn, Loss::Certain),
         }
     }
 
@@ -176,7 +179,7 @@ impl<'a> LiveWalk<'a> {
         proof: Option<u64>,
     ) -> OpenError {
         let lsn = self.position.last_live.next();
-        let surveyed = |sequence| self.recovery.surveyed(sequence);
+        let surveyed = |sequence| self.survey.surveyed(sequence);
         let segment = surveyed(info.sequence);
         if let Some(segment) = segment.filter(|segment| offset >= segment.len) {
             let (expected, found) = (segment.header.size, segment.len);
@@ -193,9 +196,9 @@ impl<'a> LiveWalk<'a> {
         }
         let next = info.sequence.saturating_add(1);
         match surveyed(next).map(|next| &next.first) {
-            None => self.recovery.missing(next, lsn, Loss::Certain),
+            None => self.survey.missing(next, lsn, Loss::Certain),
             Some(First::Unused(verdict @ (Verdict::TornTail(_) | Verdict::Damage { .. }))) => {
-                self.recovery.start_damage(next, &what_is_wrong(verdict), lsn).into()
+                self.survey.start_damage(next, &what_is_wrong(verdict), lsn).into()
             }
             Some(_) => self.damage(info.sequence, offset, lsn, DamageKind::Frame { reason, proof }),
         }

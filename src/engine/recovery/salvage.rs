@@ -1,7 +1,9 @@
 //! The salvage policy: ends the log before a damage, and keeps what it takes out of it.
 
 use super::live_walk::LiveWalk;
-use super::{Cut, First, Recovery, RecoveryReport, Surveyed, open};
+use super::report::RecoveryReport;
+use super::survey::{First, Survey, Surveyed, open};
+use crate::config::DamagePolicy;
 use crate::engine::read::segment_reader::Next;
 use crate::engine::write::log_writer::Position;
 use crate::error::{Damage, IoFault, IoOp, Loss, OpenError};
@@ -10,9 +12,43 @@ use crate::format::scan::{Until, Verdict};
 use crate::format::segment::set_aside_name;
 use crate::lsn::{Epoch, Lsn};
 
-impl Recovery<'_> {
+/// What the salvage policy has decided about a survey.
+#[derive(Debug, Default)]
+pub(super) struct Salvage {
+    /// Segments that it could make nothing of.
+    pub(super) lost: Vec<(Damage, String)>,
+    /// Files to set aside as soon as the log no longer needs them.
+    pub(super) aside: Vec<(String, u64)>,
+    /// The log is taken to end here.
+    pub(super) cut: Option<Cut>,
+    /// LSNs to leave out, since nobody knows which were given out.
+    pub(super) skip: u64,
+}
+
+/// Where the salvage policy ends the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    pub(super) position: Position,
+    pub(super) next_life: Lsn,
+}
+
+impl Survey<'_> {
+    /// This survey, or under the salvage policy a smaller one that ends before the first damage, and that damage.
+    pub(super) fn salvaged(mut self) -> Result<(Self, Option<Damage>), OpenError> {
+        let damage = match self.config.damage_policy {
+            DamagePolicy::Refuse => None,
+            DamagePolicy::Salvage => self.salvage()?,
+        };
+        Ok((self, damage))
+    }
+
+    /// Whether it ends before a damage.
+    pub(super) fn is_cut(&self) -> bool {
+        self.salvage.cut.is_some()
+    }
+
     /// Looks for damage before anything is written, and if there is some, ends the log before it.
-    pub(super) fn salvage(&mut self) -> Result<Option<Damage>, OpenError> {
+    fn salvage(&mut self) -> Result<Option<Damage>, OpenError> {
         let claims = self.claims()?;
         // A tail that is whole says what was released, and recovery goes by it.
         let (low_water, tail_damage) = match self.tail() {
@@ -38,7 +74,7 @@ impl Recovery<'_> {
         };
         // A segment that could not be read is the reason why its records are missing.
         let is_reason = |lost: &Damage| (walked_to..=damage.segment).contains(&lost.segment);
-        let known = self.lost.iter().find(|(lost, _)| is_reason(lost));
+        let known = self.salvage.lost.iter().find(|(lost, _)| is_reason(lost));
         let loss = damage.loss;
         let damage =
             known.map_or(damage, |(lost, _)| Damage { lsn: missed_from, loss, ..lost.clone() });
@@ -49,24 +85,24 @@ impl Recovery<'_> {
 
     /// What could be read is whole. Segments that could not be read may have been its end.
     fn salvage_around_lost(&mut self, missed_from: Lsn) -> Option<Damage> {
-        let (lost, _) = self.lost.first()?;
+        let (lost, _) = self.salvage.lost.first()?;
         let damage = Damage { lsn: missed_from, loss: Loss::Possible, ..lost.clone() };
         self.set_lost_aside();
-        self.skip = self.unknown_lsns();
+        self.salvage.skip = self.unknown_lsns();
         tracing::warn!(%damage, "the log was opened without a segment");
         Some(damage)
     }
 
     fn set_lost_aside(&mut self) {
-        let lost = self.lost.iter().map(|(damage, name)| (name.clone(), damage.segment));
-        self.aside.extend(lost);
+        let lost = self.salvage.lost.iter().map(|(damage, name)| (name.clone(), damage.segment));
+        self.salvage.aside.extend(lost);
     }
 
     /// More LSNs than segments that nobody can read may have used up: none is given out twice. Each
     /// salvage skips another number, since what an earlier one has skipped may be unreadable now: each file
     /// counts once, or an earlier salvage could have skipped as much as a later one.
     fn unknown_lsns(&self) -> u64 {
-        let salvages = 1 + self.aside_before + self.aside.len() as u64;
+        let salvages = 1 + self.aside_before + self.salvage.aside.len() as u64;
         UNKNOWN_LSNS.saturating_mul(salvages)
     }
 
@@ -126,12 +162,14 @@ impl Recovery<'_> {
             .partition(|segment| segment.sequence <= last_kept || is_prepared(segment));
         self.segments = kept;
         self.set_lost_aside();
-        self.aside.extend(aside.into_iter().map(|segment| (segment.name, segment.sequence)));
+        self.salvage
+            .aside
+            .extend(aside.into_iter().map(|segment| (segment.name, segment.sequence)));
         let highest = claims.next_lsn.max(good.last_live.next());
         let next_life = highest.plus(self.unknown_lsns());
         let position =
             Position { epoch: claims.epoch, low_water: claims.low_water, last_live, ..good };
-        self.cut = Some(Cut { position, next_life });
+        self.salvage.cut = Some(Cut { position, next_life });
     }
 
     pub(super) fn set_aside(&self, name: &str, sequence: u64) -> Result<(), OpenError> {
@@ -204,9 +242,9 @@ mod tests {
             let header = SegmentHeader { place, size: 4096, recycled: false, growing: false };
             disk.write_file(&segment_name(30), header.encode());
             let storage = disk.mount().expect("free");
-            let mut recovery = Recovery::survey(storage, &config, &shared).expect("surveyed");
-            recovery.set_lost_aside();
-            assert_eq!(recovery.unknown_lsns(), (1 + aside_before + lost) * UNKNOWN_LSNS);
+            let mut survey = Survey::take(storage, &config, &shared).expect("surveyed");
+            survey.set_lost_aside();
+            assert_eq!(survey.unknown_lsns(), (1 + aside_before + lost) * UNKNOWN_LSNS);
         }
     }
 }

@@ -3,8 +3,7 @@
 
 use std::io::ErrorKind;
 
-use super::Recovery;
-use super::survey::possible;
+use super::survey::{Survey, possible};
 use crate::config::Existence;
 use crate::error::{Damage, DamageKind, IoFault, IoOp, Loss, OpenError, Sign};
 use crate::format::segment::{FileKind, file_kind};
@@ -63,7 +62,7 @@ impl Listed<'_> {
     fn is_missed(&self, found: &Found) -> bool {
         let is_behind = self.newest.is_none_or(|newest| possible(found.segment) > newest);
         match found.sign {
-            // In the place of a segment, or of one that is to be prepared.
+            // Where a segment is missing, or is to be prepared.
             Sign::NotAFile { .. } => match file_kind(&found.name) {
                 FileKind::SetAside(_) => is_behind,
                 _ => true,
@@ -75,7 +74,7 @@ impl Listed<'_> {
     }
 }
 
-impl Recovery<'_> {
+impl Survey<'_> {
     /// Refuses a directory in which something stands for a segment that is not there, and one without a log
     /// where the settings ask for one.
     pub(super) fn check_signs(&mut self, listed: &Listed<'_>) -> Result<(), OpenError> {

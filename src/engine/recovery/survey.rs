@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use super::signs::Listed;
-use super::{First, Recovery, Surveyed, open};
+use super::salvage::Salvage;
+use super::signs::{Found, Listed};
 use crate::config::{DamagePolicy, WalConfig};
 use crate::engine::read::segment_reader::{Next, SegmentReader};
+use crate::engine::segments::catalog::{Catalog, SegmentInfo};
 use crate::engine::state::shared::Shared;
 use crate::error::{Damage, DamageKind, IoFault, IoOp, Loss, OpenError};
 use crate::format::LogId;
-use crate::format::scan::Until;
+use crate::format::frame::FrameHeader;
+use crate::format::scan::{Until, Verdict};
 use crate::format::segment::{FileKind, HeaderFault, SegmentHeader, file_kind};
 use crate::lsn::Lsn;
-use crate::storage::{EntryKind, FileEntry, Storage};
+use crate::storage::{EntryKind, FileEntry, Storage, StorageFile};
 
 /// More segments than any log will ever begin: a name with a higher number is not ours.
 const MAX_SEQUENCE: u64 = 1 << 62;
@@ -22,8 +24,60 @@ pub(super) fn possible(sequence: u64) -> u64 {
     if sequence <= MAX_SEQUENCE { sequence } else { 0 }
 }
 
-impl<'a> Recovery<'a> {
-    pub(super) fn survey(
+/// What the directory holds. Under the salvage policy a smaller one is made of it.
+#[derive(Debug)]
+pub(super) struct Survey<'a> {
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) config: &'a WalConfig,
+    pub(super) shared: &'a Shared,
+    pub(super) log_id: LogId,
+    pub(super) segments: Vec<Surveyed>,
+    /// The highest sequence number that any file here bears or bore: none is given out twice.
+    pub(super) highest: u64,
+    /// How many files earlier salvages have set aside.
+    pub(super) aside_before: u64,
+    /// Names that are like those of a log, and are none.
+    pub(super) signs: Vec<Found>,
+    /// Files that were being prepared. They go when the log has begun behind them: until then they tell
+    /// that a number was never used.
+    pub(super) scratch: Vec<String>,
+    pub(super) salvage: Salvage,
+}
+
+/// A segment file, as far as its header and first frame tell.
+#[derive(Debug)]
+pub(super) struct Surveyed {
+    pub(super) sequence: u64,
+    pub(super) name: String,
+    pub(super) len: u64,
+    pub(super) header: SegmentHeader,
+    pub(super) first: First,
+}
+
+impl Surveyed {
+    pub(super) fn info(&self, start: &FrameHeader) -> SegmentInfo {
+        let cut = start.start.map_or(Lsn::NONE, |start| start.cut);
+        SegmentInfo::new(self.sequence, &self.name, self.len, cut)
+    }
+
+    /// Whether nobody has tried to begin in it who may then have gone on in the next one: it is as it was
+    /// prepared, and not the leftover of a failed directory sync.
+    pub(super) fn could_begin(&self) -> bool {
+        let is_whole = self.header.growing || self.len >= self.header.size;
+        is_whole && matches!(self.first, First::Unused(Verdict::Clean))
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum First {
+    /// A start frame: the segment is, or was, part of the log.
+    Started(FrameHeader),
+    /// No sound start frame, and this is how the segment ends.
+    Unused(Verdict),
+}
+
+impl<'a> Survey<'a> {
+    pub(super) fn take(
         storage: Arc<dyn Storage>,
         config: &'a WalConfig,
         shared: &'a Shared,
@@ -33,24 +87,21 @@ impl<'a> Recovery<'a> {
         storage
             .sync_dir()
             .map_err(|error| IoFault::new(IoOp::SyncDirectory, &location, None, error))?;
-        let mut recovery = Recovery {
+        let mut survey = Survey {
             config,
             shared,
             log_id: random_log_id(shared),
             segments: Vec::new(),
             highest: 0,
             aside_before: 0,
-            lost: Vec::new(),
             signs: Vec::new(),
             scratch: Vec::new(),
-            aside: Vec::new(),
-            cut: None,
-            skip: 0,
+            salvage: Salvage::default(),
             storage,
         };
-        let files = recovery.list(&location)?;
-        recovery.survey_files(files)?;
-        Ok(recovery)
+        let files = survey.list(&location)?;
+        survey.survey_files(files)?;
+        Ok(survey)
     }
 
     /// The files that bear the name of a segment, in order.
@@ -99,7 +150,7 @@ impl<'a> Recovery<'a> {
             match header.and_then(|header| self.check_id(sequence, header)) {
                 Ok(header) => self.survey_segment(sequence, entry, header)?,
                 Err(damage) if self.config.damage_policy == DamagePolicy::Salvage => {
-                    self.lost.push((damage, entry.name));
+                    self.salvage.lost.push((damage, entry.name));
                 }
                 Err(damage) => return Err(damage.into()),
             }
@@ -196,4 +247,45 @@ fn random_log_id(shared: &Shared) -> LogId {
     log_id[..8].copy_from_slice(&shared.clock.random().to_le_bytes());
     log_id[8..].copy_from_slice(&shared.clock.random().to_le_bytes());
     LogId(log_id)
+}
+
+impl<'a> Survey<'a> {
+    pub(super) fn started(&self) -> impl DoubleEndedIterator<Item = (&Surveyed, &FrameHeader)> {
+        self.segments.iter().filter_map(|segment| match &segment.first {
+            First::Started(start) => Some((segment, start)),
+            First::Unused(_) => None,
+        })
+    }
+
+    /// The segment with this sequence number.
+    pub(super) fn surveyed(&self, sequence: u64) -> Option<&Surveyed> {
+        let at = self.segments.binary_search_by_key(&sequence, |segment| segment.sequence).ok()?;
+        self.segments.get(at)
+    }
+
+    pub(super) fn reader(
+        &self,
+        segment: &Surveyed,
+        until: Until,
+    ) -> Result<SegmentReader, IoFault> {
+        let file = open(&*self.storage, &segment.name)?;
+        SegmentReader::new(file, &segment.name, segment.header, until)
+    }
+
+    /// The segments as the survey knows them, with nothing live beyond `end`.
+    pub(super) fn live_until(&self, end: Lsn) -> Vec<SegmentInfo> {
+        let catalog = Catalog::default();
+        for (segment, start) in self.started() {
+            catalog.begin(segment.info(start));
+        }
+        let mut live = catalog.segments();
+        for segment in &mut live {
+            segment.live_end = Some(segment.live_end.map_or(end, |live_end| live_end.min(end)));
+        }
+        live
+    }
+}
+
+pub(super) fn open(storage: &dyn Storage, name: &str) -> Result<Box<dyn StorageFile>, IoFault> {
+    storage.open(name).map_err(|error| IoFault::new(IoOp::Open, name, None, error))
 }

@@ -1,6 +1,7 @@
 //! Tail: how the last segment ends, and what stands behind it.
 
-use super::{Cut, First, LastFrame, Recovery, Surveyed, Tail, follow};
+use super::salvage::Cut;
+use super::survey::{First, Survey, Surveyed};
 use crate::engine::read::segment_reader::Next;
 use crate::engine::write::log_writer::Position;
 use crate::error::{Damage, DamageKind, Loss, OpenError};
@@ -9,10 +10,31 @@ use crate::format::scan::{Ending, TornTail, Until, Verdict};
 use crate::format::segment::scratch_name;
 use crate::lsn::Lsn;
 
-impl Recovery<'_> {
+/// The last frame of the log.
+#[derive(Debug)]
+pub(super) struct LastFrame {
+    pub(super) header: FrameHeader,
+    /// Its records, if it holds any: nothing vouches for them.
+    pub(super) payload: Vec<u8>,
+}
+
+/// How the log ends: what the next epoch begins with.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    pub(super) position: Position,
+    /// The first LSN that the next life may give out.
+    pub(super) next_life: Lsn,
+    pub(super) carry: Option<LastFrame>,
+    pub(super) clean: bool,
+    pub(super) torn: Option<(u64, TornTail)>,
+    /// The file of the last segment, and where its live part ends.
+    pub(super) trim: Option<(u64, String, u64)>,
+}
+
+impl Survey<'_> {
     /// Walks the last segment and says how the log ends.
     pub(super) fn tail(&self) -> Result<Tail, OpenError> {
-        if let Some(cut) = self.cut {
+        if let Some(cut) = self.salvage.cut {
             let Cut { position, next_life } = cut;
             return Ok(Tail { position, next_life, ..Tail::default() });
         }
@@ -20,7 +42,7 @@ impl Recovery<'_> {
             let torn = self.judge_unused(0, Lsn::FIRST)?;
             self.check_successor(0, Lsn::FIRST)?;
             return Ok(Tail {
-                next_life: Lsn::FIRST.plus(self.skip),
+                next_life: Lsn::FIRST.plus(self.salvage.skip),
                 clean: torn.is_none(),
                 torn,
                 ..Tail::default()
@@ -60,7 +82,7 @@ impl Recovery<'_> {
             trim: Some((segment.sequence, segment.name.clone(), ending.offset + evidence)),
             torn: later_torn.or(torn),
             clean,
-            ..walk.finish(self.skip)
+            ..walk.finish(self.salvage.skip)
         })
     }
 
@@ -122,7 +144,7 @@ impl Recovery<'_> {
     /// log, but for what nobody could begin in, was once its end.
     fn check_successor(&self, last: u64, lsn: Lsn) -> Result<(), OpenError> {
         let is_known = |sequence: &u64| {
-            self.lost.iter().any(|(damage, _)| damage.segment == *sequence)
+            self.salvage.lost.iter().any(|(damage, _)| damage.segment == *sequence)
                 || self.scratch.contains(&scratch_name(*sequence))
         };
         let mut expected = last + 1;
@@ -130,7 +152,7 @@ impl Recovery<'_> {
             if let Some(missing) = (expected..segment.sequence).find(|number| !is_known(number)) {
                 return Err(self.missing(missing, lsn, Loss::Possible));
             }
-            // Whoever could have begun in it would not have gone past it.
+            // A log that could have begun in it would not have gone past it.
             if segment.could_begin() {
                 break;
             }
@@ -199,5 +221,17 @@ impl TailWalk {
             self.after
         };
         Tail { position, next_life, carry, ..Tail::default() }
+    }
+}
+
+/// Moves `position` over a frame.
+pub(super) fn follow(position: &mut Position, frame: &Frame<'_>) {
+    let header = &frame.header;
+    position.epoch = header.epoch;
+    position.next_lsn = header.next_lsn;
+    position.low_water = position.low_water.max(header.low_water);
+    if header.count > 0 {
+        position.last_live = header.last_lsn();
+        position.chain = frame.checksum;
     }
 }

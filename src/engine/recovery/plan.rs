@@ -1,0 +1,83 @@
+//! Plan: what is replayed, first from the old segments, and the last frame from the one that is begun.
+
+use super::begin::Begun;
+use super::live_walk::LiveWalk;
+use super::replay::Replaying;
+use super::report::RecoveryReport;
+use super::survey::Survey;
+use super::tail::Tail;
+use crate::engine::segments::catalog::SegmentInfo;
+use crate::error::{Damage, OpenError};
+use crate::lsn::Lsn;
+
+/// Where the replay begins, where the log ends, and the segments in between.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) from: Lsn,
+    tail: Tail,
+    live: Vec<SegmentInfo>,
+}
+
+/// A plan that has been carried out, but for the last frame. Nothing was written so far.
+pub(super) struct Replayed<'a> {
+    tail: Tail,
+    counts: RecoveryReport,
+    walk: LiveWalk<'a>,
+    replay: Replaying<'a>,
+}
+
+impl Plan {
+    /// # Errors
+    /// The log has never had `from`, or has released it.
+    pub(super) fn new(
+        survey: &Survey<'_>,
+        tail: Tail,
+        from: Option<Lsn>,
+    ) -> Result<Self, OpenError> {
+        let from = first_to_replay(from, tail.position.low_water, tail.next_life)?;
+        let live = survey.live_until(tail.position.last_live);
+        Ok(Plan { from, tail, live })
+    }
+
+    /// Replays all but the very last frame. What the host refuses it refuses before anything is written, but for
+    /// that frame.
+    pub(super) fn replay<'a>(
+        self,
+        survey: &'a Survey<'a>,
+        mut replay: Replaying<'a>,
+        salvaged: Option<Damage>,
+    ) -> Result<Replayed<'a>, OpenError> {
+        let Plan { tail, live, .. } = self;
+        let mut counts = RecoveryReport { salvaged, ..RecoveryReport::default() };
+        let mut walk = LiveWalk::new(survey, &live, tail.position.low_water);
+        walk.run(&live, &mut counts, &mut |frame, progress| replay.frame(frame, progress))?;
+        if !survey.is_cut() {
+            walk.check_last_start()?;
+        }
+        replay.settle(walk.progress)?;
+        Ok(Replayed { tail, counts, walk, replay })
+    }
+}
+
+impl Replayed<'_> {
+    /// Begins the next epoch, then replays what was carried into its first frame.
+    pub(super) fn begin(self, survey: &Survey<'_>) -> Result<Begun, OpenError> {
+        let Replayed { tail, counts, mut walk, mut replay } = self;
+        let mut begun = survey.begin(tail, counts)?;
+        let carried = survey.live_in_new(&begun);
+        let report = &mut begun.report;
+        walk.run(&carried, report, &mut |frame, progress| replay.frame(frame, progress))?;
+        report.replayed = replay.end(walk.progress.total)?;
+        Ok(begun)
+    }
+}
+
+/// Where the replay begins, if the log has had that LSN and has it still.
+fn first_to_replay(from: Option<Lsn>, low_water: Lsn, next: Lsn) -> Result<Lsn, OpenError> {
+    match from.map(|from| from.max(Lsn::FIRST)) {
+        None => Ok(low_water.next()),
+        Some(from) if from <= low_water => Err(OpenError::Released { from, released: low_water }),
+        Some(from) if from > next => Err(OpenError::BeyondEnd { from, next }),
+        Some(from) => Ok(from),
+    }
+}
