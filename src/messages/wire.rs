@@ -59,11 +59,13 @@ pub struct OwedAccepted {
 
 impl OwedAccepted {
     /// An answer that the owner of an outbox is owed for this ticket.
+    #[inline]
     pub fn new(owner: Arc<Recipient<Accepted>>, ticket: Ticket) -> Self {
         OwedAccepted { owner: Some(owner), ticket }
     }
 
     /// Whom to answer, and for which ticket. The caller has to answer from here on.
+    #[inline]
     pub(crate) fn into_parts(mut self) -> Option<(Arc<Recipient<Accepted>>, Ticket)> {
         self.owner.take().map(|owner| (owner, self.ticket))
     }
@@ -73,6 +75,7 @@ impl OwedAccepted {
         self.answer(error);
     }
 
+    #[cold]
     fn answer(&mut self, error: AppendError) {
         if let Some(owner) = self.owner.take() {
             owner.do_send(Accepted { first: self.ticket, count: 1, result: Err(error) });
@@ -81,8 +84,12 @@ impl OwedAccepted {
 }
 
 impl Drop for OwedAccepted {
+    #[inline]
     fn drop(&mut self) {
-        self.answer(AppendError::Unknown { cause: Cause::Stopped { actor: "Appender" } });
+        // Nearly always it is answered. Then no error is made, which would have to be dropped too.
+        if self.owner.is_some() {
+            self.answer(AppendError::Unknown { cause: Cause::Stopped { actor: "Appender" } });
+        }
     }
 }
 

@@ -36,8 +36,11 @@ pub struct SegmentReader {
     scanner: Scanner,
     window: Window,
     /// The frame that was given out last, as long as the window holds it.
-    last: Option<(FrameHeader, u64, u32)>,
+    last: Option<Last>,
 }
+
+/// A frame without its bytes: its header, its offset, and its checksum.
+type Last = (FrameHeader, u64, u32);
 
 impl SegmentReader {
     /// A reader for the segment with this header.
@@ -75,12 +78,14 @@ impl SegmentReader {
             self.window.load(&range)?;
             match self.scanner.see(self.window.get(&range)) {
                 Seen::More => {}
-                Seen::Frame(frame) => break (frame.header, frame.offset, frame.checksum),
+                // Stored here, not after the loop: that saves one copy of the header for each frame.
+                Seen::Frame(frame) => {
+                    break self.last.insert((frame.header, frame.offset, frame.checksum));
+                }
                 Seen::End(ending) => return Ok(Next::End(ending)),
             }
         };
-        self.last = Some(last);
-        Ok(Next::Frame(self.lend(last)))
+        Ok(Next::Frame(lend(&self.window, &self.scanner, last)))
     }
 
     /// The frame that was given out last, once more; the next one if it was forgotten.
@@ -88,15 +93,10 @@ impl SegmentReader {
     /// # Errors
     /// As for [`next`](Self::next).
     pub fn again(&mut self) -> Result<Next<'_>, IoFault> {
-        match self.last {
-            Some(last) => Ok(Next::Frame(self.lend(last))),
+        match &self.last {
+            Some(last) => Ok(Next::Frame(lend(&self.window, &self.scanner, last))),
             None => self.next(),
         }
-    }
-
-    fn lend(&self, (header, offset, checksum): (FrameHeader, u64, u32)) -> Frame<'_> {
-        let bytes = self.window.get(&(offset..self.scanner.offset()));
-        Frame::from_checked(header, offset, checksum, bytes)
     }
 
     /// Goes to the frame that holds `lsn`, which lies in this segment, without reading those before it. Whether
@@ -142,6 +142,12 @@ impl SegmentReader {
         self.scanner.grow_to(len);
         Ok(())
     }
+}
+
+/// The frame that the scanner saw last.
+fn lend<'a>(window: &'a Window, scanner: &Scanner, last: &Last) -> Frame<'a> {
+    let (header, offset, checksum) = *last;
+    Frame::from_checked(header, offset, checksum, window.get(&(offset..scanner.offset())))
 }
 
 /// What is wrong where a segment ends and should not.

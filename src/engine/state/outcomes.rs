@@ -53,17 +53,23 @@ impl Outcomes {
         self.last_exception.fetch_max(range.last.get(), Ordering::AcqRel);
     }
 
-    /// What became of `lsn`, or `None` while it is open.
+    /// What became of `lsn`, or `None` while it is open. Each commit asks it: only the look into the table is a call.
+    #[inline]
     pub fn fate(&self, lsn: Lsn, watermark: &Watermark) -> Option<Fate> {
         // The watermark first: an exception below it was noted before it was raised.
         let durable = lsn <= watermark.durable();
-        if lsn.get() <= self.last_exception.load(Ordering::Acquire) {
-            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(fate) = table.fate(lsn) {
-                return Some(fate.clone());
-            }
+        if lsn.get() <= self.last_exception.load(Ordering::Acquire)
+            && let Some(fate) = self.exception(lsn)
+        {
+            return Some(fate);
         }
         durable.then_some(Fate::Durable)
+    }
+
+    #[cold]
+    fn exception(&self, lsn: Lsn) -> Option<Fate> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.fate(lsn).cloned()
     }
 
     /// May forget exceptions at or below `lsn`, which a checkpoint has released, if there are very many.

@@ -127,6 +127,7 @@ impl Shared {
     }
 
     /// What became of `lsn`, or `None` while it is open.
+    #[inline]
     pub fn fate(&self, lsn: Lsn) -> Option<Fate> {
         self.outcomes.fate(lsn, &self.watermark)
     }

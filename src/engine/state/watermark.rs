@@ -22,21 +22,25 @@ impl Default for Watermark {
 
 impl Watermark {
     /// The highest LSN that was assigned.
+    #[inline]
     pub fn accepted(&self) -> Lsn {
         Lsn::new(self.accepted.load(Ordering::Acquire))
     }
 
     /// The highest LSN that was passed to the file system and not refused by it.
+    #[inline]
     pub fn written(&self) -> Lsn {
         Lsn::new(self.written.load(Ordering::Acquire))
     }
 
     /// The highest LSN whose sync has returned. Never falls, never ahead of the disk (promise P5).
+    #[inline]
     pub fn durable(&self) -> Lsn {
         Lsn::new(self.durable.load(Ordering::Acquire))
     }
 
     /// The LSN of the next append: no record has it, nor any above it.
+    #[inline]
     pub fn next_lsn(&self) -> Lsn {
         self.accepted().max(self.durable()).next()
     }
