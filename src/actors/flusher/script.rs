@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::Recipient;
 
-use super::{Flusher, Hands, Idle};
+use super::{Flusher, Hands, Idle, news_of};
 use crate::config::{RestartBudget, WalConfig};
 use crate::engine::state::parts::LogParts;
 use crate::engine::write::flush_loop::FlushSteps;
@@ -36,13 +36,17 @@ impl Flusher {
         LogParts { shared, queue }: LogParts,
         config: &WalConfig,
         appender: Recipient<LogEvent>,
-        flush_loop: Box<dyn FlushSteps>,
+        mut flush_loop: Box<dyn FlushSteps>,
     ) -> Self {
+        let begun = news_of(&mut *flush_loop, &shared);
         let within = Duration::MAX;
         let restart_budget = RestartBudget { restarts: 0, within, ..config.restart_budget };
         let config = WalConfig { restart_budget, ..config.clone() };
         let hands = Hands::BackingOff(Idle { flush_loop, queue });
-        Flusher::with(hands, None, shared, config, appender)
+        let mut flusher = Flusher::with(hands, None, shared, config, appender);
+        // As after an open: the first epoch has begun before anything can subscribe.
+        flusher.pass_on(begun);
+        flusher
     }
 
     pub(super) fn obey(&mut self, event: &(dyn Any + Send + Sync)) {
