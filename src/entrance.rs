@@ -110,14 +110,15 @@ impl Entrance {
 
 #[cfg(test)]
 mod tests {
-    use actix::{Actor, Context, Handler};
+    use actix::{Actor, Arbiter, Context, Handler};
     use bytes::Bytes;
-    use tokio::sync::oneshot;
+    use tokio::sync::{mpsc, oneshot};
 
     use super::*;
-    use crate::LogParts;
     use crate::config::{Durability, WalConfig};
     use crate::messages::wire::Reply;
+    use crate::messages::{Accepted, Ticket};
+    use crate::{LogParts, Outbox};
 
     /// Counts what it drains.
     struct Collector(oneshot::Sender<usize>);
@@ -154,5 +155,50 @@ mod tests {
         entrance.submit(submit()).expect("alive");
         entrance.call();
         assert_eq!(counted.await.expect("it was called"), 2);
+    }
+
+    /// Passes on what an outbox is told.
+    struct Owner(mpsc::UnboundedSender<Accepted>);
+
+    impl Actor for Owner {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Accepted> for Owner {
+        type Result = ();
+
+        fn handle(&mut self, accepted: Accepted, _: &mut Self::Context) {
+            let _ = self.0.send(accepted);
+        }
+    }
+
+    #[actix::test]
+    async fn p6_an_append_that_is_refused_at_once_is_not_answered_again() {
+        let LogParts { shared, .. } = LogParts::new(&WalConfig::new("unused"));
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let owner = Owner(tell).start();
+        // Its end has been seen, and nobody has closed the admission yet: there is a permit.
+        let arbiter = Arbiter::new();
+        let ended = Collector(oneshot::channel().0);
+        let ended = Collector::start_in_arbiter(&arbiter.handle(), |_| ended).recipient();
+        arbiter.stop();
+        arbiter.join().expect("no panic");
+        let entrance = Entrance::new(Arc::clone(&shared), OverloadPolicy::Wait, ended);
+        let mut outbox = Outbox::new(entrance, owner.clone().recipient());
+        let dead = outbox.append("nobody takes it");
+        assert!(matches!(dead, Err(AppendError::Closed { .. })), "{dead:?}");
+        let large = outbox.append(vec![0; shared.admission.max_bytes()]);
+        assert!(matches!(large, Err(AppendError::TooLarge { .. })), "{large:?}");
+        shared.admission.close();
+        let closed = outbox.append("too late");
+        assert!(matches!(closed, Err(AppendError::Closed { .. })), "{closed:?}");
+        assert_eq!(shared.admission.entries_in_flight(), 0, "a refusal gives its permit back");
+        // Whatever the owner was told before this is told before it.
+        owner.do_send(Accepted {
+            first: Ticket(7),
+            count: 1,
+            result: Err(AppendError::EmptyGroup),
+        });
+        assert_eq!(told.recv().await.expect("alive").first, Ticket(7));
     }
 }

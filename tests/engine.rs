@@ -429,12 +429,12 @@ fn p21_a_full_disk_refuses_what_was_not_written_and_ends_by_itself() {
     bench.segments.set(SupplyMode::Slow);
     let range = bench.append_payload(Payload::One(vec![2; 9000].into()), Durability::GroupCommit);
     assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment);
+    let waits_since = Some(bench.clock.now());
     bench.clock.advance(5 * MS);
-    let waited = bench.shared.io.running_for(bench.clock.now());
-    assert_eq!(waited, Some(5 * MS), "the watchdog sees the wait for a segment");
+    assert_eq!(bench.shared.io.since(), waits_since, "the watchdog sees the wait for a segment");
     bench.segments.set(SupplyMode::Full);
     assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment);
-    assert!(bench.shared.io.running_for(bench.clock.now()).is_none(), "full is not stuck");
+    assert!(bench.shared.io.since().is_none(), "full is not stuck");
     assert!(!bench.shared.is_accepting());
     let fate = bench.shared.fate(range.first);
     assert!(matches!(fate, Some(Fate::NotDurable(Cause::NoSpace(_)))), "{fate:?}");
@@ -634,7 +634,7 @@ fn p21_a_segment_that_does_not_come_is_a_fault_after_a_fault_but_not_on_a_full_d
         }
         bench.segments.set(SupplyMode::Slow);
         assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment);
-        let watched = bench.shared.io.running_for(bench.clock.now()).is_some();
+        let watched = bench.shared.io.since().is_some();
         bench.segments.set(SupplyMode::Broken);
         let is_fault = bench.run.work().is_err();
         assert_eq!((watched, is_fault), (!full, !full), "full: {full}");

@@ -269,16 +269,6 @@ async fn p6_a_ticket_that_a_dead_appender_never_handled_is_answered_once() {
 }
 
 #[actix::test]
-async fn p6_an_append_that_is_refused_at_once_is_not_answered_again() {
-    let wal = open(config()).await;
-    let owner = owner(&wal);
-    let mut outbox = wal.outbox(owner.clone().recipient());
-    wal.close().await.expect("clean");
-    assert!(matches!(outbox.append("x"), Err(AppendError::Closed { .. })));
-    assert!(owner.send(Tell).await.expect("alive").is_empty());
-}
-
-#[actix::test]
 async fn p6_an_actor_that_subscribes_after_its_records_are_durable_receives_the_watermark() {
     let wal = open(config()).await;
     let owner = owner(&wal);

@@ -59,11 +59,6 @@ impl IoWatch {
         self.since.load(Ordering::SeqCst).checked_sub(1).map(Duration::from_nanos)
     }
 
-    /// How long the write or sync that runs now has been running, by the clock.
-    pub fn running_for(&self, now: Tick) -> Option<Duration> {
-        self.since().map(|since| now.saturating_sub(since))
-    }
-
     /// The Flusher looks from now on.
     pub fn start_watching(&self) {
         self.watched.store(true, Ordering::SeqCst);
