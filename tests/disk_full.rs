@@ -1,4 +1,4 @@
-//! Guards P21: a disk is filled up while a segment is prepared, at a rotation, and under a write. It shows
+//! Guards P6, P21: a disk is filled up while a segment is prepared, at a rotation, and under a write. It shows
 //! early, then appends are refused with a type of their own; what was acknowledged stands, and appends
 //! resume when space returns, without a restart.
 
@@ -11,7 +11,9 @@ use actix_wal::messages::LogEvent;
 use actix_wal::storage::Medium;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, SimDisk, errno};
 use actix_wal::{AppendError, Cause, CommitError, LogState, Lsn, Wal};
-use test_support::logs::{Ear, World, config, on_segments, until, within};
+use test_support::logs::{
+    Ear, World, config, impatient, on_segments, outlast_a_stuck_sync, until, within,
+};
 
 /// The bytes that all files take together.
 fn used(disk: &SimDisk) -> u64 {
@@ -106,6 +108,31 @@ async fn a_full_disk_warns_then_refuses_and_resumes_when_there_is_room_again() {
     assert_eq!(ear.count(no_space), 1);
     until("ready", || ear.heard(|event| matches!(event, LogEvent::Ready { .. }))).await;
     within("close", wal.close()).await.expect("clean");
+    assert_eq!(world.records().await, acknowledged);
+}
+
+#[actix::test]
+async fn p6_p21_a_disk_that_is_full_for_long_is_not_taken_for_a_sync_that_hangs() {
+    let world = World::new();
+    let wal = world.open(impatient()).await;
+    let ear = Ear::on(&wal).await;
+    let mut acknowledged = fill_up(&world, &wal).await;
+    acknowledged.extend(commit_until_refused(&wal).await.0);
+    until("the state", || matches!(wal.status().state, LogState::NoSpace(_))).await;
+    outlast_a_stuck_sync().await;
+    assert!(!wal.status().stalled);
+    let given_up =
+        |event: &LogEvent| matches!(event, LogEvent::Stalled { .. } | LogEvent::GivenUp { .. });
+    assert!(!ear.heard(given_up), "no sync hangs, and nobody waits");
+    let refused = within("append", wal.append("x")).await;
+    assert!(matches!(refused, Err(AppendError::NoSpace(_))), "{refused:?}");
+
+    world.disk.set_capacity(u64::MAX);
+    until("it takes appends again", || matches!(wal.status().state, LogState::Running)).await;
+    let lsn = within("commit", wal.commit("again")).await.expect("there is room");
+    acknowledged.insert(lsn, b"again".to_vec());
+    within("close", wal.close()).await.expect("clean");
+    assert!(!ear.heard(given_up));
     assert_eq!(world.records().await, acknowledged);
 }
 

@@ -18,10 +18,14 @@ use actix_wal::testkit::internals::runtime::threads::{
     Running, SystemThreads, Threads, Turn, Worker,
 };
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, errno};
-use actix_wal::{AppendError, Cause, CommitError, LogState, OpenError, OverloadPolicy, Wal};
+use actix_wal::{
+    AppendError, Cause, CommitError, LogState, OpenError, OverloadPolicy, Wal, WalConfig,
+};
 use test_support::child::{self, Job};
 use test_support::lives::{Ledger, Life, Outcome, PATIENCE, command};
-use test_support::logs::{Ear, World, config, on_prepared, on_segments, until, within};
+use test_support::logs::{
+    Ear, World, config, impatient, on_prepared, on_segments, outlast_a_stuck_sync, until, within,
+};
 use test_support::refusing::Refusing;
 use test_support::scratch::folder;
 use test_support::skips::{leave_out, skip};
@@ -33,8 +37,16 @@ fn the_child_of_these_tests() {
 }
 
 async fn open_on(world: &World, threads: &Arc<Refusing>) -> Result<Wal, OpenError> {
+    open_with(config(), world, threads).await
+}
+
+async fn open_with(
+    config: WalConfig,
+    world: &World,
+    threads: &Arc<Refusing>,
+) -> Result<Wal, OpenError> {
     let threads = Arc::clone(threads) as Arc<dyn Threads>;
-    within("open", Wal::open(config()).on_storage(world.storage()).on_threads(threads)).await
+    within("open", Wal::open(config).on_storage(world.storage()).on_threads(threads)).await
 }
 
 /// The fault of a thread that was refused.
@@ -278,6 +290,60 @@ async fn p21_a_log_without_descriptors_waits_says_so_and_resumes() {
             assert!(ear.heard(heard));
             within("close", wal.close()).await.unwrap();
         }
+    }
+}
+
+fn no_segment(world: &World, errno: i32) {
+    world.plan.add(on_prepared(FaultOp::Create, FaultEffect::Fail(errno)));
+}
+
+/// What does not pass in this world until its plan is cleared and its threads are to be had.
+type Lasts = fn(&World, &Refusing);
+
+#[actix::test]
+async fn p6_p21_a_shortage_that_lasts_is_not_taken_for_a_sync_that_hangs() {
+    let short: [(&str, Lasts); 3] = [
+        ("descriptors", |world, _| no_segment(world, errno::EMFILE)),
+        ("space", |world, _| no_segment(world, errno::ENOSPC)),
+        ("threads", |_, threads| threads.next("wal-flush", usize::MAX, errno::EAGAIN)),
+    ];
+    for (what, lasts) in short {
+        let (world, threads) = (World::new(), Arc::new(Refusing::default()));
+        let wal = open_with(impatient(), &world, &threads).await.unwrap();
+        let ear = Ear::on(&wal).await;
+        lasts(&world, &threads);
+        // Each fault takes one of the segments that are prepared already.
+        let eio = FaultRule::on(FaultOp::Sync, FaultEffect::Fail(errno::EIO));
+        world.plan.add(on_segments(eio).times(3));
+        let committing = actix::spawn({
+            let wal = wal.clone();
+            async move { wal.commit("x").await }
+        });
+        let passes = |cause: &Cause| cause.class().passes();
+        until(
+            what,
+            || matches!(wal.status().state, LogState::Unavailable(cause) if passes(&cause)),
+        )
+        .await;
+        // Until it was known what is short, it may have been a preparer that hangs.
+        let stalled = || ear.count(|event| matches!(event, LogEvent::Stalled { .. }));
+        let before = stalled();
+        outlast_a_stuck_sync().await;
+        assert_eq!((wal.status().stalled, stalled()), (false, before), "{what}");
+        // Nobody waits for longer than was configured, and is told what came first.
+        match within(what, committing).await.unwrap() {
+            Err(CommitError::Unknown { cause: Cause::Stalled { .. }, .. }) => {
+                panic!("{what}: no sync hangs")
+            }
+            Err(CommitError::Unknown { .. }) => {}
+            other => panic!("{what}: {other:?}"),
+        }
+        world.plan.clear();
+        threads.next("wal-flush", 0, errno::EAGAIN);
+        until("it resumes", || matches!(wal.status().state, LogState::Running)).await;
+        within("commit", wal.commit("y")).await.expect("it goes on");
+        within("close", wal.close()).await.unwrap();
+        assert_eq!(stalled(), before, "{what}");
     }
 }
 

@@ -12,8 +12,8 @@ use actix::{Actor, Context, Handler};
 use actix_wal::messages::LogEvent;
 use actix_wal::storage::{self, Storage, StorageFile};
 use actix_wal::testkit::internals::Parts;
-use actix_wal::testkit::{FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk};
-use actix_wal::{FlushPolicy, Lsn, Wal, WalConfig};
+use actix_wal::testkit::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk};
+use actix_wal::{Cause, CommitError, FlushPolicy, Lsn, Wal, WalConfig};
 
 use crate::recovered::replayed;
 use crate::settings;
@@ -35,6 +35,30 @@ pub fn config_in(directory: &Path) -> WalConfig {
     let mut config = config();
     config.directory = directory.to_owned();
     config
+}
+
+/// The same, with a watchdog that soon gives up a sync that does not return.
+pub fn impatient() -> WalConfig {
+    let mut config = config();
+    config.slow_sync = Duration::from_millis(20);
+    config.stalled_after = Duration::from_millis(300);
+    config.give_up_after = Duration::from_millis(300);
+    config
+}
+
+/// Waits for as long as an impatient watchdog gives a sync to return, and no commit is left waiting: it counts the
+/// looks of another log, whose sync is stuck.
+pub async fn outlast_a_stuck_sync() {
+    let world = World::new();
+    let wal = world.open(impatient()).await;
+    world.plan.add(on_segments(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck)));
+    let outcome = within("commit", wal.commit("stuck")).await;
+    let is_given_up =
+        matches!(outcome, Err(CommitError::Unknown { cause: Cause::Stalled { .. }, .. }));
+    assert!(is_given_up, "{outcome:?}");
+    world.plan.clear();
+    world.plan.release();
+    within("close", wal.close()).await.expect("the sync has returned");
 }
 
 /// A disk with faults, watched for promise P7.
@@ -90,7 +114,7 @@ pub fn on_segments(rule: FaultRule) -> FaultRule {
 }
 
 /// A rule for files that are being prepared. Directory syncs are among them: nobody else does any.
-pub fn on_prepared(op: FaultOp, effect: actix_wal::testkit::FaultEffect) -> FaultRule {
+pub fn on_prepared(op: FaultOp, effect: FaultEffect) -> FaultRule {
     FaultRule::on(op, effect).file(|name| name.ends_with(".tmp") || name.is_empty())
 }
 

@@ -456,7 +456,8 @@ impl Actor for Flusher {
         self.alive = Some(context.address().recipient());
         if self.shared.io.is_watched() || self.unavailable.is_some() {
             self.shared.io.start_watching();
-            self.watch_later(context);
+            // At once: restarts may follow each other faster than the timer, which each of them cancels.
+            self.watch(context);
         }
         match std::mem::replace(&mut self.hands, Hands::Nobody) {
             Hands::Faulted(idle, wait) => {

@@ -89,7 +89,8 @@ impl FlushLoop {
             Supply::Failed(cause) if cause.class().passes() => Ok(self.waits_for(cause)),
             Supply::Failed(cause) if !no_space => Err(cause),
             Supply::NoSpace(fault) if !no_space => Ok(self.waits_for(fault.into())),
-            Supply::NotYet if !no_space => Ok(self.awaits_segment()),
+            // Between two attempts of the preparer nothing has passed yet.
+            Supply::NotYet if !no_space && self.waits_for.is_none() => Ok(self.awaits_segment()),
             Supply::NoSpace(_) | Supply::NotYet | Supply::Failed(_) => Ok(self.waits_without_io()),
         }
     }
@@ -103,7 +104,7 @@ impl FlushLoop {
         self.waits_without_io()
     }
 
-    /// A wait for space is no sync that hangs, so the watchdog must not count it.
+    /// A wait for space, or for a shortage to pass, is no sync that hangs, so the watchdog must not count it.
     fn waits_without_io(&self) -> Worked {
         self.shared.io.ended();
         Worked::NeedsSegment
