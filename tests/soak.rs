@@ -1,19 +1,17 @@
-//! Guards P1, P8, P9: the soak stays alive. It runs for a few seconds with its children and faults, its
-//! ledger finds what is lost, there twice or risen, and its floors find a leak.
+//! Guards P1, P2, P8, P9: the soak stays alive. It runs for a few seconds with its children and faults; the ledger
+//! that it shares with the quickstart finds what is lost, there twice, risen or invented; its floors find a leak.
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
-#![allow(dead_code)] // The parts of the example that only its command line uses.
 
 use std::process::Command;
 use std::time::Duration;
-use test_support::quickstart::payload;
-use test_support::soak::ledger;
-use test_support::soak::run;
 
 use actix_wal::Lsn;
+use test_support::clients::ledger::{Counts, Ledger, Replayed};
+use test_support::clients::payload;
+use test_support::clients::told::Told;
 use test_support::soak::floors::{ENOUGH, Sample, rising};
-use test_support::soak::ledger::{Ledger, Replayed};
-use test_support::soak::told::Told;
+use test_support::soak::run;
 
 /// The child of the test below; alone it does nothing.
 #[test]
@@ -40,54 +38,119 @@ fn a_soak_of_a_few_seconds_kills_fails_compares_and_finds_nothing() {
     assert!(soak.samples.iter().all(|sample| sample.fds > 0 && sample.files > 0));
 }
 
-/// A ledger that was told of LSN 1 and 2 (client 7), of one refused, one unknown, and one in flight.
+/// Two clients. Of client 0: LSNs 1 and 3 acknowledged, the next one not durable, LSN 7 acknowledged. Of
+/// client 1: LSN 2 acknowledged, and one of which nobody knows. Each has its next one in flight.
 fn ledger() -> Ledger {
     let mut ledger = Ledger::default();
-    ledger.admit([7, 8]);
-    for (sequence, lsn) in [(0, 1), (1, 2)] {
-        ledger.note(Told::Durable { client: 7, sequence, lsn: Lsn::new(lsn) });
+    ledger.admit([0, 1]);
+    for line in ["!A 0 0 1", "!A 1 0 2", "!A 0 1 3", "!N 0 2", "!U 1 1", "!A 0 3 7"] {
+        ledger.note(Told::parse(line).expect("a report"));
     }
-    ledger.note(Told::NotDurable { client: 7, sequence: 2 });
-    ledger.note(Told::Unknown { client: 7, sequence: 3 });
     ledger
 }
 
+/// A log, as LSN, client and sequence.
+type Log<'a> = &'a [(u64, u64, u64)];
+
+/// The log that goes with the ledger, without what may be there or not.
+const SOUND: Log<'static> = &[(1, 0, 0), (2, 1, 0), (3, 0, 1), (7, 0, 3)];
+
 /// Lost, duplicated, resurrected, otherwise broken.
-fn compare(ledger: &mut Ledger, log: &[(u64, u64, u64)], low_water: u64) -> [u64; 4] {
+fn compare(ledger: &mut Ledger, log: Log<'_>, low_water: u64) -> [u64; 4] {
     let mut replayed = Replayed::default();
     for &(lsn, client, sequence) in log {
-        let bytes = payload::encode(client, sequence, ledger::size_of(client));
-        replayed.push(Lsn::new(lsn), &bytes);
+        replayed.push(Lsn::new(lsn), &payload::encode(client, sequence, 41));
     }
     ledger.compare(replayed, Lsn::new(low_water));
-    let counts = &ledger.counts;
-    [counts.lost, counts.duplicated, counts.resurrected, counts.broken]
+    let Counts { lost, duplicated, resurrected, broken, .. } = ledger.counts;
+    assert_eq!(ledger.counts.are_sound(), ledger.examples.is_empty(), "{:?}", ledger.examples);
+    [lost, duplicated, resurrected, broken]
 }
 
 #[test]
 fn the_ledger_finds_every_contradiction_and_forgets_only_what_was_released() {
-    let sound: &[_] = &[(1, 7, 0), (2, 7, 1)];
-    for (name, more, from, low_water, expected) in [
-        ("sound", &[][..], 0, 0, [0, 0, 0, 0]),
-        ("the open ones are there", &[(3, 7, 3), (4, 7, 4), (5, 8, 0)][..], 0, 0, [0, 0, 0, 0]),
-        ("the first is lost", &[], 1, 0, [1, 0, 0, 0]),
-        ("all is lost", &[], 2, 0, [2, 0, 0, 0]),
-        ("the first was released", &[], 1, 1, [0, 0, 0, 0]),
-        ("one that was refused is there", &[(3, 7, 2)], 0, 0, [0, 0, 1, 0]),
-        ("one that nobody submitted is there", &[(3, 8, 1)], 0, 0, [0, 0, 1, 0]),
-        ("one is there twice", &[(3, 7, 0)], 0, 0, [0, 1, 0, 0]),
-        ("out of order", &[(2, 7, 3)], 0, 0, [0, 1, 0, 0]),
-        ("released more than asked for", &[], 2, 2, [0, 0, 0, 1]),
-    ] {
+    let in_flight = [(8, 1, 1), (9, 0, 4), (10, 1, 2)];
+    let moved = [(1, 0, 0), (2, 1, 0), (4, 0, 1), (7, 0, 3)];
+    let cases: [(&str, Log<'_>, Log<'_>, u64, [u64; 4]); 16] = [
+        ("sound", SOUND, &[], 0, [0, 0, 0, 0]),
+        ("all that may be there is there", SOUND, &in_flight, 0, [0, 0, 0, 0]),
+        ("the first one is lost", &SOUND[1..], &[], 0, [1, 0, 0, 0]),
+        ("the last one is lost", &SOUND[..3], &[], 0, [1, 0, 0, 0]),
+        ("all is lost", &[], &[], 0, [4, 0, 0, 0]),
+        ("the first one was released", &SOUND[1..], &[], 1, [0, 0, 0, 0]),
+        ("released more than asked for", &SOUND[2..], &[], 2, [0, 0, 0, 1]),
+        ("there twice", SOUND, &[(8, 0, 3)], 0, [0, 1, 0, 0]),
+        ("an LSN twice", SOUND, &[(7, 0, 4)], 0, [0, 1, 0, 0]),
+        ("out of order", SOUND, &[(6, 0, 4)], 0, [0, 1, 0, 0]),
+        ("was not durable", SOUND, &[(8, 0, 2)], 0, [0, 0, 1, 0]),
+        ("two in flight of one client", SOUND, &[(8, 0, 4), (9, 0, 5)], 0, [0, 0, 1, 0]),
+        ("one that nobody submitted", SOUND, &[(8, 1, 3)], 0, [0, 0, 1, 0]),
+        ("of no client", SOUND, &[(8, 2, 0)], 0, [0, 0, 1, 0]),
+        (
+            "one that is lost and one that is not durable",
+            &SOUND[1..],
+            &[(8, 0, 2)],
+            0,
+            [1, 0, 1, 0],
+        ),
+        ("under another LSN than was told", &moved, &[], 0, [1, 0, 1, 0]),
+    ];
+    for (name, log, more, low_water, expected) in cases {
         let mut ledger = ledger();
         ledger.note(Told::Checkpoint(Lsn::FIRST));
-        let log = [&sound[from..], more].concat();
+        let log = [log, more].concat();
         assert_eq!(compare(&mut ledger, &log, low_water), expected, "{name}");
+        let there = ledger.recovered + ledger.in_flight;
+        assert!(there == log.len() as u64 || expected[1] > 0, "{name}");
     }
-    let mut ledger = ledger();
-    assert_eq!(compare(&mut ledger, sound, 0), [0; 4]);
-    let risen = [sound, &[(3, 7, 3)]].concat();
-    assert_eq!(compare(&mut ledger, &risen, 0), [0, 0, 1, 0], "it was not there once");
+}
+
+#[test]
+fn what_one_open_has_found_or_not_found_holds_for_all_later_ones() {
+    let adopted = [SOUND, &[(8, 1, 1)]].concat();
+    let mut settled = ledger();
+    for _ in 0..2 {
+        assert_eq!(compare(&mut settled, &adopted, 0), [0; 4]);
+        assert_eq!((settled.recovered, settled.in_flight), (4, 1));
+    }
+    assert_eq!(compare(&mut settled.clone(), SOUND, 0), [1, 0, 0, 0], "it was there once");
+    let risen = [&adopted[..], &[(9, 0, 4)]].concat();
+    assert_eq!(compare(&mut settled, &risen, 0), [0, 0, 1, 0], "it was not there once");
+
+    let mut settled = ledger();
+    assert_eq!(compare(&mut settled, &SOUND[..3], 0), [1, 0, 0, 0]);
+    assert_eq!(compare(&mut settled, &SOUND[..3], 0), [1, 0, 0, 0], "it is said once");
+    assert_eq!(compare(&mut settled, SOUND, 0), [1, 0, 1, 0], "it was not there once");
+}
+
+#[test]
+fn a_single_wrong_bit_anywhere_in_a_record_is_seen() {
+    const SIZE: usize = 41;
+    let good = payload::encode(0, 3, SIZE);
+    assert_eq!(payload::decode(&good), Some((0, 3)));
+    for bit in 0..SIZE * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(payload::decode(&bad), None, "bit {bit}");
+    }
+    for size in 0..SIZE {
+        assert_eq!(payload::decode(&good[..size]), None, "cut to {size}");
+    }
+}
+
+#[test]
+fn reports_that_make_no_sense_are_found() {
+    let mut earlier = ledger();
+    assert_eq!(compare(&mut earlier, SOUND, 0), [0; 4]);
+    for (what, mut ledger, line) in [
+        ("not the next one", ledger(), "!A 0 5 8"),
+        ("told twice", ledger(), "!N 0 3"),
+        ("no such client", ledger(), "!A 9 0 8"),
+        ("a client of an earlier life", earlier, "!A 0 5 9"),
+    ] {
+        ledger.note(Told::parse(line).expect("a report"));
+        assert_eq!(ledger.counts.broken, 1, "{what}");
+    }
 }
 
 #[test]
@@ -103,7 +166,7 @@ fn what_is_told_through_the_pipe_is_what_was_said() {
     ] {
         assert_eq!(Told::parse(&told.to_string()), Some(told));
     }
-    for line in ["", "test a_child ... ", "A 1 2 3", "!A 1 2", "!X 1", "!A 1 2 x"] {
+    for line in ["", "test a_child ... ", "A 1 2 3", "!A 1 2", "!X 1", "!A 1 2 x", "!N 1"] {
         assert_eq!(Told::parse(line), None, "{line:?}");
     }
 }

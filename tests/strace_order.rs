@@ -88,7 +88,7 @@ fn record(directory: &Path) -> String {
     let acknowledged = lines
         .map_while(Result::ok)
         .take_while(|_| started.elapsed() < DEADLINE)
-        .filter(|line| line.starts_with("A "))
+        .filter(|line| line.starts_with("!A "))
         .take(ENOUGH)
         .count();
     // With its pipe closed the child ends by itself, and strace after it, with the whole trace written.
@@ -114,7 +114,7 @@ fn story(order: [&str; 6]) -> Audit {
         "sync fails" => "13 <... fdatasync resumed>) = -1 EIO (Input/output error)".to_owned(),
         "other sync" => "12 fdatasync(6)                          = 0".to_owned(),
         "close" => "11 close(5)                          = 0".to_owned(),
-        "told" => format!("10 write(7, \"{}\", 8 <unfinished ...>", hex(b"A 0 0 1\n")),
+        "told" => format!("10 write(7, \"{}\", 9 <unfinished ...>", hex(b"!A 0 0 1\n")),
         other => panic!("no such step: {other}"),
     });
     judge(&lines.join("\n")).unwrap()

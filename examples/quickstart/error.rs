@@ -24,6 +24,6 @@ pub(crate) enum QuickstartError {
     Open(#[from] OpenError),
     #[error("the child could not be started: {0}")]
     Child(io::Error),
-    #[error("the child said {line:?}, which makes no sense: {why}")]
-    Report { line: String, why: &'static str },
+    #[error("the child said {0:?}, which makes no sense")]
+    Report(String),
 }

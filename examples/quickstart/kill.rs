@@ -1,20 +1,21 @@
 //! Part two: starts a child that commits, kills it in mid-flight, and holds the log against what the
 //! child had acknowledged.
 
+use std::env;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, io};
 
 use crate::error::QuickstartError;
 use crate::report::Voice;
 use crate::verify;
-use test_support::quickstart::ledger::{Findings, Ledger};
+use test_support::clients::ledger::Ledger;
+use test_support::clients::told::Told;
 use test_support::quickstart::settings::Settings;
 
 /// Acknowledgements before the child is killed.
@@ -33,12 +34,8 @@ const SIGKILL: i32 = 9;
 pub(crate) struct Kills {
     /// Children that were killed in mid-flight.
     pub(crate) kills: u64,
-    /// What the clients were told, in all rounds.
+    /// What the clients were told, in all rounds, and what the looks at the whole log came to.
     pub(crate) ledger: Ledger,
-    /// Restarts of the Flusher that the children spoke of.
-    pub(crate) restarts: u64,
-    /// What the last look at the whole log came to; the worst of all looks for what must not be there.
-    pub(crate) findings: Findings,
 }
 
 /// Runs part two on a log in `directory`. All rounds share the log, so what an earlier one acknowledged
@@ -50,26 +47,24 @@ pub(crate) fn run(
 ) -> Result<Kills, QuickstartError> {
     let mut kills = Kills::default();
     for round in 1..=settings.kills {
-        let before = kills.ledger.acknowledged;
-        let first_client = kills.ledger.admit(settings.clients);
-        let end = live_and_die(settings, directory, first_client, &mut kills.ledger)?;
-        let acknowledged = kills.ledger.acknowledged - before;
-        kills.restarts += kills.ledger.restarts;
+        let ledger = &mut kills.ledger;
+        let (before, described) = (ledger.counts.acknowledged, ledger.examples.len());
+        let first_client = (round - 1) * settings.clients;
+        ledger.admit(first_client..first_client + settings.clients);
+        let end = live_and_die(settings, directory, first_client, ledger)?;
         kills.kills += u64::from(end.counts());
 
-        let (mut findings, report) = verify::run(settings, directory, &mut kills.ledger)?;
+        let report = verify::run(settings, directory, ledger)?;
         let tail = report.and_then(|report| report.torn_tail);
         let tail = if tail.is_some() { ", and cut a torn tail" } else { "" };
         voice.say(format!(
-            "  round {round}: {acknowledged} acknowledged, {}; recovered {} of {} so far{tail}",
+            "  round {round}: {} acknowledged, {}; recovered {} of {} so far{tail}",
+            ledger.counts.acknowledged - before,
             end.describe(),
-            findings.recovered,
-            kills.ledger.acknowledged,
+            ledger.recovered,
+            ledger.counts.acknowledged,
         ));
-        findings.examples.iter().for_each(|what| voice.say(format!("    {what}")));
-        findings.duplicated = findings.duplicated.max(kills.findings.duplicated);
-        findings.invented = findings.invented.max(kills.findings.invented);
-        kills.findings = findings;
+        ledger.examples[described..].iter().for_each(|what| voice.say(format!("    {what}")));
     }
     Ok(kills)
 }
@@ -103,7 +98,7 @@ fn live_and_die(
     ledger: &mut Ledger,
 ) -> Result<End, QuickstartError> {
     let (mut child, lines) = start(settings, directory, first_client)?;
-    let before = ledger.acknowledged;
+    let before = ledger.counts.acknowledged;
     let mut first = None;
     let mut kill_at = None;
     let mut killed = None;
@@ -117,9 +112,13 @@ fn live_and_die(
         let wait = if killed.is_some() { PATIENCE } else { deadline - now };
         match lines.recv_timeout(wait) {
             Ok(line) => {
-                ledger.note(&line).map_err(|why| QuickstartError::Report { line, why })?;
+                if line.is_empty() {
+                    continue;
+                }
+                let told = Told::parse(&line);
+                ledger.note(told.ok_or(QuickstartError::Report(line))?);
                 first.get_or_insert(now);
-                if kill_at.is_none() && ledger.acknowledged - before >= ENOUGH {
+                if kill_at.is_none() && ledger.counts.acknowledged - before >= ENOUGH {
                     kill_at = Some(now + FURTHER.mul_f64(random()));
                 }
             }
@@ -169,23 +168,11 @@ fn start(
         .ok_or_else(|| QuickstartError::Child(io::Error::other("it has no pipe")))?;
     let (sender, lines) = sync_channel(LINES);
     let read = move || {
-        let mut pipe = BufReader::new(pipe);
-        while let Some(line) = read_line(&mut pipe) {
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
+        let lines = BufReader::new(pipe).lines().map_while(Result::ok);
+        lines.take_while(|line| sender.send(line.clone()).is_ok()).for_each(drop);
     };
     thread::Builder::new().name("pipe".into()).spawn(read).map_err(QuickstartError::Child)?;
     Ok((child, lines))
-}
-
-fn read_line(pipe: &mut BufReader<ChildStdout>) -> Option<String> {
-    let mut line = String::new();
-    match pipe.read_line(&mut line) {
-        Ok(0) | Err(_) => None,
-        Ok(_) => Some(line),
-    }
 }
 
 /// A random share, from 0 to 1.

@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::QuickstartError;
-use test_support::quickstart::client::{self, Outcome};
+use test_support::clients::client::{self, Outcome};
 use test_support::quickstart::settings::Settings;
 
 /// How often the progress bar is drawn.

@@ -13,8 +13,8 @@
 //! * `verify`: what the clients were told, held against what recovery finds.
 //! * `report`: words and JSON.
 //!
-//! What tests run too lies in `crates/test-support/src/quickstart`: `settings`, the `client` and its `payload`, the `child`
-//! that is killed, and the `ledger` of what clients were told.
+//! What tests run too lies in `crates/test-support/src`: `quickstart` has the `settings` and the `child` that is
+//! killed; `clients` has the `client`, its `payload`, what it is `told`, and the `ledger` of that.
 
 mod args;
 mod directory;
@@ -79,7 +79,7 @@ fn run(args: &Args) -> Result<ExitCode, QuickstartError> {
         voice.tell_kills(&kills);
     }
     voice.print_json(&Report::new(&settings, &workplace, &load, &kills));
-    Ok(verdict(&voice, kills.findings.are_sound(), rounds - kills.kills))
+    Ok(verdict(&voice, kills.ledger.counts.are_sound(), rounds - kills.kills))
 }
 
 fn verdict(voice: &Voice, sound: bool, missed: u64) -> ExitCode {

@@ -76,14 +76,14 @@ impl Voice {
 
     /// The result of part two.
     pub(crate) fn tell_kills(&self, kills: &Kills) {
-        let findings = &kills.findings;
+        let (ledger, counts) = (&kills.ledger, &kills.ledger.counts);
         self.say(format!(
             "  acknowledged {}, recovered {}, lost {}",
-            kills.ledger.acknowledged, findings.recovered, findings.lost
+            counts.acknowledged, ledger.recovered, counts.lost
         ));
         self.say(format!(
             "  {} twice, {} invented; {} more were in flight and are there as well",
-            findings.duplicated, findings.invented, findings.in_flight
+            counts.duplicated, counts.resurrected, ledger.in_flight
         ));
         self.say(
             "\nWhat this does not prove: the page cache survives SIGKILL, so a log that never calls \
@@ -157,8 +157,9 @@ impl<'a> Report<'a> {
         load: &'a Load,
         kills: &Kills,
     ) -> Self {
-        let not_durable = load.not_durable + kills.ledger.not_durable;
-        let unknown = load.unknown + kills.ledger.unknown;
+        let (ledger, counts) = (&kills.ledger, &kills.ledger.counts);
+        let not_durable = load.not_durable + counts.not_durable;
+        let unknown = load.unknown + counts.unknown;
         Report {
             clients: settings.clients,
             size: settings.size,
@@ -180,17 +181,17 @@ impl<'a> Report<'a> {
             bytes_written: load.stats.bytes_written,
             poisoned: load.poisoned.as_deref(),
             close_error: load.close_error.as_deref(),
-            restarts: load.stats.restarts + kills.restarts,
+            restarts: load.stats.restarts + counts.restarts,
             not_durable,
             unknown,
             refused: load.refused,
             errors: not_durable + unknown + load.refused,
             kills: kills.kills,
-            acknowledged: kills.ledger.acknowledged,
-            recovered: kills.findings.recovered,
-            lost: kills.findings.lost,
-            duplicated: kills.findings.duplicated,
-            invented: kills.findings.invented,
+            acknowledged: counts.acknowledged,
+            recovered: ledger.recovered,
+            lost: counts.lost,
+            duplicated: counts.duplicated,
+            invented: counts.resurrected,
         }
     }
 }

@@ -10,8 +10,9 @@
 //!
 //! * `run`: lives in this process, and lives of children that are killed.
 //! * `life`: clients, readers, a subscriber, checkpoints and faults.
-//! * `told`, `ledger`: what clients were told, held against what each open replays.
 //! * `floors`: what is held when nothing happens, and whether that rises.
+//!
+//! Beside it lies `clients`: what clients write and were told, held against what each open replays.
 
 use std::io::{IsTerminal, stderr, stdout};
 use std::path::{Path, PathBuf};
@@ -22,8 +23,8 @@ use std::{env, fs, io};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use test_support::clients::ledger;
 use test_support::soak::floors::{self, Sample, floor, rising};
-use test_support::soak::ledger;
 use test_support::soak::run::{self, Soak};
 
 /// The log runs for as long as you like while everything around it fails.

@@ -8,13 +8,14 @@
 //!   [`fuzz_input`].
 //! * The [`simulation`]: the log under one seed.
 //! * Real processes and file systems: [`child`], [`lives`], [`kills`], [`mounts`], [`trace`].
-//! * The parts of two examples that tests run too: [`quickstart`], [`soak`].
+//! * The parts of two examples that tests run too: [`clients`], [`quickstart`], [`soak`].
 //! * The tests themselves: [`environment`], [`scratch`], [`skips`], [`sources`].
 //!
 //! A helper that can not go on panics, and so fails the test that called it.
 
 pub mod agree;
 pub mod child;
+pub mod clients;
 pub mod clock;
 pub mod environment;
 pub mod facts;

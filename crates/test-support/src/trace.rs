@@ -120,9 +120,9 @@ impl Judge {
         Some(())
     }
 
-    /// A line of the child's reports: `A <client> <sequence> <LSN>`. Other writes are not of interest.
+    /// A line of the child's reports: `!A <client> <sequence> <LSN>`. Other writes are not of interest.
     fn acknowledge(&mut self, line: &str) {
-        let lsn = line.strip_prefix("A ").and_then(|rest| rest.trim_end().rsplit(' ').next());
+        let lsn = line.strip_prefix("!A ").and_then(|rest| rest.trim_end().rsplit(' ').next());
         if let Some(lsn) = lsn.and_then(|lsn| lsn.parse().ok()) {
             self.audit.acknowledged += 1;
             if !self.durable.contains(&lsn) {

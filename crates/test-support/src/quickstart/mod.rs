@@ -1,7 +1,4 @@
-//! The parts of the example `quickstart` that tests, or the example `soak`, run too.
+//! What the example `quickstart` and a test have in common, beside its [`clients`](crate::clients).
 
 pub mod child;
-pub mod client;
-pub mod ledger;
-pub mod payload;
 pub mod settings;

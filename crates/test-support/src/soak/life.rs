@@ -1,6 +1,5 @@
 //! One life of the log: opened, used by clients, readers and a subscriber while the disk fails, and ended.
 
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,17 +16,19 @@ use actix_wal::{
     WalConfig,
 };
 
-use super::ledger::{key_of, size_of};
-use super::told::Told;
-use crate::quickstart::client::{self, Outcome};
+use crate::clients::client;
+use crate::clients::payload;
+use crate::clients::told::{Counter, Tell, Told};
 
 /// Clients of one life.
 pub const CLIENTS: u64 = 12;
 /// How long an open waits for the threads of a life that was dropped.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where things are told.
-pub type Tell = Rc<dyn Fn(Told)>;
+/// How large the records of a client are.
+fn size_of(client: u64) -> usize {
+    payload::MIN_SIZE + Random::new(client).below(3000) as usize
+}
 
 /// A time in these bounds, of whole milliseconds.
 pub fn time(random: &mut Random, from_ms: u64, to_ms: u64) -> Duration {
@@ -114,31 +115,16 @@ pub async fn live(
     let listener = Listener { last: Lsn::NONE, tell: Rc::clone(&tell) }.start();
     let _ = wal.subscribe(listener.recipient()).await;
     let until = life.time.map(|time| Instant::now() + time);
-    let clients: Vec<_> = (life.first_client..life.first_client + CLIENTS)
-        .map(|client| {
-            let (wal, tell) = (wal.clone(), Rc::clone(&tell));
-            let report = move |sequence, outcome, _| tell(told(client, sequence, outcome));
-            actix::spawn(client::run(wal, client, size_of(client), until, report))
-        })
-        .collect();
-    let counter = Counter {
-        wal: wal.clone(),
-        plan: plan.clone(),
-        tell: Rc::clone(&tell),
-        told: Cell::default(),
-    };
-    let counter = Rc::new(counter);
+    let numbers = life.first_client..life.first_client + CLIENTS;
+    let clients = client::start(&wal, numbers, size_of, until, &tell);
+    let counter = Counter::new(&wal, &plan, &tell);
     let others = [
         actix::spawn(fail(plan.clone(), chance.clone(), is_doomed)),
         actix::spawn(release(wal.clone(), chance.clone(), Rc::clone(&tell))),
         actix::spawn(read(wal.clone(), Rc::clone(&tell))),
-        actix::spawn(count(Rc::clone(&counter))),
+        actix::spawn(Rc::clone(&counter).run()),
     ];
-    for client in clients {
-        if client.await.is_err() {
-            tell(Told::Broken("a client panicked".to_owned()));
-        }
-    }
+    client::end(clients, &tell).await;
     for other in others {
         other.abort();
         let _ = other.await;
@@ -151,14 +137,6 @@ pub async fn live(
         let _ = wal.close().await;
     }
     Ok(())
-}
-
-fn told(client: u64, sequence: u64, outcome: Outcome) -> Told {
-    match outcome {
-        Outcome::Durable(lsn) => Told::Durable { client, sequence, lsn },
-        Outcome::NotDurable(_) | Outcome::Refused(_) => Told::NotDurable { client, sequence },
-        Outcome::Unknown(_) => Told::Unknown { client, sequence },
-    }
 }
 
 /// Makes the disk fail now and then; in a doomed life once for good.
@@ -220,7 +198,7 @@ async fn read(wal: Wal, tell: Tell) {
         };
         while let Some(next) = stream.next().await {
             match next {
-                Ok(record) if record.lsn > last && key_of(&record.payload).is_some() => {
+                Ok(record) if record.lsn > last && payload::decode(&record.payload).is_some() => {
                     last = record.lsn;
                 }
                 Ok(record) => {
@@ -230,32 +208,6 @@ async fn read(wal: Wal, tell: Tell) {
                 Err(ReadError::Closed { .. }) => return,
                 Err(error) => return tell(Told::Broken(format!("a reader: {error}"))),
             }
-        }
-    }
-}
-
-/// Tells of faults and restarts as they come: who is killed can not do it in the end.
-async fn count(counter: Rc<Counter>) {
-    loop {
-        actix::clock::sleep(Duration::from_millis(20)).await;
-        counter.tell();
-    }
-}
-
-struct Counter {
-    wal: Wal,
-    plan: FaultPlan,
-    tell: Tell,
-    told: Cell<(u64, u64)>,
-}
-
-impl Counter {
-    fn tell(&self) {
-        let now = (self.plan.hits(), self.wal.stats().restarts);
-        let before = self.told.replace(now);
-        if now != before {
-            let (injected, restarts) = (now.0 - before.0, now.1 - before.1);
-            (self.tell)(Told::Faults { injected, restarts });
         }
     }
 }

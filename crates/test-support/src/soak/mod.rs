@@ -1,7 +1,5 @@
 //! The example `soak` but for its command line, so that a test runs it too.
 
 pub mod floors;
-pub mod ledger;
 pub mod life;
 pub mod run;
-pub mod told;

@@ -2,25 +2,22 @@
 //! the whole log and at what is held when nothing happens.
 
 use std::cell::RefCell;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, io, panic, thread};
 
-use actix::{Actor, Context, Handler};
-use actix_wal::OpenError;
-use actix_wal::messages::{Replay, ReplayRefused};
 use actix_wal::testkit::{FaultPlan, Random};
+use actix_wal::{OpenError, RecoveryReport};
 
 use super::floors::Sample;
-use super::ledger::{Ledger, Replayed};
-use super::life::{self, CLIENTS, Life, Tell};
-use super::told::Told;
+use super::life::{self, CLIENTS, Life};
+use crate::clients::ledger::{Ledger, Verifier};
+use crate::clients::told::{Tell, Told, to_the_parent};
 
 /// Tells a process that it is a child: its first client, its seed, and the directory.
 pub const CHILD: &str = "ACTIX_WAL_SOAK_CHILD";
@@ -96,13 +93,13 @@ impl Soak {
         let (life, tell, ledger) = (self.life(Some(time)), self.tell(), Rc::clone(&self.ledger));
         let first = life.first_client;
         let lived = actix::System::new().block_on(async move {
-            let (verifier, replayed) = Verifier::start_new();
-            let opened = |report: &actix_wal::RecoveryReport| {
+            let verifier = Verifier::default();
+            let opened = |report: &RecoveryReport| {
                 let mut ledger = ledger.borrow_mut();
-                ledger.compare(take(&replayed), report.low_water);
+                ledger.compare(verifier.take(), report.low_water);
                 ledger.admit(first..first + CLIENTS);
             };
-            life::live(life, Some(verifier), tell, opened).await
+            life::live(life, Some(verifier.recipient()), tell, opened).await
         });
         self.judge(lived)
     }
@@ -111,11 +108,10 @@ impl Soak {
     fn look(&mut self, release: bool) -> io::Result<()> {
         let (tell, ledger, directory) = (self.tell(), &self.ledger, &self.directory);
         let looked = actix::System::new().block_on(async move {
-            let (verifier, replayed) = Verifier::start_new();
-            let plan = FaultPlan::new();
-            let wal = life::open(directory, &plan, |_| {}, Some(verifier)).await?;
+            let (verifier, plan) = (Verifier::default(), FaultPlan::new());
+            let wal = life::open(directory, &plan, |_| {}, Some(verifier.recipient())).await?;
             let report = wal.recovery_report().clone();
-            ledger.borrow_mut().compare(take(&replayed), report.low_water);
+            ledger.borrow_mut().compare(verifier.take(), report.low_water);
             if release {
                 tell(Told::Checkpoint(report.last_lsn));
                 if let Err(error) = wal.checkpoint(report.last_lsn).await {
@@ -187,15 +183,7 @@ pub fn be_a_child_if_told() -> bool {
     let (first_client, seed) = (number(), number());
     let directory = PathBuf::from(words.next().unwrap_or_default());
     let life = Life { directory, first_client, seed, time: None };
-    // Nobody listens any more: the parent has gone.
-    let say = |line: String| io::stdout().write_all(line.as_bytes()).is_err();
-    let tell: Tell = Rc::new(move |told| {
-        if say(format!("{told}\n")) {
-            std::process::exit(3);
-        }
-    });
-    // A line that something else has begun ends here.
-    say("\n".to_owned());
+    let tell = to_the_parent();
     let lived = actix::System::new().block_on(life::live(life, None, Rc::clone(&tell), |_| {}));
     if let Err(error) = lived {
         tell(Told::Broken(error.to_string()));
@@ -212,31 +200,4 @@ pub fn silence_injected_panics() {
             default(panicked);
         }
     }));
-}
-
-/// Receives what the log replays. What it saw is shared, since an actor takes itself along when it ends.
-struct Verifier(Arc<Mutex<Replayed>>);
-
-impl Verifier {
-    fn start_new() -> (actix::Recipient<Replay>, Arc<Mutex<Replayed>>) {
-        let replayed = Arc::default();
-        (Verifier(Arc::clone(&replayed)).start().recipient(), replayed)
-    }
-}
-
-fn take(replayed: &Mutex<Replayed>) -> Replayed {
-    std::mem::take(&mut *replayed.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-impl Actor for Verifier {
-    type Context = Context<Self>;
-}
-
-impl Handler<Replay> for Verifier {
-    type Result = Result<(), ReplayRefused>;
-
-    fn handle(&mut self, replay: Replay, _: &mut Self::Context) -> Self::Result {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).see(&replay);
-        Ok(())
-    }
 }

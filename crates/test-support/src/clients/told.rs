@@ -1,8 +1,17 @@
 //! What a life of the log tells about itself: to the ledger, or through a pipe, one line each.
+//!
+//! A line is one `write`. A pipe takes so little at once whole or not at all, so the parent never sees half a
+//! line of a child that is killed.
 
+use std::cell::Cell;
 use std::fmt;
+use std::io::{Write, stdout};
+use std::process;
+use std::rc::Rc;
+use std::time::Duration;
 
-use actix_wal::Lsn;
+use actix_wal::testkit::FaultPlan;
+use actix_wal::{Lsn, Wal};
 
 /// One thing that was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +60,55 @@ impl Told {
             ("C", &[lsn]) => Some(Told::Checkpoint(Lsn::new(lsn))),
             ("F", &[injected, restarts]) => Some(Told::Faults { injected, restarts }),
             _ => None,
+        }
+    }
+}
+
+/// Where things are told.
+pub type Tell = Rc<dyn Fn(Told)>;
+
+/// Tells the parent, which reads what this process prints. Ends the process when the parent has gone.
+pub fn to_the_parent() -> Tell {
+    let write = |line: String| {
+        // A whole line goes through the buffer of Rust in one write.
+        if stdout().write_all(line.as_bytes()).is_err() {
+            process::exit(3);
+        }
+    };
+    // A line that something else has begun ends here.
+    write("\n".to_owned());
+    Rc::new(move |told| write(format!("{told}\n")))
+}
+
+/// Counts the faults and the restarts of a log, and tells of them.
+pub struct Counter {
+    wal: Wal,
+    plan: FaultPlan,
+    tell: Tell,
+    told: Cell<(u64, u64)>,
+}
+
+impl Counter {
+    pub fn new(wal: &Wal, plan: &FaultPlan, tell: &Tell) -> Rc<Self> {
+        let (wal, plan, tell) = (wal.clone(), plan.clone(), Rc::clone(tell));
+        Rc::new(Counter { wal, plan, tell, told: Cell::default() })
+    }
+
+    /// Tells of what has come since the last time.
+    pub fn tell(&self) {
+        let now = (self.plan.hits(), self.wal.stats().restarts);
+        let before = self.told.replace(now);
+        if now != before {
+            let (injected, restarts) = (now.0 - before.0, now.1 - before.1);
+            (self.tell)(Told::Faults { injected, restarts });
+        }
+    }
+
+    /// Tells as they come, for ever: a process that is killed can not do it in the end.
+    pub async fn run(self: Rc<Self>) {
+        loop {
+            actix::clock::sleep(Duration::from_millis(5)).await;
+            self.tell();
         }
     }
 }

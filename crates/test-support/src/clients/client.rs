@@ -1,10 +1,14 @@
 //! A client: commits one record after the other, and waits for each to be durable.
 
+use std::ops::Range;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix_wal::{AppendError, CommitError, Lsn, Wal};
+use tokio::task::JoinHandle;
 
 use super::payload;
+use super::told::{Tell, Told};
 
 /// How long a client waits after a refusal that will pass.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -79,5 +83,38 @@ pub async fn run(
         if is_refused {
             actix::clock::sleep(PAUSE).await;
         }
+    }
+}
+
+/// Starts clients with these numbers, whose records have the sizes that `size` says for each of them.
+pub fn start(
+    wal: &Wal,
+    clients: Range<u64>,
+    size: impl Fn(u64) -> usize,
+    until: Option<Instant>,
+    tell: &Tell,
+) -> Vec<JoinHandle<()>> {
+    let start = |client| {
+        let tell = Rc::clone(tell);
+        let report = move |sequence, outcome, _| tell(told(client, sequence, outcome));
+        actix::spawn(run(wal.clone(), client, size(client), until, report))
+    };
+    clients.map(start).collect()
+}
+
+/// Waits until all of them have ended.
+pub async fn end(clients: Vec<JoinHandle<()>>, tell: &Tell) {
+    for client in clients {
+        if client.await.is_err() {
+            tell(Told::Broken("a client panicked".to_owned()));
+        }
+    }
+}
+
+fn told(client: u64, sequence: u64, outcome: Outcome) -> Told {
+    match outcome {
+        Outcome::Durable(lsn) => Told::Durable { client, sequence, lsn },
+        Outcome::NotDurable(_) | Outcome::Refused(_) => Told::NotDurable { client, sequence },
+        Outcome::Unknown(_) => Told::Unknown { client, sequence },
     }
 }

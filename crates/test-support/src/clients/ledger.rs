@@ -1,15 +1,17 @@
-//! What clients were told, held against what an open replays. Unlike that of the quickstart it forgets what
-//! a checkpoint has released, so that it does not grow for hours.
+//! What clients were told, held against what an open replays. What a checkpoint has released is forgotten, so
+//! that the ledger does not grow for hours.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use actix::{Actor, Context, Handler, Recipient};
 use actix_wal::Lsn;
-use actix_wal::messages::Replay;
-use actix_wal::testkit::Random;
+use actix_wal::messages::{Replay, ReplayRefused};
 use serde::Serialize;
 
+use super::payload;
 use super::told::Told;
-use crate::quickstart::payload;
 
 /// How many contradictions are described in words.
 const MAX_EXAMPLES: usize = 10;
@@ -47,11 +49,19 @@ impl Counts {
     }
 }
 
+/// What must be in the log.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Settled {
+    key: Key,
+    /// A client was told so. Else nobody was told, but an open has found it: from then on it must stay.
+    acknowledged: bool,
+}
+
 /// What must be in the log, and what may be.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
     /// What must be there, under which LSN.
-    settled: BTreeMap<Lsn, Key>,
+    settled: BTreeMap<Lsn, Settled>,
     /// What may be there: nobody was told.
     open: BTreeSet<Key>,
     /// For each client of the present life the number of the record that it may have in flight.
@@ -59,6 +69,9 @@ pub struct Ledger {
     /// The highest LSN that a checkpoint was asked to release.
     checkpoint: Lsn,
     pub counts: Counts,
+    /// Of the records that the last look has found: those that were acknowledged, and those that were in flight.
+    pub recovered: u64,
+    pub in_flight: u64,
     pub examples: Vec<String>,
 }
 
@@ -72,19 +85,20 @@ impl Ledger {
         match told {
             Told::Durable { client, sequence, lsn } => {
                 self.counts.acknowledged += 1;
-                self.next.insert(client, sequence + 1);
-                if let Some(other) = self.settled.insert(lsn, (client, sequence)) {
+                self.answered(client, sequence);
+                let settled = Settled { key: (client, sequence), acknowledged: true };
+                if let Some(other) = self.settled.insert(lsn, settled) {
                     self.counts.duplicated += 1;
                     self.describe(format!("LSN {lsn} is that of {other:?} and of {client}"));
                 }
             }
             Told::NotDurable { client, sequence } => {
                 self.counts.not_durable += 1;
-                self.next.insert(client, sequence + 1);
+                self.answered(client, sequence);
             }
             Told::Unknown { client, sequence } => {
                 self.counts.unknown += 1;
-                self.next.insert(client, sequence + 1);
+                self.answered(client, sequence);
                 self.open.insert((client, sequence));
             }
             Told::Checkpoint(lsn) => {
@@ -102,6 +116,16 @@ impl Ledger {
         }
     }
 
+    /// A client has one record in flight, and it was told of that one.
+    fn answered(&mut self, client: u64, sequence: u64) {
+        let in_flight = self.next.insert(client, sequence + 1);
+        if in_flight != Some(sequence) {
+            let what =
+                format!("client {client} was told of {sequence}, in flight is {in_flight:?}");
+            self.note(Told::Broken(what));
+        }
+    }
+
     fn describe(&mut self, what: String) {
         if self.examples.len() < MAX_EXAMPLES {
             self.examples.push(what);
@@ -114,8 +138,7 @@ impl Ledger {
         if low_water > self.checkpoint {
             self.note(Told::Broken(format!("released {low_water}, asked for {}", self.checkpoint)));
         }
-        let in_flight = std::mem::take(&mut self.next).into_iter();
-        self.open.extend(in_flight);
+        self.open.extend(mem::take(&mut self.next));
         let (mut found, mut seen) = (BTreeMap::new(), BTreeSet::new());
         for (lsn, key) in replayed.records {
             self.counts.compared += 1;
@@ -126,17 +149,20 @@ impl Ledger {
                 self.describe(format!("LSN {lsn} is out of order, nobody's, or again {key:?}"));
                 continue;
             };
-            if self.settled.get(&lsn) != Some(&key) && !self.open.contains(&key) {
+            let settled = self.settled.get(&lsn).filter(|settled| settled.key == key).copied();
+            if settled.is_none() && !self.open.contains(&key) {
                 self.counts.resurrected += 1;
                 self.describe(format!("LSN {lsn}: {key:?} should not be there"));
             }
-            found.insert(lsn, key);
+            found.insert(lsn, settled.unwrap_or(Settled { key, acknowledged: false }));
         }
-        let kept = std::mem::take(&mut self.settled).split_off(&low_water.next());
-        for (lsn, key) in kept.into_iter().filter(|(lsn, key)| found.get(lsn) != Some(key)) {
+        let kept = mem::take(&mut self.settled).split_off(&low_water.next());
+        for (lsn, settled) in kept.into_iter().filter(|(lsn, it)| found.get(lsn) != Some(it)) {
             self.counts.lost += 1;
-            self.describe(format!("LSN {lsn}: {key:?} is lost"));
+            self.describe(format!("LSN {lsn}: {:?} is lost", settled.key));
         }
+        self.recovered = found.values().filter(|settled| settled.acknowledged).count() as u64;
+        self.in_flight = found.len() as u64 - self.recovered;
         self.settled = found;
         self.open.clear();
     }
@@ -154,17 +180,34 @@ impl Replayed {
     }
 
     pub fn push(&mut self, lsn: Lsn, bytes: &[u8]) {
-        self.records.push((lsn, key_of(bytes)));
+        self.records.push((lsn, payload::decode(bytes)));
     }
 }
 
-/// Whose record it is, if every byte of it, and their number, are as that client writes them.
-pub fn key_of(bytes: &[u8]) -> Option<Key> {
-    let client = u64::from_le_bytes(*bytes.first_chunk()?);
-    payload::decode(bytes, size_of(client))
+/// Receives what the log replays. What it saw is shared, since an actor takes itself along when it ends.
+#[derive(Clone, Debug, Default)]
+pub struct Verifier(Arc<Mutex<Replayed>>);
+
+impl Verifier {
+    pub fn recipient(&self) -> Recipient<Replay> {
+        self.clone().start().recipient()
+    }
+
+    /// What it has seen so far.
+    pub fn take(&self) -> Replayed {
+        mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
-/// How large the records of a client are.
-pub fn size_of(client: u64) -> usize {
-    payload::MIN_SIZE + Random::new(client).below(3000) as usize
+impl Actor for Verifier {
+    type Context = Context<Self>;
+}
+
+impl Handler<Replay> for Verifier {
+    type Result = Result<(), ReplayRefused>;
+
+    fn handle(&mut self, replay: Replay, _: &mut Self::Context) -> Self::Result {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).see(&replay);
+        Ok(())
+    }
 }
