@@ -14,7 +14,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use actix_wal::Lsn;
 use actix_wal::testkit::Random;
@@ -24,8 +23,10 @@ use actix_wal::testkit::internals::format::frame::{
 };
 use actix_wal::testkit::internals::format::record::Records;
 use actix_wal::testkit::internals::format::scan::{Until, Verdict};
-use actix_wal::testkit::internals::format::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
-use test_support::environment::number;
+use actix_wal::testkit::internals::format::segment::{SegmentHeader, segment_name};
+use test_support::damages::{damage_file, forge};
+use test_support::environment::{new_seed, number};
+use test_support::naive::Files;
 use test_support::segments::{BLOCK, Scan, Writer, scan, segment_header};
 
 /// Rounds of each test, where nothing else is asked for; a round is some dozens of scans.
@@ -43,8 +44,7 @@ impl Drop for Round {
 }
 
 fn rounds(mut round: impl FnMut(&mut Random)) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let fresh = now.as_nanos() as u64 & !0xffff_ffff;
+    let fresh = new_seed() & !0xffff_ffff;
     let rounds = number("ANY_BYTES_ROUNDS").unwrap_or(ROUNDS);
     let seeds: Vec<u64> = match number("ANY_BYTES_SEED") {
         Some(seed) => vec![seed],
@@ -119,51 +119,16 @@ fn corpus(random: &mut Random) -> Corpus {
     Corpus { files, written }
 }
 
-/// What can happen to a file.
-fn damage(file: &mut Vec<u8>, corpus: &Corpus, random: &mut Random) {
-    let blocks = file.len() / BLOCK;
-    if blocks == 0 {
-        return;
-    }
-    let other = &corpus.files[random.of(0..=2)].1;
-    let at = random.of(0..=file.len() - 1);
-    let block = random.of(0..=blocks - 1) * BLOCK;
-    match random.of(0..=10) {
-        0 => file[at] ^= 1 << random.of(0..=7),
-        1 => {
-            let end = file.len().min(at + random.of(1..=40));
-            let noise = random.bytes(end - at);
-            file[at..end].copy_from_slice(&noise);
-        }
-        2 => file[block..block + BLOCK].fill(0),
-        3 => file[block..].fill(0),
-        4 => file.truncate(at),
-        5 => {
-            let more = random.of(1..=3 * BLOCK);
-            let noise = random.bytes(more);
-            file.extend(noise);
-        }
-        6 => {
-            let with = random.of(0..=blocks - 1) * BLOCK;
-            let moved = file[with..with + BLOCK].to_vec();
-            file.copy_within(block..block + BLOCK, with);
-            file[block..block + BLOCK].copy_from_slice(&moved);
-        }
-        // A block of another segment or another life, at its own place or elsewhere.
-        7 if block + BLOCK <= other.len() => {
-            file[block..block + BLOCK].copy_from_slice(&other[block..block + BLOCK]);
-        }
-        8 => {
-            let from = random.of(0..=other.len() / BLOCK - 1) * BLOCK;
-            file[block..block + BLOCK].copy_from_slice(&other[from..from + BLOCK]);
-        }
-        9 if block <= other.len() => {
-            file.truncate(block);
-            file.extend_from_slice(&other[block..]);
-        }
-        _ => file[block..block + 4].copy_from_slice(b"awf1"),
-    }
+/// A file that things happen to, and those of the corpus, whose bytes may come into it.
+fn damaged(corpus: &Corpus, whole: &[u8], times: usize, random: &mut Random) -> Vec<u8> {
+    let name = |(writer, _): &(Writer, _)| segment_name(writer.header.place.sequence);
+    let others = corpus.files.iter().map(|file| (name(file), file.1.clone())).collect();
+    let mut files = Files::from([(VICTIM.to_owned(), whole.to_vec())]);
+    (0..times).for_each(|_| damage_file(&mut files, VICTIM, &others, random));
+    files.remove(VICTIM).expect("it keeps its name")
 }
+
+const VICTIM: &str = "victim";
 
 /// What holds for every scan of any bytes.
 fn is_sane(found: &Scan, file: &[u8], until: Until) {
@@ -221,10 +186,8 @@ fn p11_p13_whatever_happens_to_a_segment_only_what_was_written_to_it_comes_out_i
         let corpus = corpus(random);
         for _ in 0..24 {
             let (writer, whole) = &corpus.files[random.of(0..=2)];
-            let mut file = whole.clone();
-            for _ in 0..random.of(0..=4) {
-                damage(&mut file, &corpus, random);
-            }
+            let times = random.of(0..=4);
+            let file = damaged(&corpus, whole, times, random);
             let own = SegmentHeader::decode(&file).ok().filter(|_| random.one_in(2));
             let header = own.unwrap_or(writer.header);
             let until = any_until(writer, random);
@@ -292,99 +255,40 @@ fn p11_a_segment_cut_at_any_byte_gives_the_frames_before_the_cut_and_an_answer()
     });
 }
 
-/// Numbers that lie on the edge of something.
-const EDGES: [u64; 12] = [
-    0,
-    1,
-    2,
-    5,
-    0xff,
-    511,
-    512,
-    u32::MAX as u64 - 108,
-    u32::MAX as u64,
-    i64::MAX as u64,
-    u64::MAX - 1,
-    u64::MAX,
-];
-
-/// Gives one field of a frame a hostile value, and makes both checksums match again.
-fn forge(file: &mut [u8], writer: &Writer, random: &mut Random) {
-    let frame = writer.frames[random.of(0..=writer.frames.len() - 1)].clone();
-    let (at, width) = random.pick(&[
-        (4, 4),
-        (8, 8),
-        (16, 8),
-        (24, 8),
-        (32, 8),
-        (40, 8),
-        (48, 4),
-        (52, 4),
-        (64, 8),
-        (72, 8),
-        (80, 8),
-        (88, 8),
-        (96, 4),
-        // The length and the flags of the first record, if there is one.
-        (104, 4),
-        (108, 1),
-    ]);
-    let value = random.pick(&EDGES).to_le_bytes();
-    let at = frame.start + at;
-    file[at..at + width].copy_from_slice(&value[..width]);
-    let mut covered = writer.header.place.log_id.0.to_vec();
-    covered.extend_from_slice(&(frame.start as u64).to_le_bytes());
-    covered.extend_from_slice(&file[frame.start..frame.start + 100]);
-    let checksum = crc32fast::hash(&covered).to_le_bytes();
-    file[frame.start + 100..frame.start + FRAME_HEADER_LEN].copy_from_slice(&checksum);
-    let len = &file[frame.start + 52..frame.start + 56];
-    let len = len.iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
-    let end = frame.start + FRAME_HEADER_LEN + len;
-    if end + FRAME_TRAILER_LEN <= file.len() {
-        let header = &file[frame.start..frame.start + 100];
-        let covered = [header, &file[frame.start + FRAME_HEADER_LEN..end]].concat();
-        let checksum = crc32fast::hash(&covered).to_le_bytes();
-        file[end..end + FRAME_TRAILER_LEN].copy_from_slice(&checksum);
-    }
-}
-
 #[test]
 fn p11_hostile_values_under_matching_checksums_give_an_answer() {
     rounds(|random| {
         let corpus = corpus(random);
-        for _ in 0..24 {
+        for _ in 0..48 {
             let (writer, whole) = &corpus.files[random.of(0..=2)];
-            let mut file = whole.clone();
-            for _ in 0..random.of(1..=3) {
-                forge(&mut file, writer, random);
+            let mut files = Files::from([(VICTIM.to_owned(), whole.clone())]);
+            (0..random.of(1..=3)).for_each(|_| forge(&mut files, VICTIM, random));
+            let (file, until) = (&files[VICTIM], any_until(writer, random));
+            is_sane(&scan(file, writer.header, until), file, until);
+            if let Ok(header) = SegmentHeader::decode(file) {
+                assert!(header.size >= u64::from(header.place.block_size), "{header:?}");
+                is_sane(&scan(file, header, until), file, until);
             }
-            let until = any_until(writer, random);
-            is_sane(&scan(&file, writer.header, until), &file, until);
         }
     });
 }
 
+/// The checksum of a frame covers what a segment is.
 #[test]
-fn p11_a_hostile_segment_header_under_a_matching_checksum_gives_an_answer() {
+fn p13_under_the_header_of_another_segment_nothing_comes_out() {
     rounds(|random| {
         let corpus = corpus(random);
         for _ in 0..24 {
-            let mut file = corpus.files[random.of(0..=2)].1.clone();
-            let (at, width) = random.pick(&[(8, 4), (12, 4), (16, 8), (32, 8), (40, 8), (48, 4)]);
-            let value = match random.of(0..=2) {
-                0 => 1 << random.of(0..=31),
-                1 => random.number(),
-                _ => random.pick(&EDGES),
-            };
-            file[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
-            let checksum = crc32fast::hash(&file[..SEGMENT_HEADER_LEN - 4]).to_le_bytes();
-            file[SEGMENT_HEADER_LEN - 4..SEGMENT_HEADER_LEN].copy_from_slice(&checksum);
-            if let Ok(header) = SegmentHeader::decode(&file) {
-                assert!(header.size >= u64::from(header.place.block_size), "{header:?}");
-                let found = scan(&file, header, Until::Tail);
-                is_sane(&found, &file, Until::Tail);
-                was_written(&found, &corpus, header.place.sequence);
+            let (writer, file) = &corpus.files[random.of(0..=2)];
+            let mut header = writer.header;
+            match random.of(0..=2) {
+                0 => header.place.sequence = random.number(),
+                1 => header.place.log_id.0[random.of(0..=15)] ^= 1 << random.of(0..=7),
+                _ => header.place.block_size <<= random.of(1..=7),
             }
+            let found = scan(file, header, Until::Tail);
+            is_sane(&found, file, Until::Tail);
+            assert!(found.frames.is_empty(), "{header:?}");
         }
     });
 }
@@ -417,8 +321,8 @@ fn one_seed_replays_one_run() {
     let run = |seed| {
         let mut random = Random::new(seed);
         let corpus = corpus(&mut random);
-        let (writer, mut file) = corpus.files[2].clone();
-        damage(&mut file, &corpus, &mut random);
+        let (writer, whole) = &corpus.files[2];
+        let file = damaged(&corpus, whole, 1, &mut random);
         let found = scan(&file, writer.header, Until::Tail);
         (file, found)
     };

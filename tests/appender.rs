@@ -70,6 +70,7 @@ async fn a_log_that_closes_takes_nothing_more_although_an_epoch_begins() {
     appender.send(ready(&link, 1, 1)).await.expect("alive");
     appender.send(LogEvent::Closing).await.expect("alive");
     appender.send(ready(&link, 2, 1)).await.expect("alive");
+    assert!(!link.shared.is_accepting());
     let refused = appender.send(append(&link, "late")).await.expect("alive");
     assert!(matches!(refused, Err(AppendError::Closed { .. })), "{refused:?}");
     assert!(queued(&link).is_empty());

@@ -13,7 +13,6 @@ mod crash_images {
     pub(crate) mod histories;
     pub(crate) mod meanwhile;
     pub(crate) mod sweep;
-    pub(crate) mod world;
 }
 
 use std::collections::HashSet;
@@ -22,7 +21,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use actix_wal::testkit::Random;
 use crash_images::histories::HISTORIES;
-use crash_images::sweep::{How, Place, Sweep, Tally};
+use crash_images::sweep::{How, Place, Sweep, check_that_it_saw_enough};
+use test_support::counts::Counts;
 use test_support::environment::number;
 
 /// Distinct images that are not garbled, unless more are asked for.
@@ -35,7 +35,7 @@ const SEED: u64 = 1;
 struct Found {
     distinct: HashSet<u64>,
     garbled: HashSet<u64>,
-    tally: Tally,
+    tally: Counts,
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn every_promise_holds_in_every_state_in_which_a_crash_may_leave_the_disk() {
          garbled ones; {tally:?}"
     );
     assert!(distinct >= wanted);
-    tally.check_that_it_saw_enough();
+    check_that_it_saw_enough(&tally);
 }
 
 /// Records a history, and looks at all its images.

@@ -5,14 +5,13 @@
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
 use actix_wal::DamagePolicy::{Refuse, Salvage};
-use actix_wal::Lsn;
-use actix_wal::OpenError;
 use actix_wal::error::{Damage, DamageKind};
 use actix_wal::testkit::SimDisk;
 use actix_wal::testkit::internals::format::segment::{SegmentHeader, segment_name, set_aside_name};
+use actix_wal::{Lsn, OpenError, WalConfig};
 use test_support::small_logs::{
-    change, closed_log, commit, config, expected, frames, killed_log, open, recover, recover_from,
-    run, segments,
+    change, closed_log, commit, config, expected, frames, killed_log, live, open, recover,
+    recover_from, run, segments, unused, used,
 };
 
 /// Records in the log that is damaged: four segments, the last one with a few frames.
@@ -20,6 +19,12 @@ const RECORDS: u64 = 27;
 
 /// The name of a damage, the damage, and what must be said: segment, offset, LSN, kind.
 type Case = (&'static str, fn(&SimDisk), (u64, Option<u64>, u64), fn(&DamageKind) -> bool);
+
+fn salvaging() -> WalConfig {
+    let mut config = config();
+    config.damage_policy = Salvage;
+    config
+}
 
 fn remove(disk: &SimDisk, sequence: u64) {
     disk.remove_file(&segment_name(sequence));
@@ -239,10 +244,8 @@ fn refuse(name: &str, disk: &SimDisk) -> Damage {
 /// The log is cut before `lsn`, goes on behind every LSN it ever gave out, and is sound from then on.
 fn salvage(name: &str, disk: &SimDisk, refused: &Damage, lsn: u64) {
     let before = disk.fork();
-    let mut salvaging = config();
-    salvaging.damage_policy = Salvage;
     let next = run(async {
-        let wal = open(disk, salvaging).await;
+        let wal = open(disk, salvaging()).await;
         let report = wal.recovery_report().clone();
         let salvaged = report.salvaged.as_ref().unwrap_or_else(|| panic!("{name}: {report:?}"));
         assert_eq!(
@@ -327,7 +330,7 @@ fn a_last_write_torn_at_any_byte_is_cut_reported_and_kept_as_evidence() {
 fn a_torn_start_frame_is_reported_once_and_a_clean_close_after_it_is_clean() {
     for torn_one in [0, 1] {
         let disk = killed_log(5);
-        let unused: Vec<_> = segments(&disk).into_iter().filter(|s| s.frames.is_empty()).collect();
+        let unused = unused(&disk);
         change(&disk, unused[torn_one].sequence, |bytes| bytes[512..700].fill(0x5a));
         run(async {
             let wal = open(&disk, config()).await;
@@ -347,13 +350,9 @@ fn a_segment_from_another_history_of_the_same_log_contradicts_its_neighbours() {
     let disk = closed_log(5);
     let other = disk.fork();
     for disk in [&disk, &other] {
-        run(async {
-            let wal = open(disk, config()).await;
-            commit(&wal, 27).await;
-            wal.close().await.expect("closes");
-        });
+        live(disk, 27);
     }
-    let used: Vec<_> = segments(&disk).into_iter().filter(|s| !s.frames.is_empty()).collect();
+    let used = used(&disk);
     let middle = used[used.len() - 2].sequence;
     copy(&other, middle, &disk, middle);
     let refused = refuse("another history", &disk);
@@ -368,7 +367,7 @@ fn a_segment_from_another_history_of_the_same_log_contradicts_its_neighbours() {
 fn p14_segments_missing_before_one_without_records_of_its_own_are_refused() {
     for disk in [closed_log(10), killed_log(10)] {
         recover(&disk, Refuse).expect("another segment begins");
-        let used: Vec<_> = segments(&disk).into_iter().filter(|s| !s.frames.is_empty()).collect();
+        let used = used(&disk);
         let (last, before) = used.split_last().expect("a segment");
         before.iter().for_each(|segment| remove(&disk, segment.sequence));
         let refused = refuse("only the last one is left", &disk);
@@ -380,7 +379,7 @@ fn p14_segments_missing_before_one_without_records_of_its_own_are_refused() {
 #[test]
 fn p14_a_segment_missing_behind_the_leftover_of_a_failed_directory_sync_is_refused() {
     let disk = killed_log(10);
-    let begun = segments(&disk).into_iter().rfind(|segment| !segment.frames.is_empty());
+    let begun = used(&disk).pop();
     let leftover = begun.expect("a segment").sequence;
     change(&disk, leftover, |bytes| bytes.truncate(512));
     remove(&disk, leftover + 1);
@@ -394,11 +393,7 @@ fn p14_a_last_segment_of_another_history_is_refused_although_it_holds_no_record(
     let disk = closed_log(5);
     let other = disk.fork();
     for disk in [&disk, &other] {
-        run(async {
-            let wal = open(disk, config()).await;
-            commit(&wal, 3).await;
-            wal.close().await.expect("closes");
-        });
+        live(disk, 3);
         recover(disk, Refuse).expect("another segment begins");
     }
     let last = frames(&disk).last().expect("a start frame").segment;
@@ -421,7 +416,7 @@ fn p11_what_was_salvaged_is_opened_again_although_nothing_was_appended() {
 #[test]
 fn p11_no_segment_is_begun_right_before_a_number_that_is_left_out() {
     let disk = killed_log(5);
-    let unused: Vec<_> = segments(&disk).into_iter().filter(|s| s.frames.is_empty()).collect();
+    let unused = unused(&disk);
     let [first, second] = &unused[..] else { panic!("two are prepared: {unused:?}") };
     let mut header = SegmentHeader::decode(&second.bytes).expect("a header");
     header.place.sequence += 1;
@@ -440,10 +435,8 @@ fn p11_no_segment_is_begun_right_before_a_number_that_is_left_out() {
 #[test]
 fn p9_no_lsn_is_given_out_twice_although_the_life_after_a_salvage_is_lost_too() {
     let salvage_and_append = |disk: &SimDisk, count| {
-        let mut salvaging = config();
-        salvaging.damage_policy = Salvage;
         run(async {
-            let wal = open(disk, salvaging).await;
+            let wal = open(disk, salvaging()).await;
             assert!(wal.recovery_report().salvaged.is_some());
             let first = wal.status().accepted.next().get();
             commit(&wal, count).await;
@@ -478,11 +471,7 @@ fn p9_a_salvage_gives_out_no_lsn_whose_frame_nobody_can_read() {
 #[test]
 fn p9_the_epoch_after_a_salvage_is_later_than_any_that_it_took_out() {
     let disk = killed_log(RECORDS);
-    run(async {
-        let wal = open(&disk, config()).await;
-        commit(&wal, 3).await;
-        wal.close().await.expect("closes");
-    });
+    live(&disk, 3);
     let latest = frames(&disk).iter().map(|frame| frame.header.epoch).max().expect("frames");
     change(&disk, 2, |bytes| bytes[1600] ^= 1);
     let report = recover(&disk, Salvage).expect("salvaged").report;
@@ -575,8 +564,7 @@ fn p14_a_number_that_no_segment_ever_bears_is_refused() {
 fn p20_what_a_salvage_has_set_aside_without_what_it_began_then_is_refused() {
     for aside in [set_aside_name(9), format!("{}.2", set_aside_name(9))] {
         let disk = killed_log(3);
-        let prepared: Vec<_> =
-            segments(&disk).into_iter().filter(|segment| segment.frames.is_empty()).collect();
+        let prepared = unused(&disk);
         prepared.iter().for_each(|segment| remove(&disk, segment.sequence));
         disk.write_file(&aside, prepared[0].bytes.clone());
         let before = disk.names();
@@ -620,7 +608,7 @@ fn a_damaged_start_frame_is_told_with_what_is_wrong_with_it() {
 #[test]
 fn a_damaged_start_frame_behind_a_trimmed_segment_with_other_blocks_is_told_with_its_place() {
     let disk = killed_log(3);
-    let prepared = segments(&disk).into_iter().filter(|segment| segment.frames.is_empty());
+    let prepared = unused(&disk).into_iter();
     prepared.for_each(|segment| remove(&disk, segment.sequence));
     let mut larger = config();
     (larger.block_size, larger.segment_size) = (1024, 12 * 1024);
@@ -635,13 +623,9 @@ fn a_damaged_start_frame_behind_a_trimmed_segment_with_other_blocks_is_told_with
 fn p14_a_segment_missing_behind_one_that_was_trimmed_is_missing_and_nothing_was_shortened() {
     let disk = closed_log(5);
     for _ in 0..2 {
-        run(async {
-            let wal = open(&disk, config()).await;
-            commit(&wal, 3).await;
-            wal.close().await.expect("closes");
-        });
+        live(&disk, 3);
     }
-    let used: Vec<_> = segments(&disk).into_iter().filter(|s| !s.frames.is_empty()).collect();
+    let used = used(&disk);
     let [trimmed, gone, _] = &used[..] else { panic!("three lives, three segments: {used:?}") };
     assert!(trimmed.bytes.len() < 6 * 1024);
     remove(&disk, gone.sequence);
@@ -661,10 +645,8 @@ fn p10_a_salvage_keeps_a_segment_that_is_damaged_right_where_its_live_records_be
         let damaged = damaged.expect("a frame");
         change(&disk, damaged.segment, |bytes| bytes[damaged.offset as usize + 200] ^= 4);
         let before = disk.read_file(&segment_name(damaged.segment));
-        let mut salvaging = config();
-        salvaging.damage_policy = Salvage;
         run(async {
-            let wal = open(&disk, salvaging).await;
+            let wal = open(&disk, salvaging()).await;
             commit(&wal, RECORDS).await;
             wal.close().await.expect("closes");
         });

@@ -11,23 +11,21 @@
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
 mod differential {
-    pub(crate) mod damages;
     mod guessed;
     pub(crate) mod histories;
 }
 
-use differential::damages;
 use differential::histories;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 use test_support::agree;
 use test_support::fuzz_input;
 
 use actix_wal::testkit::Random;
-use test_support::environment::number;
+use test_support::damages;
+use test_support::environment::{number, seed};
 use test_support::naive::{Answer, Files, Opened};
 
 /// Logs that are damaged, where nothing else is asked for.
@@ -35,12 +33,6 @@ const ROUNDS: u64 = 6000;
 
 /// Histories that they are taken from.
 const HISTORIES: u64 = 60;
-
-fn seed() -> u64 {
-    let clock =
-        || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
-    number("DIFFERENTIAL_SEED").unwrap_or_else(clock)
-}
 
 /// A directory of real files.
 fn read_directory(place: &Path) -> Files {
@@ -95,9 +87,7 @@ fn p2_p8_p10_p11_p13_p14_both_readers_agree_on_every_log_and_on_every_damaged_on
         println!("{:?}", agree::agree_on_directory(&read_directory(Path::new(&place))));
         return;
     }
-    let seed = seed();
-    println!("DIFFERENTIAL_SEED={seed}");
-    let mut random = Random::new(seed);
+    let mut random = Random::new(seed("DIFFERENTIAL_SEED"));
     let mut logs: Vec<Vec<Files>> =
         (0..HISTORIES).map(|_| histories::history(random.number())).collect();
     for files in logs.iter().flatten() {

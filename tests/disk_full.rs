@@ -12,13 +12,8 @@ use actix_wal::storage::Medium;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, SimDisk, errno};
 use actix_wal::{AppendError, Cause, CommitError, LogState, Lsn, Wal};
 use test_support::logs::{
-    Ear, World, config, impatient, on_segments, outlast_a_stuck_sync, until, within,
+    Ear, World, bytes_on, config, impatient, on_segments, outlast_a_stuck_sync, until, within,
 };
-
-/// The bytes that all files take together.
-fn used(disk: &SimDisk) -> u64 {
-    disk.names().iter().map(|name| disk.read_file(name).unwrap_or_default().len() as u64).sum()
-}
 
 /// Writes until the preparer has what it wants, and leaves no byte free: the last segment that is asked for is
 /// filled as the current one is used up. What it wrote is acknowledged.
@@ -35,7 +30,7 @@ async fn fill_up(world: &World, wal: &Wal) -> BTreeMap<Lsn, Vec<u8>> {
     })
     .await;
     assert_eq!(wal.stats().rotations, 0, "there is room left in the current one");
-    world.disk.set_capacity(used(&world.disk));
+    world.disk.set_capacity(bytes_on(&world.disk));
     acknowledged
 }
 
@@ -171,7 +166,7 @@ async fn a_full_disk_can_be_closed_and_opened_thanks_to_the_reserve() {
         until("closed", || world.disk.mount().is_ok()).await;
         let disk = if clean { world.disk.clone() } else { crashed };
         // Not enough for a segment, but for one and a half once the old ones are given up.
-        disk.set_capacity(used(&disk) + 4096);
+        disk.set_capacity(bytes_on(&disk) + 4096);
         let opened = Wal::open(config()).on_storage(disk.mount().unwrap());
         let wal = within("open", opened).await.expect("a full disk can be opened");
         assert_eq!(wal.recovery_report().records, acknowledged.len() as u64);
@@ -217,7 +212,7 @@ async fn a_copy_on_write_disk_that_is_full_acknowledges_nothing_and_goes_on() {
     let wal = world.open(config()).await;
     within("commit", wal.commit("before")).await.unwrap();
     until("prepared", || world.disk.names().len() >= 3).await;
-    world.disk.set_capacity(used(&world.disk));
+    world.disk.set_capacity(bytes_on(&world.disk));
     let waiting = actix::spawn({
         let wal = wal.clone();
         async move { wal.commit("waits").await }

@@ -6,9 +6,8 @@
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
-use test_support::environment;
-use test_support::history;
+
+use test_support::environment::seed;
 use test_support::logs;
 use test_support::small_logs;
 
@@ -19,23 +18,9 @@ use actix_wal::testkit::{
     Persist, Recorder, SimDisk, errno,
 };
 use actix_wal::{CommitError, DamagePolicy, FaultPolicy, Lsn, OpenError, Wal};
-use test_support::facts::Fact;
-use test_support::history::{Life, live};
-use test_support::oracle::Oracle;
-use test_support::small_logs::{closed_log, commit, expected, recover, recover_from, run};
-use test_support::witness::Witness;
+use test_support::small_logs::{closed_log, commit, expected, recover, run};
 
 const EIO: FaultEffect = FaultEffect::Fail(errno::EIO);
-
-fn seed() -> u64 {
-    let clock = || {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-        since.as_nanos() as u64
-    };
-    let seed = environment::number("DISK_MODEL_SEED").unwrap_or_else(clock);
-    println!("DISK_MODEL_SEED={seed}");
-    seed
-}
 
 /// Every byte of every file, with one bit of it in turn: what is not refused has cost nothing.
 #[test]
@@ -44,7 +29,7 @@ fn p10_bit_rot_in_any_byte_of_a_closed_log_is_refused_or_harmless() {
     let disk = closed_log(RECORDS);
     let all = recover(&disk.fork(), DamagePolicy::Refuse).expect("it is sound").records;
     assert_eq!(all, expected(1..=RECORDS));
-    let mut random = Random::new(seed());
+    let mut random = Random::new(seed("DISK_MODEL_SEED"));
     let (mut refused, mut harmless) = (0, 0);
     for name in disk.names() {
         let size = disk.read_file(&name).map_or(0, |content| content.len());
@@ -77,7 +62,7 @@ struct Copies {
 
 #[test]
 fn p2_p10_a_directory_copied_while_the_log_runs_is_refused_or_a_prefix() {
-    let mut random = Random::new(seed());
+    let mut random = Random::new(seed("DISK_MODEL_SEED"));
     let log = written_while_copied();
     let mut cuts = log.cuts();
     let (mut under_way, mut copies): (Vec<(Copying, u64)>, _) = (Vec::new(), Copies::default());
@@ -198,54 +183,4 @@ async fn fail_one_sync(
     assert_eq!(world.touched_again(), 0, "{case}: P7");
     wal.close().await.unwrap_or_else(|error| panic!("{case}: {error}"));
     hit
-}
-
-/// The histories of `tests/power_cut.rs`, on a disk that reverts what a failed sync did not write.
-#[test]
-fn p1_p2_p8_a_disk_that_reverts_failed_syncs_keeps_every_promise_through_any_power_cut() {
-    let mut random = Random::new(seed());
-    for policy in [FaultPolicy::Resend, FaultPolicy::FailFast] {
-        let disk = SimDisk::new().with_failed_sync(FailedSync::RevertsPages);
-        let (above, below) = (FaultPlan::new(), FaultPlan::new());
-        let faulty = FaultyStorage::mount(&disk, below.clone()).expect("free");
-        let recorder = Recorder::new(Arc::new(faulty)).expect("a recorder");
-        let witness = Witness::new(recorder.log());
-        let storage = Arc::new(FaultyStorage::new(Arc::new(recorder), above.clone()));
-        let world = history::World { storage, above, below, witness };
-        run(async {
-            for (round, life) in (1..).zip([Life::Faulty(policy), Life::Doomed, Life::Calm]) {
-                for after in [20, 30, 40] {
-                    let rule = FaultRule::on(FaultOp::Sync, EIO).after(after).times(1);
-                    world.below.add(logs::on_segments(rule));
-                }
-                live(&world, life, 20, round, &mut random).await;
-            }
-        });
-        let failed = cut_everywhere(&world.witness.log, &world.witness.facts(), &mut random);
-        assert!(failed > 0, "no sync has failed");
-    }
-}
-
-/// Cuts the power after each operation. Returns how many syncs had failed.
-fn cut_everywhere(log: &OpLog, facts: &[Fact], random: &mut Random) -> usize {
-    let (mut oracle, mut learned) = (Oracle::new(facts), 0);
-    let mut cuts = log.cuts().with_failed_sync(FailedSync::RevertsPages);
-    while cuts.advance() {
-        for mark in &cuts.marks()[learned..] {
-            oracle.learn(facts[mark.value as usize]);
-        }
-        learned = cuts.marks().len();
-        let torn = cuts.image(Persist::Torn { seed: random.number() });
-        for disk in [cuts.image(Persist::Dropped), cuts.image(Persist::Kept), torn, cuts.killed()] {
-            let found = recover_from(&disk, &history::config(), None);
-            let checked =
-                found.map_err(|error| error.to_string()).and_then(|found| oracle.check(&found));
-            if let Err(broken) = checked {
-                let lines = log.lines();
-                let before = &lines[cuts.position().saturating_sub(60)..cuts.position()];
-                panic!("{broken}, after\n{}", before.join("\n"));
-            }
-        }
-    }
-    log.lines().iter().filter(|line| line.starts_with("sync ") && line.ends_with("failed")).count()
 }

@@ -10,18 +10,15 @@ use std::sync::mpsc;
 use std::task::Poll;
 use std::time::Duration;
 
-use actix::{Actor, Arbiter, Context, Handler};
-use actix_wal::actors::Appender;
-use actix_wal::messages::{Append, LogEvent};
-use actix_wal::testkit::internals::Parts;
-use actix_wal::testkit::internals::engine::intake::entry::QueueItem;
+use actix::Arbiter;
+use actix_wal::messages::LogEvent;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, Persist, errno};
 use actix_wal::{
-    AppendError, Cause, CloseError, CommitError, Durability, Epoch, FaultPolicy, LogState, Lsn,
-    OverloadPolicy, Wal, WalConfig,
+    AppendError, Cause, CloseError, CommitError, Durability, FaultPolicy, LogState, Lsn, Wal,
+    WalConfig,
 };
 use test_support::logs::{
-    Ear, SOON, World, config, on_prepared, on_segments, records_on, until, within,
+    Ear, SOON, World, config, impatient, on_prepared, on_segments, records_on, until, within,
 };
 
 type Outcomes = Vec<(Vec<u8>, Result<Lsn, CommitError>)>;
@@ -335,12 +332,7 @@ async fn short_and_interrupted_writes_are_not_faults() {
 
 /// A log whose syncs are stuck, with times that a test can wait for.
 async fn stuck_log(world: &World) -> Wal {
-    let wal = world.open(with(|config| {
-        config.slow_sync = Duration::from_millis(20);
-        config.stalled_after = Duration::from_millis(40);
-        config.give_up_after = Duration::from_millis(60);
-    }));
-    let wal = wal.await;
+    let wal = world.open(impatient()).await;
     within("commit", wal.commit("before")).await.unwrap();
     world.plan.add(on_segments(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck)));
     wal
@@ -404,12 +396,7 @@ async fn a_log_that_was_stalled_goes_on_when_the_sync_returns_and_can_stall_agai
 #[actix::test]
 async fn a_preparer_that_is_stuck_lets_nobody_hang_either() {
     let world = World::new();
-    let wal = world.open(with(|config| {
-        config.slow_sync = Duration::from_millis(20);
-        config.stalled_after = Duration::from_millis(40);
-        config.give_up_after = Duration::from_millis(60);
-    }));
-    let wal = wal.await;
+    let wal = world.open(impatient()).await;
     world.plan.add(on_prepared(FaultOp::Sync, FaultEffect::Stuck));
     let outcomes = run(&wal).await;
     for (_, outcome) in &outcomes {
@@ -561,53 +548,6 @@ async fn a_future_that_is_dropped_withdraws_nothing() {
     assert_eq!(records, [b"dropped".to_vec(), b"kept".to_vec()]);
 }
 
-/// A subscriber with a tiny mailbox, in an Arbiter that it blocks until it is allowed to go on.
-struct Slow {
-    ear: Ear,
-    gate: mpsc::Receiver<()>,
-}
-
-impl Actor for Slow {
-    type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Self::Context) {
-        context.set_mailbox_capacity(1);
-    }
-}
-
-impl Handler<LogEvent> for Slow {
-    type Result = ();
-
-    fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {
-        let _ = self.gate.recv(); // An error means that the gate stands open.
-        self.ear.0.lock().unwrap().push(event);
-    }
-}
-
-#[actix::test]
-async fn a_subscriber_whose_mailbox_was_full_still_gets_the_final_watermark() {
-    let world = World::new();
-    let wal = world.open(config()).await;
-    let arbiter = Arbiter::new();
-    let (open, gate) = mpsc::channel();
-    let ear = Ear::default();
-    let slow = Slow { ear: ear.clone(), gate };
-    let slow = Slow::start_in_arbiter(&arbiter.handle(), |_| slow);
-    within("subscribe", wal.subscribe(slow.clone().recipient())).await.unwrap();
-    let outcomes = run(&wal).await;
-    let highest = outcomes.iter().map(|(_, outcome)| *outcome.as_ref().unwrap()).max().unwrap();
-    assert!(ear.durable().0 < highest);
-    drop(open); // No batch follows.
-    until("the final watermark", || ear.durable().0 == highest).await;
-
-    arbiter.stop();
-    until("it has stopped", || !slow.connected()).await;
-    within("commit", wal.commit("nobody hears")).await.unwrap();
-    let forgotten = within("unsubscribe", wal.unsubscribe(slow.recipient())).await.unwrap();
-    assert!(!forgotten, "one that has stopped is forgotten");
-    within("close", wal.close()).await.expect("clean");
-}
-
 #[actix::test]
 async fn while_a_restart_is_under_way_appends_wait_or_are_refused_as_configured() {
     use actix_wal::OverloadPolicy::{Refuse, Wait};
@@ -681,29 +621,4 @@ async fn a_fault_in_the_start_frame_after_a_fault_is_just_another_one() {
             check(&outcomes, &world.records().await, "closed");
         }
     }
-}
-
-#[actix::test]
-async fn a_restart_while_the_log_closes_takes_nothing_more() {
-    let parts = Parts::new(&config());
-    let appender = Appender::new(&parts.public(), OverloadPolicy::Wait).start();
-    let Parts { shared, queue } = parts;
-    let append = || {
-        let permit = shared.admission.try_acquire(1, 10).expect("room");
-        let durability = Durability::GroupCommit;
-        within("append", appender.send(Append { payload: "x".into(), durability, permit }))
-    };
-    let ready = |epoch| {
-        shared.begin_epoch(Epoch::new(epoch));
-        appender.send(LogEvent::Ready { epoch: Epoch::new(epoch), next_lsn: Lsn::FIRST })
-    };
-    ready(1).await.unwrap();
-    assert_eq!(append().await.unwrap().unwrap(), Lsn::FIRST);
-    appender.send(LogEvent::Closing).await.unwrap();
-    ready(2).await.unwrap();
-    assert!(!shared.is_accepting());
-    let refused = append().await.unwrap();
-    assert!(matches!(refused, Err(AppendError::Closed { .. })), "{refused:?}");
-    let entries = queue.try_iter().flat_map(QueueItem::into_entries);
-    assert_eq!(entries.count(), 1);
 }

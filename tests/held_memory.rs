@@ -8,13 +8,14 @@
 use std::alloc;
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{Actor, Context, Handler, System};
 use actix_wal::messages::{Replay, ReplayRefused};
 use actix_wal::{Lsn, Wal, WalConfig};
 use cap::Cap;
 use tempfile::TempDir;
+use test_support::logs::until;
 use test_support::scratch::folder;
 
 #[global_allocator]
@@ -49,14 +50,6 @@ async fn append(wal: &Wal) -> Lsn {
         wal.append(vec![7; RECORD]).await.unwrap();
     }
     wal.flush().await.unwrap()
-}
-
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < deadline, "does not come: {what}");
-        actix::clock::sleep(Duration::from_millis(1)).await;
-    }
 }
 
 #[test]

@@ -8,33 +8,17 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use actix::{Actor, Context, Handler};
-use actix_wal::messages::{Replay, ReplayRefused};
 use actix_wal::storage::Directory;
 use actix_wal::{
     Bounds, CheckpointError, CommitError, FlushPolicy, Lsn, OpenError, ReadError, Wal,
 };
+use test_support::lives::copy_files;
 use test_support::logs::config_in as config;
 use test_support::logs::{SOON, records_in, within};
 use test_support::scratch::folder;
 
-/// Counts nothing and takes everything.
-struct Host;
-
-impl Actor for Host {
-    type Context = Context<Self>;
-}
-
-impl Handler<Replay> for Host {
-    type Result = Result<(), ReplayRefused>;
-
-    fn handle(&mut self, _: Replay, _: &mut Self::Context) -> Self::Result {
-        Ok(())
-    }
-}
-
 async fn replayed_from(path: &Path, from: Lsn) -> Result<Wal, OpenError> {
-    within("open", Wal::open(config(path)).replay_to(Host.start().recipient(), from)).await
+    within("open", Wal::open(config(path)).replay_with(from, |_| Ok(()))).await
 }
 
 /// Five records more, and the LSN of the last one.
@@ -50,13 +34,6 @@ async fn close(wal: Wal) {
     within("close", wal.close()).await.unwrap();
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
-}
-
 #[actix::test]
 async fn p2_whoever_has_seen_more_than_a_restored_copy_holds_hears_where_it_ends() {
     let folder = folder();
@@ -64,7 +41,7 @@ async fn p2_whoever_has_seen_more_than_a_restored_copy_holds_hears_where_it_ends
     let wal = within("open", Wal::open(config(&path))).await.unwrap();
     let old = commit(&wal).await;
     close(wal).await;
-    copy(&path, &backup);
+    copy_files(&path, &backup);
     let wal = within("open", Wal::open(config(&path))).await.unwrap();
     let seen = commit(&wal).await;
     close(wal).await;
@@ -138,7 +115,7 @@ async fn p2_the_gap_that_a_crash_leaves_is_no_end() {
     let (path, killed) = (folder.path().join("log"), folder.path().join("killed"));
     let wal = within("open", Wal::open(config(&path))).await.unwrap();
     let last = commit(&wal).await;
-    copy(&path, &killed);
+    copy_files(&path, &killed);
     close(wal).await;
     let wal = within("open", Wal::open(config(&killed))).await.unwrap();
     let next = wal.recovery_report().next_lsn;

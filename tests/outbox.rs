@@ -181,6 +181,13 @@ async fn p16_an_outbox_never_waits_for_room_and_a_refusal_takes_no_ticket() {
     assert!(matches!(act(&owner, |log| log.append("e")).await, Err(AppendError::Closed { .. })));
 }
 
+/// A record on its way to the Appender, answered like this.
+fn submit(link: &Parts, reply: Reply) -> Submit {
+    let payload = Payload::One(Bytes::from_static(b"x"));
+    let permit = link.shared.admission.try_acquire(1, payload.encoded_len()).expect("room");
+    Submit { payload, durability: Durability::GroupCommit, permit, reply }
+}
+
 #[actix::test]
 async fn p6_appends_that_are_refused_after_they_were_put_in_are_told_so_one_by_one_and_in_order() {
     let link = Parts::new(&WalConfig::new("unused"));
@@ -190,15 +197,11 @@ async fn p6_appends_that_are_refused_after_they_were_put_in_are_told_so_one_by_o
     link.shared.begin_epoch(Epoch::new(1));
     let ready = LogEvent::Ready { epoch: Epoch::new(1), next_lsn: Lsn::FIRST };
     appender.send(ready).await.expect("alive");
-    let submit = |ticket| {
-        let payload = Payload::One(Bytes::from_static(b"x"));
-        let permit = link.shared.admission.try_acquire(1, payload.encoded_len()).expect("room");
-        let owed = OwedAccepted::new(to.clone(), ticket);
-        let (durability, reply) = (Durability::GroupCommit, Reply::Message(owed));
-        Submit { payload, durability, permit, reply }
-    };
     let intake = Arc::default();
-    let put = |ticket| Inbox::push(&*intake, submit(Ticket(ticket)));
+    let put = |ticket| {
+        let owed = OwedAccepted::new(to.clone(), Ticket(ticket));
+        Inbox::push(&*intake, submit(&link, Reply::Message(owed)))
+    };
     assert!(put(0) && !put(1));
     appender.send(Collect::new(&intake)).await.expect("alive");
     appender.do_send(LogEvent::Unavailable { cause: Cause::Closed });
@@ -226,11 +229,7 @@ async fn p6_whoever_is_in_the_intake_of_a_dead_appender_hears_that_nobody_knows(
     let link = Parts::new(&WalConfig::new("unused"));
     let intake = Arc::default();
     let (reply, answer) = oneshot::channel();
-    let payload = Payload::One(Bytes::from_static(b"x"));
-    let permit = link.shared.admission.try_acquire(1, payload.encoded_len()).expect("room");
-    let (durability, reply) = (Durability::GroupCommit, Reply::Outcome(reply));
-    let submit = Submit { payload, durability, permit, reply };
-    assert!(Inbox::push(&*intake, submit));
+    assert!(Inbox::push(&*intake, submit(&link, Reply::Outcome(reply))));
     // What happens to a message when its receiver is gone.
     drop(Collect::new(&intake));
     let answered = tokio::time::timeout(Duration::from_secs(20), answer).await;
@@ -245,11 +244,8 @@ async fn p6_a_ticket_that_a_dead_appender_never_handled_is_answered_once() {
     let to = Arc::new(owner.clone().recipient());
     let intake = Arc::default();
     for ticket in [0, 1].map(Ticket) {
-        let payload = Payload::One(Bytes::from_static(b"x"));
-        let permit = link.shared.admission.try_acquire(1, payload.encoded_len()).expect("room");
-        let reply = Reply::Message(OwedAccepted::new(Arc::clone(&to), ticket));
-        let submit = Submit { payload, durability: Durability::GroupCommit, permit, reply };
-        let _ = Inbox::push(&*intake, submit);
+        let owed = OwedAccepted::new(Arc::clone(&to), ticket);
+        let _ = Inbox::push(&*intake, submit(&link, Reply::Message(owed)));
     }
     // What happens to a message when its receiver is gone.
     drop(Collect::new(&intake));

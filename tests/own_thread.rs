@@ -122,11 +122,7 @@ fn p20_no_thread_is_left_of_an_open_that_fails_or_is_dropped() {
 fn p6_a_log_whose_sync_is_stuck_is_given_up_by_close_and_ends_when_the_sync_returns() {
     let _alone = alone();
     let world = World::new();
-    let mut config = logs::config();
-    config.slow_sync = Duration::from_millis(10);
-    config.stalled_after = Duration::from_millis(20);
-    config.give_up_after = Duration::from_millis(20);
-    let wal = Wal::open(config).on_storage(world.storage()).blocking().expect("opens");
+    let wal = Wal::open(logs::impatient()).on_storage(world.storage()).blocking().expect("opens");
     world.plan.add(on_segments(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck)));
     wal.commit_blocking("stuck").expect_err("given up");
     wal.close_blocking().expect_err("given up");

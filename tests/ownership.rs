@@ -1,19 +1,19 @@
-//! Guards P20: one owner. A second opener of a log is refused at once, in this process and in another; a
-//! stale lock is harmless; the lock is held until the last thread that may write has ended, and no longer.
+//! Guards P20: one owner. A stale lock is harmless; the lock is held until the last thread that may write has ended,
+//! and no longer. Second openers, in this process and in another, are in `tests/reopening.rs`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use test_support::logs::config_in as config;
 use test_support::scratch::folder;
 
 use actix_wal::storage::Directory;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage};
 use actix_wal::{OpenError, Wal};
-use test_support::logs::{SOON, on_segments, records_in, until, within};
+use test_support::logs::{SOON, impatient, on_segments, records_in, until, within};
 
 /// Set in the processes that tests start: the directory to open.
 const DIRECTORY: &str = "ACTIX_WAL_OWNERSHIP_DIRECTORY";
@@ -34,32 +34,6 @@ fn start(test: &str, path: &Path) -> Child {
         .stdout(Stdio::null())
         .spawn()
         .unwrap()
-}
-
-#[actix::test]
-async fn a_second_open_in_the_same_process_is_refused_and_harms_nobody() {
-    let folder = folder();
-    let wal = within("open", Wal::open(config(folder.path()))).await.unwrap();
-    within("commit", wal.commit("one")).await.unwrap();
-    for _ in 0..3 {
-        assert_locked(folder.path()).await;
-    }
-    within("commit", wal.commit("two")).await.unwrap();
-    within("close", wal.close()).await.expect("clean");
-    let storage = Arc::new(Directory::open(folder.path()).unwrap());
-    assert_eq!(records_in(storage, &config(folder.path())).len(), 2);
-}
-
-#[actix::test]
-async fn a_second_open_in_another_process_is_refused() {
-    if let Some(path) = std::env::var_os(DIRECTORY) {
-        return assert_locked(path.as_ref()).await;
-    }
-    let folder = folder();
-    let wal = within("open", Wal::open(config(folder.path()))).await.unwrap();
-    let mut child = start("a_second_open_in_another_process_is_refused", folder.path());
-    assert!(child.wait().unwrap().success());
-    within("close", wal.close()).await.expect("clean");
 }
 
 #[actix::test]
@@ -114,10 +88,8 @@ async fn the_lock_is_held_until_the_flush_thread_has_ended() {
     let plan = FaultPlan::new();
     let directory = Arc::new(Directory::open(folder.path()).unwrap());
     let storage = Arc::new(FaultyStorage::new(directory, plan.clone()));
-    let mut config = config(folder.path());
-    config.slow_sync = Duration::from_millis(10);
-    config.stalled_after = Duration::from_millis(20);
-    config.give_up_after = Duration::from_millis(20);
+    let mut config = impatient();
+    config.directory = folder.path().to_owned();
     let wal = within("open", Wal::open(config.clone()).on_storage(storage)).await.unwrap();
     plan.add(on_segments(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck)));
     assert!(within("commit", wal.commit("stuck")).await.is_err());

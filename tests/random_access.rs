@@ -8,27 +8,13 @@ use std::collections::BTreeMap;
 
 use actix_wal::error::{ReadError, RotateError};
 use actix_wal::messages::{LogEvent, ReadRange, Rotate};
-use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, Persist, SimDisk, errno};
+use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, Persist, Random, SimDisk, errno};
 use actix_wal::{Durability, FaultPolicy, FlushPolicy, Lsn, LsnRange, ReadStream, Wal, WalConfig};
 use test_support::logs::{
     Ear, SOON, World, config, on_prepared, on_segments, records_on, until, within,
 };
 
 type Records = BTreeMap<Lsn, Vec<u8>>;
-
-/// Numbers that look like chance.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        (self.0 >> 33) % end
-    }
-
-    fn one_in(&mut self, number: u64) -> bool {
-        self.below(number) == 0
-    }
-}
 
 fn large_segments() -> WalConfig {
     let mut config = config();
@@ -113,7 +99,7 @@ async fn check(wal: &Wal, random: &mut Random, known: &mut Records) {
 #[actix::test]
 async fn p5_from_wherever_a_reader_begins_it_gives_what_a_walk_over_the_log_gives() {
     for seed in 0..12 {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let (world, mut known) = (World::new(), Records::new());
         for life in 0..3 {
             live(&world, &mut random, &mut known).await;

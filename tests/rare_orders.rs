@@ -18,7 +18,7 @@ use actix_wal::testkit::internals::engine::state::shared::Shared;
 use actix_wal::testkit::internals::runtime::threads::{Threads, Turn};
 use actix_wal::testkit::{ByHand, FaultEffect, FaultOp, FaultRule, SimDisk, errno};
 use actix_wal::{Bounds, FlushPolicy, LogState, Lsn, OpenError, Wal};
-use test_support::logs::{Ear, World, config, on_segments, records_on, until, within};
+use test_support::logs::{Ear, World, bytes_on, config, on_segments, records_on, until, within};
 use test_support::refusing::Refusing;
 
 #[actix::test]
@@ -65,42 +65,19 @@ async fn p16_flushes_leave_the_queue_room_for_everything_that_has_a_permit() {
 }
 
 #[actix::test]
-async fn p6_a_seal_that_never_comes_is_no_fault() {
-    let world = World::new();
-    let mut config = config();
-    config.seal_after = Duration::MAX;
-    config.validate().unwrap();
-    let wal = world.open(config).await;
-    wal.commit("one").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(
-        (wal.status().state.name(), wal.stats().restarts),
-        ("running", 0),
-        "{:?}",
-        wal.status().state
-    );
-}
-
-#[actix::test]
-async fn p6_a_window_without_end_is_no_fault() {
-    let world = World::new();
-    let mut config = config();
-    let bounds = Bounds { max_delay: Duration::MAX, ..Bounds::default() };
-    config.flush_policy = FlushPolicy::Window(bounds);
-    config.validate().unwrap();
-    let wal = world.open(config).await;
-    wal.append("one").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(
-        (wal.status().state.name(), wal.stats().restarts),
-        ("running", 0),
-        "{:?}",
-        wal.status().state
-    );
-}
-
-fn used(disk: &SimDisk) -> u64 {
-    disk.names().iter().map(|name| disk.read_file(name).unwrap_or_default().len() as u64).sum()
+async fn p6_a_seal_that_never_comes_and_a_window_without_end_are_no_faults() {
+    let endless = Bounds { max_delay: Duration::MAX, ..Bounds::default() };
+    for policy in [FlushPolicy::Eager, FlushPolicy::Window(endless)] {
+        let world = World::new();
+        let mut config = config();
+        (config.flush_policy, config.seal_after) = (policy, Duration::MAX);
+        config.validate().unwrap();
+        let wal = world.open(config).await;
+        wal.append("one").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let state = wal.status().state;
+        assert_eq!((state.name(), wal.stats().restarts), ("running", 0), "{state:?}");
+    }
 }
 
 #[actix::test]
@@ -127,7 +104,7 @@ async fn p21_checkpoints_on_a_full_disk_always_end_and_free_space() {
         names.len() == 9 && names.iter().all(|name| name.ends_with(".wal"))
     })
     .await;
-    world.disk.set_capacity(used(&world.disk));
+    world.disk.set_capacity(bytes_on(&world.disk));
     let mut last = Lsn::NONE;
     while let Ok(lsn) = wal.commit(vec![1u8; 700]).await {
         last = lsn;
@@ -136,7 +113,7 @@ async fn p21_checkpoints_on_a_full_disk_always_end_and_free_space() {
     for end in ends.into_iter().chain([last]) {
         within("checkpoint", wal.checkpoint(end)).await.unwrap();
         // Others take what it frees.
-        world.disk.set_capacity(used(&world.disk));
+        world.disk.set_capacity(bytes_on(&world.disk));
     }
     until("running", || matches!(wal.status().state, LogState::Running)).await;
     wal.commit("again").await.unwrap();

@@ -14,14 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
 use test_support::child;
 
 use actix_wal::testkit::Random;
 use tempfile::TempDir;
 use test_support::child::Job;
-use test_support::environment::{asks_for_all, number};
-use test_support::lives::{Ledger, Life, Outcome, PATIENCE, command, copy_files};
+use test_support::environment::{asks_for_all, seed};
+use test_support::lives::{Ledger, Life, Outcome, command, copy_files};
 use test_support::skips::skip;
 
 /// Every call with which the log changes the world, and some that it needs for that.
@@ -55,11 +54,7 @@ fn inject(errno: &str, fail_fast: bool, calls: &[&str]) {
     }
     let bench = Bench::new(fail_fast);
     let most = bench.count();
-    let now =
-        || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
-    let seed = number("WAL_STRACE_SEED").unwrap_or_else(now);
-    println!("WAL_STRACE_SEED={seed}");
-    let mut random = Random::new(seed);
+    let mut random = Random::new(seed("WAL_STRACE_SEED"));
     for call in calls {
         // Batches are a matter of chance, so the next run may have a few more calls.
         let most = most.get(*call).copied().unwrap_or(0) + 2;
@@ -103,7 +98,7 @@ impl Bench {
         job.segment_size = 32 << 10;
         let job = ledger.begin(job);
         let life = Life::start(&job);
-        life.listen(&mut ledger, PATIENCE, |ledger| ledger.acknowledged >= 200);
+        life.acknowledges(200, &mut ledger);
         life.kill(&mut ledger);
         Bench { folder, ledger, fail_fast }
     }

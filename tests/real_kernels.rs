@@ -17,7 +17,7 @@ use actix_wal::storage::{Directory, Storage, filesystem_name};
 use actix_wal::{AppendError, CommitError, LogState, Lsn, OpenError, Wal, WalConfig};
 use test_support::child::Job;
 use test_support::kills::{kill_again_and_again, wanted};
-use test_support::lives::{Ledger, Life, PATIENCE};
+use test_support::lives::{Ledger, Life};
 use test_support::logs::{records_in, until, within};
 use test_support::mounts::{BTRFS, EXT4, Kind, Mount, XFS, said};
 use test_support::skips::skip;
@@ -181,8 +181,7 @@ fn shut_down_under_load(kind: Kind) {
     for round in 0..wanted(30).div_ceil(10) {
         let job = ledger.begin(Job::endless(&directory));
         let life = Life::start(&job);
-        let before = ledger.acknowledged;
-        life.listen(&mut ledger, PATIENCE, |ledger| ledger.acknowledged >= before + 50);
+        life.acknowledges(50, &mut ledger);
         life.listen(&mut ledger, Duration::from_millis(7 * u64::from(round)), |_| false);
         // Without a flush of the journal.
         let mut shutdown = Command::new("xfs_io");

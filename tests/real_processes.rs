@@ -34,8 +34,7 @@ fn under_load(directory: &Path, enough: u64) -> (Life, Ledger) {
     let mut ledger = Ledger::default();
     let job = ledger.begin(Job::endless(directory));
     let life = Life::start(&job);
-    life.listen(&mut ledger, PATIENCE, |ledger| ledger.acknowledged >= enough);
-    assert!(ledger.acknowledged >= enough, "{:?}", ledger.errors);
+    life.acknowledges(enough, &mut ledger);
     (life, ledger)
 }
 
@@ -56,9 +55,7 @@ fn p20_second_openers_are_refused_at_once_and_the_first_one_is_not_harmed() {
     for _ in 0..5 {
         let error = refusal(command(&[], &Job::endless(folder.path())));
         assert!(error.starts_with("Locked"), "{error}");
-        let before = ledger.acknowledged;
-        life.listen(&mut ledger, PATIENCE, |ledger| ledger.acknowledged > before + 50);
-        assert!(ledger.acknowledged > before + 50, "{:?}", ledger.errors);
+        life.acknowledges(50, &mut ledger);
     }
     life.kill(&mut ledger);
     assert!(ledger.errors.is_empty(), "{:?}", ledger.errors);
@@ -149,8 +146,7 @@ fn p1_a_directory_that_is_renamed_goes_on_under_its_new_name() {
     let (life, mut ledger) = under_load(&old, 100);
     std::fs::rename(&old, &new).unwrap();
     // Some segments on.
-    life.listen(&mut ledger, PATIENCE, |ledger| ledger.acknowledged >= 1500);
-    assert!(ledger.acknowledged >= 1500, "{:?}", ledger.errors);
+    life.acknowledges(1400, &mut ledger);
     let error = refusal(command(&[], &Job::endless(&new)));
     assert!(error.starts_with("Locked"), "P20: the lock goes with the directory: {error}");
     life.kill(&mut ledger);

@@ -1,15 +1,14 @@
-//! Guards P2, P9, P10, P11, P15, P22: what recovery gives the host and how, what it leaves behind, and that
-//! any bytes in a directory give an answer. `RECOVERY_SEED=<seed>` repeats the random rounds of one seed,
-//! `RECOVERY_ROUNDS` sets how many there are.
+//! Guards P2, P9, P10, P11, P15, P22: what recovery gives the host and how, and what it leaves behind.
+//! That any bytes in a directory give an answer is tried in `tests/differential.rs`.
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use actix::{Actor, ActorContext, Context, Handler, ResponseFuture};
-use actix_wal::DamagePolicy::{Refuse, Salvage};
+use actix_wal::DamagePolicy::Refuse;
 use actix_wal::messages::{Replay, ReplayRefused};
 use actix_wal::testkit::internals::Parts;
 use actix_wal::testkit::internals::engine::recovery::{Begun, Progress};
@@ -19,11 +18,10 @@ use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Persist, SimDisk, errno,
 };
 use actix_wal::{Cause, CommitError, Lsn, LsnRange, OpenError, RecordBatch, Wal, WalConfig};
-use test_support::environment::number;
 use test_support::recovered::for_the_next_life;
 use test_support::small_logs::{
-    change, closed_log, commit, config, expected, killed_log, open, prepared, recover,
-    recover_from, run, segments,
+    change, closed_log, commit, config, expected, killed_log, live, open, prepared, recover,
+    recover_from, run, segments, unused, used,
 };
 
 /// What a host does with a batch.
@@ -281,30 +279,19 @@ fn after_a_clean_close_there_is_nothing_to_repair() {
         assert!(report.clean && report.torn_tail.is_none() && report.gaps.is_empty(), "{report:?}");
         assert_eq!((report.carried, report.next_lsn.get()), (0, 14 + life));
         assert_eq!(recovered.records, expected(1..14 + life));
-        run(async {
-            let wal = open(&disk, config()).await;
-            commit(&wal, 1).await;
-            wal.close().await.expect("closes");
-        });
+        live(&disk, 1);
     }
 }
 
 #[test]
 fn a_hundred_short_lives_cost_their_bytes_and_not_a_segment_each() {
     let disk = SimDisk::new();
-    run(async {
-        for _ in 0..100 {
-            let wal = open(&disk, config()).await;
-            commit(&wal, 1).await;
-            wal.close().await.expect("closes");
-        }
-    });
-    let live: Vec<_> =
-        segments(&disk).into_iter().filter(|segment| !segment.frames.is_empty()).collect();
-    let bytes: usize = live.iter().map(|segment| segment.bytes.len()).sum();
+    (0..100).for_each(|_| live(&disk, 1));
+    let used = used(&disk);
+    let bytes: usize = used.iter().map(|segment| segment.bytes.len()).sum();
     // The header, the start frame, the record and the close frame: a block each.
-    assert!(bytes <= 100 * 4 * 512, "{bytes} bytes in {} segments", live.len());
-    assert!(segments(&disk).len() <= live.len() + 3, "{:?}", disk.names());
+    assert!(bytes <= 100 * 4 * 512, "{bytes} bytes in {} segments", used.len());
+    assert!(segments(&disk).len() <= used.len() + 3, "{:?}", disk.names());
     let recovered = recover(&disk, Refuse).expect("it opens");
     assert_eq!(recovered.records, expected(1..=100));
 }
@@ -333,11 +320,11 @@ fn segments_that_were_prepared_and_not_used_are_used_by_the_next_life() {
         commit(&wal, 4).await;
         prepared(&disk, 2).await;
         wal.close().await.expect("closes");
-        let unused: Vec<_> = segments(&disk).into_iter().filter(|s| s.frames.is_empty()).collect();
+        let unused = unused(&disk);
         assert_eq!(unused.len(), 2);
         let wal = open(&disk, config()).await;
         commit(&wal, 1).await;
-        let used = segments(&disk).into_iter().rfind(|segment| !segment.frames.is_empty());
+        let used = used(&disk).pop();
         assert_eq!(used.map(|segment| segment.sequence), Some(unused[0].sequence));
         wal.close().await.expect("closes");
     });
@@ -377,86 +364,6 @@ fn an_io_error_at_any_operation_of_a_recovery_loses_nothing() {
             }
         }
     }
-}
-
-#[test]
-fn any_bytes_in_a_directory_give_an_answer_and_never_a_panic() {
-    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_nanos());
-    let seed: u64 = number("RECOVERY_SEED").unwrap_or_else(|| clock() as u64);
-    println!("RECOVERY_SEED={seed}");
-    let mut state = seed | 1;
-    let mut below = move |limit: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit
-    };
-    let logs = [killed_log(27), closed_log(12), closed_log(0)];
-    let sequences = [0, 1, 2, 3, 4, 5, 9, u64::MAX - 1, u64::MAX];
-    let rounds = number::<u32>("RECOVERY_ROUNDS").unwrap_or(400);
-    for round in 0..rounds {
-        let disk = logs[below(3)].fork();
-        for _ in 0..1 + below(4) {
-            let names = disk.names();
-            if names.is_empty() {
-                break;
-            }
-            let name = names[below(names.len())].clone();
-            let mut bytes = disk.read_file(&name).expect("it is there");
-            match below(7) {
-                0 => disk.remove_file(&name),
-                1 => disk.write_file(&segment_name(sequences[below(9)]), bytes),
-                2 => {
-                    bytes.truncate(below(bytes.len() + 1));
-                    disk.write_file(&name, bytes);
-                }
-                3 => {
-                    let garbage: Vec<u8> = (0..below(3000)).map(|_| below(256) as u8).collect();
-                    disk.write_file(&segment_name(sequences[below(9)]), garbage);
-                }
-                4 if bytes.len() > 512 => {
-                    let block = below(bytes.len() / 512) * 512;
-                    let from = below(bytes.len() / 512) * 512;
-                    bytes.copy_within(from..from + 512, block);
-                    disk.write_file(&name, bytes);
-                }
-                _ => {
-                    for _ in 0..1 + below(3) {
-                        if !bytes.is_empty() {
-                            let at = below(bytes.len());
-                            bytes[at] ^= 1 << below(8);
-                        }
-                    }
-                    disk.write_file(&name, bytes);
-                }
-            }
-        }
-        // A header with its checksum made right: what an evil or a strange writer could leave.
-        if below(4) == 0 && disk.read_file(&segment_name(2)).is_some_and(|b| b.len() > 56) {
-            change(&disk, 2, |bytes| {
-                bytes[below(52)] ^= 1 << below(8);
-                let checksum = crc(&bytes[..52]);
-                bytes[52..56].copy_from_slice(&checksum.to_le_bytes());
-            });
-        }
-        for policy in [Refuse, Salvage, Refuse] {
-            let answer = recover(&disk, policy);
-            if let Ok(recovered) = &answer {
-                let sound = expected(recovered.records.iter().map(|(lsn, _)| *lsn));
-                assert!(recovered.records == sound, "seed {seed}, round {round}: invented records");
-                assert!(recovered.records.is_sorted_by(|one, next| one.0 < next.0));
-            }
-        }
-    }
-}
-
-/// CRC-32 as zlib has it, bit by bit.
-fn crc(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc: u32, _| {
-            if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 }
-        })
-    })
 }
 
 #[actix::test]
@@ -503,8 +410,7 @@ async fn p6_a_flush_is_not_refused_for_what_an_earlier_life_took_with_it() {
 #[test]
 fn p10_a_number_that_was_never_used_is_not_missed_however_often_the_log_is_opened() {
     let disk = killed_log(4);
-    let unused: Vec<_> =
-        segments(&disk).into_iter().filter(|segment| segment.frames.is_empty()).collect();
+    let unused = unused(&disk);
     let [first, second] = &unused[..] else { panic!("two are prepared") };
     let (never, later) = (second.sequence, second.sequence + 1);
     disk.write_file(&scratch_name(never), second.bytes.clone());
@@ -526,7 +432,7 @@ fn p10_a_number_that_was_never_used_is_not_missed_however_often_the_log_is_opene
 #[test]
 fn p10_a_number_right_behind_the_end_that_is_being_prepared_still_is_not_missed() {
     let disk = killed_log(4);
-    let never = unused(&disk)[0];
+    let never = unused_numbers(&disk)[0];
     let bytes = disk.read_file(&segment_name(never)).expect("prepared");
     disk.remove_file(&segment_name(never));
     let refused = recover(&disk.fork(), Refuse);
@@ -542,20 +448,15 @@ fn p10_a_number_right_behind_the_end_that_is_being_prepared_still_is_not_missed(
 #[test]
 fn the_report_says_what_was_read_and_what_was_carried_over() {
     let disk = killed_log(13);
-    let used = segments(&disk).iter().filter(|segment| !segment.frames.is_empty()).count();
+    let segments = used(&disk).len() as u64;
     let report = recover(&disk, Refuse).expect("it opens").report;
     assert_eq!((report.epoch.get(), report.records, report.carried), (2, 13, 1), "{report:?}");
-    assert!(report.segments >= used as u64 && report.frames >= 13, "{report:?}");
+    assert!(report.segments >= segments && report.frames >= 13, "{report:?}");
 
     // Its segments are of several lengths: what a life has not used was given back.
     let disk = closed_log(10);
-    run(async {
-        let wal = open(&disk, config()).await;
-        commit(&wal, 3).await;
-        wal.close().await.expect("closes");
-    });
-    let used = segments(&disk).into_iter().filter(|segment| !segment.frames.is_empty());
-    let lens: Vec<_> = used.map(|segment| segment.bytes.len() as u64).collect();
+    live(&disk, 3);
+    let lens: Vec<_> = used(&disk).iter().map(|segment| segment.bytes.len() as u64).collect();
     let report = recover(&disk, Refuse).expect("it opens").report;
     let read = (report.segments, report.bytes);
     assert_eq!(read, (lens.len() as u64, lens.iter().sum()), "{lens:?}: {report:?}");
@@ -586,10 +487,9 @@ fn recover_log(disk: &SimDisk, config: &WalConfig) -> Begun {
     for_the_next_life(disk.mount().expect("free"), config, &link.shared).expect("it opens")
 }
 
-/// Segments that were prepared and not used.
-fn unused(disk: &SimDisk) -> Vec<u64> {
-    let unused = segments(disk).into_iter().filter(|segment| segment.frames.is_empty());
-    unused.map(|segment| segment.sequence).collect()
+/// The numbers of the segments that were prepared and not used.
+fn unused_numbers(disk: &SimDisk) -> Vec<u64> {
+    unused(disk).iter().map(|segment| segment.sequence).collect()
 }
 
 /// Has a prepared segment be of so many blocks.
@@ -617,13 +517,13 @@ fn p12_the_last_frame_is_carried_into_a_prepared_segment_only_if_there_is_room_f
     // The header, 7 blocks for the frame, one for the next record, and 3 for empty frames.
     for (blocks, fits) in [(12, true), (11, false), (6, false)] {
         let disk = killed.fork();
-        let unused = unused(&disk);
+        let unused = unused_numbers(&disk);
         unused.iter().for_each(|sequence| resize(&disk, *sequence, blocks));
         for open in 0..3 {
             let recovered = recover(&disk, Refuse).expect("it opens");
             assert_eq!(recovered.records, [(1, large.clone())], "{blocks} blocks, open {open}");
             assert_eq!(recovered.report.carried, 1, "{blocks} blocks, open {open}");
-            let begun = segments(&disk).into_iter().rfind(|segment| !segment.frames.is_empty());
+            let begun = used(&disk).pop();
             let is_used = begun.is_some_and(|begun| begun.sequence == unused[0]);
             assert!(open > 0 || is_used == fits, "{blocks} blocks");
         }
@@ -638,7 +538,7 @@ fn names_of(old: &[OldSegment]) -> Vec<String> {
 #[test]
 fn what_an_earlier_life_has_prepared_otherwise_goes_once_the_log_is_past_it() {
     let disk = killed_log(5);
-    let unused = unused(&disk);
+    let unused = unused_numbers(&disk);
     resize(&disk, unused[1], 8);
     let mut larger_blocks = config();
     larger_blocks.block_size = 1024;
@@ -654,7 +554,7 @@ fn what_an_earlier_life_has_prepared_otherwise_goes_once_the_log_is_past_it() {
 #[test]
 fn p11_what_is_of_no_use_behind_the_segment_that_is_begun_stays_until_the_log_is_past_it() {
     let disk = killed_log(5);
-    let unused = unused(&disk);
+    let unused = unused_numbers(&disk);
     change(&disk, unused[1], |bytes| bytes.truncate(2048));
     for begun in [unused[0], unused[1] + 1] {
         let log = recover_log(&disk, &config());
@@ -667,7 +567,7 @@ fn p11_what_is_of_no_use_behind_the_segment_that_is_begun_stays_until_the_log_is
 #[test]
 fn p10_a_torn_start_frame_is_kept_as_evidence_until_the_log_is_opened_again() {
     let disk = killed_log(5);
-    let torn = unused(&disk)[0];
+    let torn = unused_numbers(&disk)[0];
     change(&disk, torn, |bytes| bytes[512..700].fill(0x5a));
     for (open, goes) in [(1, false), (2, true)] {
         let log = recover_log(&disk, &config());

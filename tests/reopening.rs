@@ -140,9 +140,12 @@ async fn p20_a_log_in_use_is_refused_at_once_and_named() {
     // Also while the Arbiter of the log is not its opener's.
     let arbiter = Arbiter::new();
     refused(within("open", Wal::open(config(folder.path())).in_arbiter(arbiter.handle())).await);
-    Directory::open(folder.path()).expect_err("locked");
+    let held = Directory::open(folder.path()).expect_err("locked");
+    assert_eq!(held.kind(), std::io::ErrorKind::WouldBlock);
+    assert!(held.to_string().contains("another owner"), "{held}");
     within("commit", wal.commit("record")).await.expect("no open has harmed it");
     within("close", wal.close()).await.expect("clean");
+    Directory::open(folder.path()).expect("free");
 }
 
 #[actix::test]

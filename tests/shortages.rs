@@ -514,7 +514,7 @@ fn p21_a_process_that_runs_out_of_descriptors_waits_and_resumes_and_nobody_is_re
     let mut ledger = Ledger::default();
     let job = ledger.begin(Job::endless(folder.path()));
     let life = Life::start(&job);
-    life.listen(&mut ledger, PATIENCE, |ledger| ledger.acknowledged >= 100);
+    life.acknowledges(100, &mut ledger);
     if !limit_files(life.id(), "1024") {
         return skip("prlimit is not installed, or may not change the limits of a child");
     }
@@ -530,9 +530,7 @@ fn p21_a_process_that_runs_out_of_descriptors_waits_and_resumes_and_nobody_is_re
         assert!(is_short(&ledger), "{:?} {:?}", ledger.states, ledger.errors);
         println!("after {:?}: {:?}", began.elapsed(), waits(&ledger));
         assert!(limit_files(life.id(), "1024"));
-        let before = ledger.acknowledged;
-        life.listen(&mut ledger, PATIENCE, |ledger| ledger.acknowledged >= before + 500);
-        assert!(ledger.acknowledged >= before + 500, "{:?} {:?}", ledger.states, ledger.errors);
+        life.acknowledges(500, &mut ledger);
     }
     life.kill(&mut ledger);
     assert!(ledger.errors.is_empty(), "{:?}", ledger.errors);
@@ -547,8 +545,7 @@ fn p6_p21_a_directory_that_becomes_read_only_poisons_the_log_at_once() {
     let job = ledger.begin(Job::endless(&folder.path().join("log")));
     stranger.give(&job.directory);
     let life = Life::of(stranger.child(&[], &job));
-    life.listen(&mut ledger, PATIENCE, |ledger| ledger.acknowledged >= 100);
-    assert!(ledger.acknowledged >= 100, "{:?}", ledger.errors);
+    life.acknowledges(100, &mut ledger);
     fs::set_permissions(&job.directory, Permissions::from_mode(0o555)).unwrap();
     assert!(life.end(&mut ledger).success(), "{:?}", ledger.errors);
     fs::set_permissions(&job.directory, Permissions::from_mode(0o755)).unwrap();

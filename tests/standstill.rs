@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, errno};
-use actix_wal::{Cause, CommitError, LogState, Wal};
+use actix_wal::{Cause, CommitError, LogState, Lsn, Wal};
 use test_support::child::{self, Job};
 use test_support::clock::BentClock;
-use test_support::lives::{Ledger, Life, PATIENCE};
+use test_support::lives::{Ledger, Life};
 use test_support::logs::{World, config, on_segments, until, within};
+use tokio::task::JoinHandle;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -54,16 +55,24 @@ async fn until_it_has_looked(clock: &Jumping) {
     until("three looks", || clock.looks.load(Ordering::SeqCst) >= looks + 3).await;
 }
 
+fn commit(wal: &Wal) -> JoinHandle<Result<Lsn, CommitError>> {
+    let wal = wal.clone();
+    actix::spawn(async move { wal.commit("x").await })
+}
+
+/// Until the plan lets it go.
+async fn commit_that_hangs(world: &World, wal: &Wal) -> JoinHandle<Result<Lsn, CommitError>> {
+    world.plan.add(on_segments(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck)));
+    let committing = commit(wal);
+    until("a sync", || world.plan.wait_until_stuck(Duration::ZERO)).await;
+    committing
+}
+
 #[actix::test]
 async fn p6_a_commit_in_flight_while_the_process_stands_still_is_no_stuck_sync() {
     let (world, clock) = (World::new(), Arc::new(Jumping::default()));
     let wal = open(&world, &clock).await;
-    world.plan.add(on_segments(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck)));
-    let committing = actix::spawn({
-        let wal = wal.clone();
-        async move { wal.commit("x").await }
-    });
-    until("a sync", || world.plan.wait_until_stuck(Duration::ZERO)).await;
+    let committing = commit_that_hangs(&world, &wal).await;
     for _ in 0..3 {
         *clock.ahead.lock().unwrap() += HOUR;
         until_it_has_looked(&clock).await;
@@ -79,12 +88,7 @@ async fn p6_a_commit_in_flight_while_the_process_stands_still_is_no_stuck_sync()
 async fn p6_a_sync_that_is_stuck_is_found_also_by_looks_that_always_come_late() {
     let (world, clock) = (World::new(), Arc::new(Jumping::default()));
     let wal = open(&world, &clock).await;
-    world.plan.add(on_segments(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck)));
-    let committing = actix::spawn({
-        let wal = wal.clone();
-        async move { wal.commit("x").await }
-    });
-    until("a sync", || world.plan.wait_until_stuck(Duration::ZERO)).await;
+    let committing = commit_that_hangs(&world, &wal).await;
     // Each look is ten seconds late, and counts as one interval of twenty milliseconds: too few to wait for. So
     // the clock goes as fast as still counts as it shows.
     *clock.at_each_look.lock().unwrap() = Duration::from_millis(10);
@@ -107,10 +111,7 @@ async fn p6_a_log_that_waits_for_space_is_not_given_up_for_time_in_which_it_stoo
     // A write that finds the disk full is a fault that passes: it is tried again and again.
     let full = FaultRule::on(FaultOp::Write, FaultEffect::Fail(errno::ENOSPC));
     world.plan.add(on_segments(full));
-    let committing = actix::spawn({
-        let wal = wal.clone();
-        async move { wal.commit("x").await }
-    });
+    let committing = commit(&wal);
     until("it waits", || matches!(wal.status().state, LogState::Unavailable(_))).await;
     *clock.ahead.lock().unwrap() += HOUR;
     until_it_has_looked(&clock).await;
@@ -133,16 +134,13 @@ fn p1_p6_a_real_process_that_is_stopped_in_the_middle_of_commits_goes_on_as_if_n
     let config = job.config();
     let life = Life::start(&job);
     for _ in 0..3 {
-        let before = ledger.acknowledged;
-        life.listen(&mut ledger, PATIENCE, |ledger| ledger.acknowledged >= before + 100);
-        assert!(ledger.acknowledged >= before + 100, "{:?}", ledger.errors);
+        life.acknowledges(100, &mut ledger);
         life.signal("STOP");
         // It has to stand still for longer than anybody would wait for a sync.
         std::thread::sleep(config.stalled_after + config.give_up_after + Duration::from_secs(1));
         life.signal("CONT");
     }
-    let before = ledger.acknowledged;
-    life.listen(&mut ledger, PATIENCE, |ledger| ledger.acknowledged >= before + 100);
+    life.acknowledges(100, &mut ledger);
     life.kill(&mut ledger);
     assert!(ledger.errors.is_empty(), "{:?} {:?}", ledger.errors, ledger.states);
     ledger.verify(folder.path(), &config);

@@ -1,9 +1,9 @@
-//! Guards P20 (one owner) on a real directory, and what a directory does beyond the storage contract, which
-//! is in `tests/storage_contract.rs`.
+//! Guards P20 at one remove: what a real directory does beyond the storage contract, which is in
+//! `tests/storage_contract.rs`. Who may have it is in `tests/reopening.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
-use std::{fs, io, path::Path, process::Command};
+use std::{fs, io};
 
 use actix_wal::testkit::internals::engine::segments::prepare::{PrepareJob, prepare};
 use actix_wal::{
@@ -11,41 +11,6 @@ use actix_wal::{
     testkit::{Persist, Recorder},
 };
 use test_support::scratch::folder;
-
-/// Set in the process that a test starts to get a second owner.
-const DIRECTORY_OF_ANOTHER: &str = "ACTIX_WAL_TEST_DIRECTORY";
-
-#[track_caller]
-fn assert_refused(path: &Path) {
-    let refused = Directory::open(path).unwrap_err();
-    assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
-    assert!(refused.to_string().contains("another owner"), "{refused}");
-}
-
-#[test]
-fn a_second_opener_in_the_same_process_is_refused_until_the_first_is_dropped() {
-    let folder = folder();
-    let first = Directory::open(folder.path()).unwrap();
-    assert_refused(folder.path());
-    drop(first);
-    Directory::open(folder.path()).unwrap();
-}
-
-#[test]
-fn a_second_opener_in_another_process_is_refused() {
-    if let Some(path) = std::env::var_os(DIRECTORY_OF_ANOTHER) {
-        return assert_refused(path.as_ref());
-    }
-    let folder = folder();
-    let _owner = Directory::open(folder.path()).unwrap();
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_second_opener_in_another_process_is_refused"])
-        .env(DIRECTORY_OF_ANOTHER, folder.path())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
-}
 
 #[test]
 fn missing_folders_are_created() {

@@ -133,6 +133,13 @@ impl Hold {
         self.go_on = None;
     }
 
+    /// It hears of the last watermark, which was put off, and then of the end.
+    async fn hears_the_end(&mut self, last: Lsn) {
+        self.let_go();
+        let last = Word::Durable(last.get());
+        self.hears(&[Word::Durable(1), Word::Durable(2), last, Word::Closed]).await;
+    }
+
     async fn hears(&self, words: &[Word]) {
         let began = Instant::now();
         while self.heard() != words {
@@ -174,10 +181,8 @@ async fn p6_without_room_when_the_log_is_poisoned_and_closed_the_last_watermark_
     plan.add(on_syncs(FaultEffect::Fail(errno::EIO)));
     within("commit", wal.commit("nobody knows")).await.expect_err("the disk is broken");
     within("close", wal.close()).await.expect_err("not cleanly");
-    busy.let_go();
     // Of the states the newest.
-    let last = Word::Durable(last.get());
-    busy.hears(&[Word::Durable(1), Word::Durable(2), last, Word::Closed]).await;
+    busy.hears_the_end(last).await;
 }
 
 #[actix::test]
@@ -266,9 +271,7 @@ async fn p6_without_room_when_the_flusher_is_dropped_the_last_watermark_and_the_
     let last = within("commit", wal.commit("put off")).await.expect("durable");
     end(arbiter);
     assert!(matches!(wal.status().state, LogState::Closed(_)));
-    busy.let_go();
-    let last = Word::Durable(last.get());
-    busy.hears(&[Word::Durable(1), Word::Durable(2), last, Word::Closed]).await;
+    busy.hears_the_end(last).await;
 }
 
 #[actix::test]
@@ -279,9 +282,7 @@ async fn p6_without_room_until_the_arbiter_of_a_closed_log_has_ended_the_end_is_
     let last = within("commit", wal.commit("put off")).await.expect("durable");
     within("close", wal.close()).await.expect("clean");
     end(arbiter);
-    busy.let_go();
-    let last = Word::Durable(last.get());
-    busy.hears(&[Word::Durable(1), Word::Durable(2), last, Word::Closed]).await;
+    busy.hears_the_end(last).await;
 }
 
 #[actix::test]
@@ -290,9 +291,24 @@ async fn p6_without_room_when_a_mocked_flusher_dies_the_last_watermark_and_the_e
     let mut busy = Hold::full(&wal).await;
     let last = within("commit", wal.commit("put off")).await.expect("durable");
     mock.kill().await;
-    busy.let_go();
-    let last = Word::Durable(last.get());
-    busy.hears(&[Word::Durable(1), Word::Durable(2), last, Word::Closed]).await;
+    busy.hears_the_end(last).await;
+}
+
+#[actix::test]
+async fn a_subscriber_whose_mailbox_was_full_still_gets_the_final_watermark() {
+    let wal = open(&FaultPlan::new(), config()).await;
+    let mut busy = Hold::full(&wal).await;
+    let last = within("commit", wal.commit("put off")).await.expect("durable");
+    busy.let_go(); // No batch follows.
+    busy.hears(&[Word::Durable(1), Word::Durable(2), Word::Durable(last.get())]).await;
+
+    busy.arbiter.stop();
+    until("it has stopped", || !busy.subscriber.connected()).await;
+    within("commit", wal.commit("nobody hears")).await.expect("durable");
+    let gone = busy.subscriber.clone().recipient();
+    let forgotten = within("unsubscribe", wal.unsubscribe(gone)).await.expect("runs");
+    assert!(!forgotten, "one that has stopped is forgotten");
+    within("close", wal.close()).await.expect("clean");
 }
 
 #[actix::test]

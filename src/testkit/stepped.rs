@@ -97,8 +97,8 @@ impl ByHand {
     }
 
     /// Has it do one piece of what it is asked for. Nothing, where it is at work already: it may be what calls
-    /// this. A worker that would rest after a fault is asked once more.
-    pub fn step(&self) {
+    /// this. A worker that would rest after a fault is asked once more. Whether there was anything to do.
+    pub fn step(&self) -> bool {
         if let Ok(mut kept) = self.worker.try_lock()
             && let Some(worker) = &mut *kept
         {
@@ -111,7 +111,9 @@ impl ByHand {
                 Turn::Wait(_) => {}
                 Turn::End => *kept = None,
             }
+            return turn == Turn::Work;
         }
+        false
     }
 }
 

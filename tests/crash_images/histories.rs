@@ -13,8 +13,9 @@ use actix_wal::{
 };
 
 use super::meanwhile::{Turns, meanwhile};
-use super::world::{Done, Log};
 use actix_wal::testkit::Random;
+use test_support::counts::Counts;
+use test_support::driven::Log;
 use test_support::facts::Fact;
 use test_support::settings::blocks;
 use test_support::witness::Witness;
@@ -262,7 +263,8 @@ pub(crate) struct Stage {
     pub(crate) facts: Vec<Fact>,
     /// How much of that was known when the recording began.
     pub(crate) known: usize,
-    pub(crate) done: Vec<Done>,
+    /// What its lives did; one that did little proves little.
+    pub(crate) done: Counts,
     /// What reads show after a failed sync.
     pub(crate) failed_sync: FailedSync,
 }
@@ -326,10 +328,10 @@ impl History {
         let storage = meanwhile(storage, turns.clone());
         let disk = disk.clone();
         let world = World { disk, failed_sync, storage, turns, above, tearing, below, witness };
-        let mut done = Vec::new();
+        let mut done = Counts::default();
         for life in lives {
             *number += 1;
-            done.push(world.live(self, life, *number, random)?);
+            done.add(&world.live(self, life, *number, random)?);
         }
         let facts = world.witness.facts();
         Ok(Stage { log, facts, known: known.len(), done, failed_sync })
@@ -374,7 +376,7 @@ impl World {
         life: &Life,
         number: u32,
         random: &mut Random,
-    ) -> Result<Done, OpenError> {
+    ) -> Result<Counts, OpenError> {
         let config = history.config();
         let (storage, witness) = (Arc::clone(&self.storage), self.witness.clone());
         let mut log = Log::open(storage, &config, witness, number, random)?;
@@ -393,13 +395,15 @@ impl World {
             self.act(what, &mut log, random);
         }
         self.disk.set_capacity(1 << 40);
-        let done = match life.end {
+        let mut done = match life.end {
             Close => log.close(),
             Kill | PowerCut => log.kill(),
         };
         self.turns.give_to(None);
         [&self.above, &self.tearing, &self.below].into_iter().for_each(FaultPlan::clear);
-        Ok(Done { no_space: filled, torn_writes: self.tearing.hits() - torn, ..done })
+        done.count("full disks", filled);
+        done.count("writes that failed in the middle", self.tearing.hits() - torn);
+        Ok(done)
     }
 
     fn act(&self, what: Do, log: &mut Log, random: &mut Random) {
@@ -413,12 +417,10 @@ impl World {
                 let lens: Vec<_> = (0..2 + len(4)).map(|_| len(400)).collect();
                 log.append(&lens, Durability::GroupCommit);
             }
-            Do::Step => {
-                log.step();
-            }
+            Do::Step => drop(log.step()),
             Do::Settle => log.settle(),
             Do::Wait => log.wait(),
-            Do::Prepare => log.hand.step(),
+            Do::Prepare => drop(log.hand.step()),
             Do::Checkpoint => log.checkpoint(random.below(8)),
             Do::Fault => self.fail_above(random),
             Do::DiskFault => self.fail_below(random),

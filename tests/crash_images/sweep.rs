@@ -11,11 +11,11 @@ use actix_wal::testkit::internals::format::segment::{
 use actix_wal::testkit::{Cuts, FailedSync, Op, Persist, SimDisk};
 
 use super::histories::{History, PIECE, Stage};
-use super::world::Done;
 use actix_wal::testkit::Random;
 use test_support::agree::{agree_on_directory, files_on};
+use test_support::counts::Counts;
 use test_support::facts::Fact;
-use test_support::judge::{Judge, Seen};
+use test_support::judge::Judge;
 use test_support::naive::Answer;
 use test_support::recovered::Recovered;
 
@@ -79,94 +79,54 @@ impl How {
     }
 }
 
-/// What was done and seen.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
-    seen: Seen,
-    done: Done,
-    /// Cuts of which every image was looked at, and of which samples were.
-    enumerated: u64,
-    sampled: u64,
-    /// Images, and those that the second reader was asked about.
-    looked_at: u64,
-    second_reader: u64,
-    /// Images in which a recycled segment held frames of its earlier life.
-    old_lives: u64,
-    /// Images in which a segment is filled with zeros in part.
-    half_filled: u64,
-    /// Images of a frame that was torn.
-    torn_frames: u64,
-    /// Syncs that failed in the disk: of segments, and of files that were being prepared.
-    forgotten: FailedSyncs,
-    reverted: FailedSyncs,
-}
+/// A sweep that saw none of it has gone blind.
+const WANTED: [&str; 27] = [
+    "carried frames",
+    "torn tails",
+    "gaps",
+    "low-water marks",
+    "clean ends",
+    "logs of four segments",
+    "recoveries that were cut",
+    "recoveries that were cut twice",
+    "acknowledged records",
+    "refused records",
+    "rotations",
+    "seals",
+    "faults",
+    "checkpoints",
+    "closes",
+    "poisoned logs",
+    "full disks",
+    "writes that failed in the middle",
+    ENUMERATED,
+    SAMPLED,
+    OLD_LIVES,
+    HALF_FILLED,
+    TORN_FRAMES,
+    FORGOTTEN[0],
+    FORGOTTEN[1],
+    REVERTED[0],
+    REVERTED[1],
+];
 
-#[derive(Clone, Copy, Debug, Default)]
-struct FailedSyncs {
-    segments: u64,
-    prepared: u64,
-}
+const ENUMERATED: &str = "cuts of which every image was looked at";
+const SAMPLED: &str = "cuts of which samples were looked at";
+const OLD_LIVES: &str = "images with frames of an earlier life in a recycled segment";
+const HALF_FILLED: &str = "images of a segment that is half filled with zeros";
+const TORN_FRAMES: &str = "images of a torn frame";
+/// Of segments, and of files that were being prepared.
+const FORGOTTEN: [&str; 2] =
+    ["failed syncs that forget pages", "failed syncs that forget prepared pages"];
+const REVERTED: [&str; 2] =
+    ["failed syncs that revert pages", "failed syncs that revert prepared pages"];
+const LOOKED_AT: &str = "images";
+const SECOND_READER: &str = "images that the second reader saw";
 
-impl FailedSyncs {
-    fn add(&mut self, other: FailedSyncs) {
-        self.segments += other.segments;
-        self.prepared += other.prepared;
-    }
-}
-
-impl Tally {
-    pub(crate) fn add(&mut self, other: &Tally) {
-        self.seen.add(&other.seen);
-        self.done.add(&other.done);
-        self.enumerated += other.enumerated;
-        self.sampled += other.sampled;
-        self.looked_at += other.looked_at;
-        self.second_reader += other.second_reader;
-        self.old_lives += other.old_lives;
-        self.half_filled += other.half_filled;
-        self.torn_frames += other.torn_frames;
-        self.forgotten.add(other.forgotten);
-        self.reverted.add(other.reverted);
-    }
-
-    /// A sweep that saw none of it has gone blind.
-    pub(crate) fn check_that_it_saw_enough(&self) {
-        let Tally { seen, done, .. } = self;
-        let all = [
-            ("carried frames", seen.carried),
-            ("torn tails", seen.torn),
-            ("gaps", seen.gaps),
-            ("low-water marks", seen.released),
-            ("clean ends", seen.clean),
-            ("recoveries that were cut", seen.cut_recoveries),
-            ("recoveries that were cut twice", seen.cut_twice),
-            ("acknowledged records", done.acknowledged),
-            ("refused records", done.not_durable),
-            ("rotations", done.rotations),
-            ("seals", done.seals),
-            ("faults", done.faults),
-            ("checkpoints", done.checkpoints),
-            ("closes", done.closes),
-            ("poisoned logs", done.poisoned),
-            ("full disks", done.no_space),
-            ("writes that failed in the middle", done.torn_writes),
-            ("cuts that were enumerated", self.enumerated),
-            ("cuts that were sampled", self.sampled),
-            ("recycled segments with old frames", self.old_lives),
-            ("segments that are half filled with zeros", self.half_filled),
-            ("torn frames", self.torn_frames),
-            ("failed syncs that forget pages", self.forgotten.segments),
-            ("failed syncs that revert pages", self.reverted.segments),
-            ("failed syncs that forget prepared pages", self.forgotten.prepared),
-            ("failed syncs that revert prepared pages", self.reverted.prepared),
-        ];
-        for (what, count) in all {
-            assert!(count > 2, "too few {what}: {self:?}");
-        }
-        assert!(seen.segments > 3, "{self:?}");
-        let few = self.looked_at / SECOND_READER_EVERY / 2;
-        assert!(self.second_reader > few, "the second reader saw too few: {self:?}");
-    }
+pub(crate) fn check_that_it_saw_enough(tally: &Counts) {
+    tally.assert_seen(3, &WANTED);
+    let few = tally.of(LOOKED_AT) / SECOND_READER_EVERY / 2;
+    assert!(tally.of(SECOND_READER) > few, "the second reader saw too few: {tally:#?}");
 }
 
 /// A frame that was written and not synced.
@@ -215,7 +175,7 @@ pub(crate) struct Sweep<'a> {
     pub(crate) garbled: HashSet<u64>,
     /// The images that were judged since the clients learned something, or something was written.
     judged: HashSet<u64>,
-    tally: Tally,
+    tally: Counts,
 }
 
 impl<'a> Sweep<'a> {
@@ -239,13 +199,13 @@ impl<'a> Sweep<'a> {
             distinct: HashSet::new(),
             garbled: HashSet::new(),
             judged: HashSet::new(),
-            tally: Tally::default(),
+            tally: Counts::default(),
         }
     }
 
-    pub(crate) fn tally(&self) -> Tally {
-        let mut tally = Tally { seen: self.judge.seen, ..self.tally.clone() };
-        self.stage.done.iter().for_each(|done| tally.done.add(done));
+    pub(crate) fn tally(&self) -> Counts {
+        let mut tally = self.tally.clone();
+        [&self.judge.seen, &self.stage.done].into_iter().for_each(|counts| tally.add(counts));
         tally
     }
 
@@ -305,12 +265,12 @@ impl<'a> Sweep<'a> {
                 self.judged.clear();
             }
             Some(Op::Sync { name, ok: false, .. }) => {
-                let failed = match self.stage.failed_sync {
-                    FailedSync::KeepsNewPages => &mut self.tally.forgotten,
-                    FailedSync::RevertsPages => &mut self.tally.reverted,
+                let [segments, prepared] = match self.stage.failed_sync {
+                    FailedSync::KeepsNewPages => FORGOTTEN,
+                    FailedSync::RevertsPages => REVERTED,
                 };
-                failed.segments += u64::from(is_segment(name));
-                failed.prepared += u64::from(name.ends_with(".tmp"));
+                self.tally.count(segments, is_segment(name).into());
+                self.tally.count(prepared, name.ends_with(".tmp").into());
             }
             _ => {}
         }
@@ -322,10 +282,10 @@ impl<'a> Sweep<'a> {
         let possible = cuts.possible_images();
         let mut chosen = vec![How::Killed, How::Power(Persist::Kept)];
         if possible <= ALL {
-            self.tally.enumerated += u64::from(possible > 1);
+            self.tally.count(ENUMERATED, u64::from(possible > 1));
             chosen.extend((0..possible).map(|number| How::Power(Persist::Chosen { number })));
         } else {
-            self.tally.sampled += 1;
+            self.tally.count(SAMPLED, 1);
             chosen.push(How::Power(Persist::Dropped));
             let torn = (0..SAMPLES).map(|_| How::Power(Persist::Torn { seed: random.number() }));
             chosen.extend(torn);
@@ -349,7 +309,7 @@ impl<'a> Sweep<'a> {
         if !self.judged.insert(judged.finish()) {
             return;
         }
-        self.tally.looked_at += 1;
+        self.tally.count(LOOKED_AT, 1);
         // What is drawn for an image depends on nothing but the image: so it can be repeated alone.
         self.judge.random = Random::new(content);
         let found: Vec<_> = self.unsynced.iter().map(|one| found_of(one, &disk)).collect();
@@ -371,7 +331,7 @@ impl<'a> Sweep<'a> {
     fn check_torn(&mut self, found: &[Found], recovered: &Recovered) -> Result<(), String> {
         let torn = recovered.report.torn_tail;
         if self.ends_unsynced && found.last() == Some(&Found::Torn) {
-            self.tally.torn_frames += 1;
+            self.tally.count(TORN_FRAMES, 1);
             if torn.is_none() {
                 return Err("P10: a torn frame is not reported".to_owned());
             }
@@ -395,7 +355,7 @@ impl<'a> Sweep<'a> {
         if !content.is_multiple_of(SECOND_READER_EVERY) {
             return Ok(());
         }
-        self.tally.second_reader += 1;
+        self.tally.count(SECOND_READER, 1);
         let agree = AssertUnwindSafe(|| agree_on_directory(&files_on(disk)));
         match catch_unwind(agree) {
             Ok(Answer::Opened(_)) => Ok(()),
@@ -417,7 +377,7 @@ impl<'a> Sweep<'a> {
                 })
         };
         let mut names = disk.names().into_iter().filter(is_segment);
-        self.tally.old_lives += u64::from(names.any(has_old_life));
+        self.tally.count(OLD_LIVES, names.any(has_old_life).into());
     }
 
     fn count_half_filled(&mut self, disk: &SimDisk) {
@@ -429,7 +389,7 @@ impl<'a> Sweep<'a> {
             (1..size).contains(&len) && len.is_multiple_of(PIECE)
         };
         let mut names = disk.names().into_iter().filter(is_scratch);
-        self.tally.half_filled += u64::from(names.any(is_half_filled));
+        self.tally.count(HALF_FILLED, names.any(is_half_filled).into());
     }
 
     fn report(&self, position: usize, how: How, broken: &str) -> ! {

@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The variable, read by `parse`, which gives `None` for what it does not take; `expected` is what it takes.
 /// `None` where it is not set.
@@ -19,6 +20,18 @@ pub fn from_environment<T>(
 pub fn number<T: FromStr>(name: &str) -> Option<T> {
     let expected = format!("a number that fits into {}", std::any::type_name::<T>());
     from_environment(name, &expected, |text| text.parse().ok())
+}
+
+/// The seed that the variable asks for, or a new one. It is printed, so that a run can be repeated.
+pub fn seed(name: &str) -> u64 {
+    let seed = number(name).unwrap_or_else(new_seed);
+    println!("{name}={seed}");
+    seed
+}
+
+/// A seed that no run before this one had.
+pub fn new_seed() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64)
 }
 
 /// Whether the variable asks for all there is. It takes no other value.

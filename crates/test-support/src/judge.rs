@@ -9,57 +9,18 @@ use actix_wal::testkit::internals::format::segment::segment_name;
 use actix_wal::testkit::{ManualClock, Persist, Recorder, SimDisk};
 use actix_wal::{OpenError, RecoveryReport, WalConfig};
 
+use crate::counts::Counts;
 use crate::facts::Fact;
 use crate::oracle::Oracle;
 use crate::recovered::{Recovered, replayed};
 use actix_wal::testkit::Random;
 
-/// What was seen in images: a sweep that saw none of it proves little.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Seen {
-    /// Recoveries.
-    pub images: u64,
-    /// Recoveries of a disk whose recovery was cut, and of one whose recovery of a cut recovery was.
-    pub cut_recoveries: u64,
-    pub cut_twice: u64,
-    pub carried: u64,
-    pub torn: u64,
-    pub gaps: u64,
-    pub released: u64,
-    pub clean: u64,
-    /// The most segments with live records.
-    pub segments: u64,
-}
-
-impl Seen {
-    fn note(&mut self, report: &RecoveryReport) {
-        self.images += 1;
-        self.carried += u64::from(report.carried > 0);
-        self.torn += u64::from(report.torn_tail.is_some());
-        self.gaps += u64::from(!report.gaps.is_empty());
-        self.released += u64::from(!report.low_water.is_none());
-        self.clean += u64::from(report.clean);
-        self.segments = self.segments.max(report.segments);
-    }
-
-    pub fn add(&mut self, other: &Seen) {
-        self.images += other.images;
-        self.cut_recoveries += other.cut_recoveries;
-        self.cut_twice += other.cut_twice;
-        self.carried += other.carried;
-        self.torn += other.torn;
-        self.gaps += other.gaps;
-        self.released += other.released;
-        self.clean += other.clean;
-        self.segments = self.segments.max(other.segments);
-    }
-}
-
 /// Judges images of one history.
 pub struct Judge {
     pub oracle: Oracle,
     pub random: Random,
-    pub seen: Seen,
+    /// What was seen in images: a sweep that saw none of it proves little.
+    pub seen: Counts,
     config: WalConfig,
     /// In how many images recovery itself is cut: one of so many.
     cut_recovery_every: u64,
@@ -71,7 +32,7 @@ impl Judge {
         Judge {
             oracle: Oracle::new(facts),
             random: Random::new(seed),
-            seen: Seen::default(),
+            seen: Counts::default(),
             config,
             cut_recovery_every,
         }
@@ -127,12 +88,12 @@ impl Judge {
             for persist in [Persist::Dropped, Persist::Torn { seed }, Persist::Garbled { seed }] {
                 let disk = cuts.image(persist);
                 let again = if depth > 1 && self.random.below(8) == 0 {
-                    self.seen.cut_twice += 1;
+                    self.seen.count("recoveries that were cut twice", 1);
                     self.check_cut_recovery(&disk, depth - 1)
                 } else {
                     self.recover_and_check(disk.mount().expect("free"))
                 };
-                self.seen.cut_recoveries += 1;
+                self.seen.count("recoveries that were cut", 1);
                 let op = cuts.last_op();
                 let again =
                     again.map_err(|e| format!("recovery cut after {op:?}, {persist:?}: {e}"))?;
@@ -149,7 +110,7 @@ impl Judge {
         let recovered = self.recover(Arc::clone(&storage));
         let recovered = recovered.map_err(|error| format!("it does not open: {error}"))?;
         self.oracle.check(&recovered)?;
-        self.seen.note(&recovered.report);
+        self.note(&recovered.report);
         if let Some((sequence, torn)) = recovered.report.torn_tail {
             let files = storage.list().map_err(|error| error.to_string())?;
             let is_kept = files.iter().any(|file| file.name == segment_name(sequence));
@@ -158,6 +119,20 @@ impl Judge {
             }
         }
         Ok(recovered)
+    }
+
+    fn note(&mut self, report: &RecoveryReport) {
+        let seen = [
+            ("recoveries", true),
+            ("carried frames", report.carried > 0),
+            ("torn tails", report.torn_tail.is_some()),
+            ("gaps", !report.gaps.is_empty()),
+            ("low-water marks", !report.low_water.is_none()),
+            ("clean ends", report.clean),
+            ("logs of two segments", report.segments > 1),
+            ("logs of four segments", report.segments > 3),
+        ];
+        seen.into_iter().for_each(|(what, is_so)| self.seen.count(what, is_so.into()));
     }
 
     fn recover(&mut self, storage: Arc<dyn Storage>) -> Result<Recovered, OpenError> {

@@ -1,10 +1,10 @@
 //! `SIGKILL` at random moments of a log's life, again and again, with one ledger over all of its lives.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::child::Job;
-use crate::environment::number;
+use crate::environment::{number, seed};
 use crate::lives::{Ledger, Life, PATIENCE};
 use actix_wal::testkit::Random;
 
@@ -26,11 +26,9 @@ struct Tally {
 
 /// Kills the log in `directory` at least `kills` times. Every life opens what the last one left behind.
 pub fn kill_again_and_again(directory: &Path, kills: u32) {
-    let now =
-        || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
-    let seed = number("WAL_KILL_SEED").unwrap_or_else(now);
-    println!("WAL_KILL_SEED={seed} WAL_KILLS={kills}"); // the plan; the moments are the machine's
-    let mut random = Random::new(seed);
+    println!("WAL_KILLS={kills}");
+    // The plan; the moments are the machine's.
+    let mut random = Random::new(seed("WAL_KILL_SEED"));
     let (mut ledger, mut tally) = (Ledger::default(), Tally::default());
     let mut opening = Duration::from_millis(5);
     while tally.kills < kills {
@@ -71,9 +69,7 @@ fn kill_under_load(
 ) -> Duration {
     let job = ledger.begin(Job::endless(directory));
     let life = Life::start(&job);
-    let before = ledger.acknowledged;
-    life.listen(ledger, PATIENCE, |ledger| ledger.acknowledged >= before + 20);
-    assert!(ledger.acknowledged > before, "nothing was acknowledged: {:?}", ledger.errors);
+    life.acknowledges(20, ledger);
     life.listen(ledger, Duration::from_micros(random.below(200_000)), |_| false);
     life.kill(ledger);
     assert!(ledger.errors.is_empty(), "{:?}", ledger.errors);

@@ -1,11 +1,12 @@
 //! What the tests, examples and fuzz targets of the log share, compiled once.
 //!
+//! * A log without a thread, driven by hand: [`driven`].
 //! * Logs on simulated and faulty disks: [`logs`], [`small_logs`], [`segments`], [`history`]; their [`settings`],
 //!   their [`clock`] and a system that is [`refusing`] them threads.
 //! * What clients were told, and whether a recovery agrees: [`facts`], [`witness`], [`recovered`],
-//!   [`oracle`], [`judge`].
-//! * The second reader of the format, and the comparison with it: [`naive`], [`agree`], [`mend`],
-//!   [`fuzz_input`].
+//!   [`oracle`], [`judge`]; what was seen: [`counts`].
+//! * The second reader of the format, and the comparison with it: [`naive`], [`agree`], [`damages`],
+//!   [`mend`], [`fuzz_input`].
 //! * The [`simulation`]: the log under one seed.
 //! * Real processes and file systems: [`child`], [`lives`], [`kills`], [`mounts`], [`trace`].
 //! * The parts of two examples that tests run too: [`clients`], [`quickstart`], [`soak`].
@@ -17,6 +18,9 @@ pub mod agree;
 pub mod child;
 pub mod clients;
 pub mod clock;
+pub mod counts;
+pub mod damages;
+pub mod driven;
 pub mod environment;
 pub mod facts;
 pub mod fuzz_input;

@@ -79,6 +79,14 @@ impl Life {
         true
     }
 
+    /// Until so many records more are acknowledged. Panics if they never are.
+    pub fn acknowledges(&self, more: u64, ledger: &mut Ledger) {
+        let enough = ledger.acknowledged + more;
+        self.listen(ledger, PATIENCE, |ledger| ledger.acknowledged >= enough);
+        let Ledger { acknowledged, errors, states, .. } = ledger;
+        assert!(*acknowledged >= enough, "{acknowledged} of {enough}: {errors:?} {states:?}");
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }

@@ -95,6 +95,11 @@ impl World {
     }
 }
 
+/// The bytes that all files take together.
+pub fn bytes_on(disk: &SimDisk) -> u64 {
+    disk.names().iter().map(|name| disk.read_file(name).unwrap_or_default().len() as u64).sum()
+}
+
 /// What a recovery of this disk replays.
 pub fn records_on(disk: &SimDisk) -> BTreeMap<Lsn, Vec<u8>> {
     records_in(disk.mount().expect("free"), &config())

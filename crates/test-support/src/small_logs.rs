@@ -48,11 +48,19 @@ pub async fn commit(wal: &Wal, count: u64) {
     }
 }
 
+/// One life of a log: opened, so many records are committed, and closed.
+pub fn live(disk: &SimDisk, records: u64) {
+    run(async {
+        let wal = open(disk, config()).await;
+        commit(&wal, records).await;
+        wal.close().await.expect("closes");
+    });
+}
+
 /// Waits until so many segments lie prepared behind the one that is written.
 pub async fn prepared(disk: &SimDisk, count: usize) {
     for _ in 0..10_000 {
-        let unused = segments(disk).iter().filter(|segment| segment.frames.is_empty()).count();
-        if unused >= count && disk.names().iter().all(|name| name.ends_with(".wal")) {
+        if unused(disk).len() >= count && disk.names().iter().all(|name| name.ends_with(".wal")) {
             return;
         }
         actix::clock::sleep(Duration::from_millis(1)).await;
@@ -76,11 +84,7 @@ pub fn killed_log(records: u64) -> SimDisk {
 /// A log of `records` records that was closed.
 pub fn closed_log(records: u64) -> SimDisk {
     let disk = SimDisk::new();
-    run(async {
-        let wal = open(&disk, config()).await;
-        commit(&wal, records).await;
-        wal.close().await.expect("closes");
-    });
+    live(&disk, records);
     disk
 }
 
@@ -119,6 +123,16 @@ pub fn segments(disk: &SimDisk) -> Vec<Segment> {
         Some(Segment { sequence, bytes, frames })
     };
     disk.names().into_iter().filter_map(read).collect()
+}
+
+/// The segments in which something was written, in order.
+pub fn used(disk: &SimDisk) -> Vec<Segment> {
+    segments(disk).into_iter().filter(|segment| !segment.frames.is_empty()).collect()
+}
+
+/// The segments that are only prepared, in order.
+pub fn unused(disk: &SimDisk) -> Vec<Segment> {
+    segments(disk).into_iter().filter(|segment| segment.frames.is_empty()).collect()
 }
 
 pub fn frames(disk: &SimDisk) -> Vec<Framed> {

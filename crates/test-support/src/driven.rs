@@ -21,10 +21,11 @@ use actix_wal::testkit::internals::runtime::clock::Clock;
 use actix_wal::testkit::{ByHand, ManualClock};
 use actix_wal::{Cause, Durability, Lsn, OpenError, WalConfig};
 
+use crate::counts::Counts;
+use crate::facts::{Fact, Key, payload};
+use crate::recovered::for_the_next_life;
+use crate::witness::Witness;
 use actix_wal::testkit::Random;
-use test_support::facts::{Fact, Key, payload};
-use test_support::recovered::for_the_next_life;
-use test_support::witness::Witness;
 
 /// The real supply, whose preparer is driven by hand.
 #[derive(Debug)]
@@ -69,44 +70,14 @@ struct Open {
     is_async: bool,
 }
 
-/// What a history did; one that did little proves little.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Done {
-    pub(crate) acknowledged: u64,
-    pub(crate) not_durable: u64,
-    pub(crate) rotations: u64,
-    pub(crate) seals: u64,
-    pub(crate) faults: u64,
-    pub(crate) checkpoints: u64,
-    pub(crate) closes: u64,
-    pub(crate) poisoned: u64,
-    pub(crate) no_space: u64,
-    pub(crate) torn_writes: u64,
-}
-
-impl Done {
-    pub(crate) fn add(&mut self, other: &Done) {
-        self.acknowledged += other.acknowledged;
-        self.not_durable += other.not_durable;
-        self.rotations += other.rotations;
-        self.seals += other.seals;
-        self.faults += other.faults;
-        self.checkpoints += other.checkpoints;
-        self.closes += other.closes;
-        self.poisoned += other.poisoned;
-        self.no_space += other.no_space;
-        self.torn_writes += other.torn_writes;
-    }
-}
-
 /// One life of a log, from its recovery to its end.
-pub(crate) struct Log {
+pub struct Log {
     clock: ManualClock,
-    shared: Arc<Shared>,
+    pub shared: Arc<Shared>,
     queue: QueueReceiver,
     run: FlushLoop,
     /// The preparer.
-    pub(crate) hand: ByHand,
+    pub hand: ByHand,
     assigner: Assigner,
     witness: Witness,
     next_key: Key,
@@ -115,11 +86,11 @@ pub(crate) struct Log {
     /// Faults in a row, and how many of them poison the log.
     faults: u32,
     budget: u32,
-    pub(crate) poisoned: bool,
+    pub poisoned: bool,
 }
 
 impl Log {
-    pub(crate) fn open(
+    pub fn open(
         storage: Arc<dyn Storage>,
         config: &WalConfig,
         witness: Witness,
@@ -162,15 +133,14 @@ impl Log {
     }
 
     /// Appends records of these lengths, as one group. Refused without a word when the log takes none.
-    pub(crate) fn append(&mut self, lens: &[u32], durability: Durability) {
+    pub fn append(&mut self, lens: &[u32], durability: Durability) {
         let count = lens.len() as u32;
         self.next_key.sequence += 1;
         let key = self.next_key;
-        let records = (0..).zip(lens).map(|(index, len)| payload(key, index, count, *len).into());
-        let records: Vec<bytes::Bytes> = records.collect();
-        let payload = match &records[..] {
-            [one] => Payload::One(one.clone()),
-            _ => Payload::Group(records),
+        let record = |index, len: &u32| payload(key, index, count, *len).into();
+        let payload = match lens {
+            [len] => Payload::One(record(0, len)),
+            _ => Payload::Group((0..).zip(lens).map(|(index, len)| record(index, len)).collect()),
         };
         let room = self.shared.admission.try_acquire(payload.count(), payload.encoded_len());
         let (Ok(permit), true) = (room, self.shared.is_accepting()) else { return };
@@ -183,7 +153,7 @@ impl Log {
     }
 
     /// Lets the flush thread do one thing, if there is one to do now. Whether there was.
-    pub(crate) fn step(&mut self) -> bool {
+    pub fn step(&mut self) -> bool {
         let taken = self.take_queued();
         if let Err(cause) = taken {
             panic!("the queue is in order: {cause}");
@@ -217,7 +187,7 @@ impl Log {
     }
 
     /// Does all there is to do now. A full disk is waited for in vain.
-    pub(crate) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         for _ in 0..60 {
             if !self.step() {
                 return;
@@ -226,7 +196,7 @@ impl Log {
     }
 
     /// Lets time pass, and does what is due then: a window ends, or a quiet moment is sealed.
-    pub(crate) fn wait(&mut self) {
+    pub fn wait(&mut self) {
         self.settle();
         if let Next::WaitUntil(due) = self.run.next(self.clock.now()) {
             self.clock.advance(due.saturating_sub(self.clock.now()));
@@ -235,7 +205,7 @@ impl Log {
     }
 
     /// Releases all but the last records.
-    pub(crate) fn checkpoint(&mut self, keep: u64) {
+    pub fn checkpoint(&mut self, keep: u64) {
         let lsn = Lsn::new(self.shared.watermark.durable().get().saturating_sub(keep));
         if !lsn.is_none() {
             self.witness.note(Fact::Checkpoint(lsn));
@@ -280,7 +250,7 @@ impl Log {
     }
 
     /// Closes it. Whether that was a clean close.
-    pub(crate) fn close(mut self) -> Done {
+    pub fn close(mut self) -> Counts {
         self.shared.stop_accepting();
         self.shared.requests.close();
         while self.run.next(self.clock.now()) != Next::Ended {
@@ -292,28 +262,29 @@ impl Log {
             assert!(self.open.is_empty(), "P6: {:?} never has an outcome", self.open);
             self.witness.note(Fact::Closed);
         }
-        Done { closes: u64::from(!self.poisoned), ..self.done() }
+        let mut done = self.done();
+        done.count("closes", u64::from(!self.poisoned));
+        done
     }
 
     /// The process is killed: nothing more is done.
-    pub(crate) fn kill(mut self) -> Done {
+    pub fn kill(mut self) -> Counts {
         self.ask_for_the_rest();
         self.done()
     }
 
-    fn done(&self) -> Done {
-        let stats = self.shared.stats();
-        Done {
-            acknowledged: stats.durable,
-            not_durable: stats.not_durable,
-            rotations: stats.rotations,
-            seals: stats.seals,
-            faults: stats.io_errors,
-            checkpoints: u64::from(!self.shared.catalog.low_water().is_none()),
-            closes: 0,
-            poisoned: u64::from(self.poisoned),
-            no_space: 0,
-            torn_writes: 0,
-        }
+    fn done(&self) -> Counts {
+        let (stats, mut done) = (self.shared.stats(), Counts::default());
+        let all = [
+            ("acknowledged records", stats.durable),
+            ("refused records", stats.not_durable),
+            ("rotations", stats.rotations),
+            ("seals", stats.seals),
+            ("faults", stats.io_errors),
+            ("checkpoints", u64::from(!self.shared.catalog.low_water().is_none())),
+            ("poisoned logs", u64::from(self.poisoned)),
+        ];
+        all.into_iter().for_each(|(what, times)| done.count(what, times));
+        done
     }
 }

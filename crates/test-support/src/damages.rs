@@ -1,8 +1,8 @@
 //! What can happen to the files of a log.
 
+use crate::mend::{Mend, mend};
+use crate::naive::Files;
 use actix_wal::testkit::Random;
-use test_support::mend::{Mend, mend};
-use test_support::naive::Files;
 
 /// Numbers that lie on the edge of something.
 const EDGES: [u64; 14] = [
@@ -23,14 +23,22 @@ const EDGES: [u64; 14] = [
 ];
 
 /// Does one of many things to a log; some need the files of another one.
-pub(crate) fn damage(files: &mut Files, other: &Files, random: &mut Random) {
+pub fn damage(files: &mut Files, other: &Files, random: &mut Random) {
     let Some(name) = any_name(files, random) else { return };
     match random.below(10) {
-        0..=3 => bend(files.get_mut(&name).expect("just named"), random),
-        4 => resize(files.get_mut(&name).expect("just named"), random),
-        5 => splice(files, &name, other, random),
+        0..=5 => damage_file(files, &name, other, random),
         6..=7 => forge(files, &name, random),
         _ => shuffle(files, &name, other, random),
+    }
+}
+
+/// Does something to one file that leaves it its name, and no checksum right that covers it.
+pub fn damage_file(files: &mut Files, name: &str, other: &Files, random: &mut Random) {
+    let file = files.get_mut(name).expect("it is there");
+    match random.below(6) {
+        0..=3 => bend(file, random),
+        4 => resize(file, random),
+        _ => splice(files, name, other, random),
     }
 }
 
@@ -114,15 +122,16 @@ fn splice(files: &mut Files, name: &str, other: &Files, random: &mut Random) {
     let file = files.get_mut(name).expect("just named");
     let to = place(file, random) / 512 * 512;
     let at = if random.below(2) == 0 { to } else { place(&from, random) / 512 * 512 };
-    let len = 512 * (1 + random.below(4) as usize);
+    // Some blocks, or all that is behind.
+    let len = if random.below(8) == 0 { from.len() } else { 512 * (1 + random.below(4) as usize) };
     let end = from.len().min(at + len);
     let Some(blocks) = from.get(at..end) else { return };
     let fits = blocks.len().min(file.len().saturating_sub(to));
     file[to..to + fits].copy_from_slice(&blocks[..fits]);
 }
 
-/// Hostile values under matching checksums.
-fn forge(files: &mut Files, name: &str, random: &mut Random) {
+/// A hostile value in one field of a frame or of the header, under matching checksums.
+pub fn forge(files: &mut Files, name: &str, random: &mut Random) {
     const FRAME: [(usize, usize); 15] = [
         (4, 4),
         (8, 8),
