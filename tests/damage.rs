@@ -7,11 +7,11 @@
 use actix_wal::DamagePolicy::{Refuse, Salvage};
 use actix_wal::error::{Damage, DamageKind};
 use actix_wal::testkit::SimDisk;
-use actix_wal::testkit::internals::format::segment::{SegmentHeader, segment_name, set_aside_name};
+use actix_wal::testkit::internals::format::segment::{segment_name, set_aside_name};
 use actix_wal::{Lsn, OpenError, WalConfig};
 use test_support::small_logs::{
     change, closed_log, commit, config, expected, frames, killed_log, live, open, recover,
-    recover_from, run, segments, unused, used,
+    recover_from, renumbered, run, segments, unused, used,
 };
 
 /// Records in the log that is damaged: four segments, the last one with a few frames.
@@ -418,11 +418,8 @@ fn p11_no_segment_is_begun_right_before_a_number_that_is_left_out() {
     let disk = killed_log(5);
     let unused = unused(&disk);
     let [first, second] = &unused[..] else { panic!("two are prepared: {unused:?}") };
-    let mut header = SegmentHeader::decode(&second.bytes).expect("a header");
-    header.place.sequence += 1;
-    let mut bytes = header.encode();
-    bytes.resize(second.bytes.len(), 0);
-    disk.write_file(&segment_name(second.sequence + 1), bytes);
+    let later = second.sequence + 1;
+    disk.write_file(&segment_name(later), renumbered(&second.bytes, later));
     remove(&disk, second.sequence);
     for _ in 0..3 {
         let recovered = recover(&disk, Refuse).expect("nothing is missing that was ever used");
@@ -544,11 +541,7 @@ fn p14_a_number_that_no_segment_ever_bears_is_refused() {
     let blank = segments(&killed_log(1)).pop().expect("a prepared segment");
     let with_number = |sequence| {
         let disk = SimDisk::new();
-        let mut header = SegmentHeader::decode(&blank.bytes).expect("a header");
-        header.place.sequence = sequence;
-        let mut bytes = header.encode();
-        bytes.resize(blank.bytes.len(), 0);
-        disk.write_file(&segment_name(sequence), bytes);
+        disk.write_file(&segment_name(sequence), renumbered(&blank.bytes, sequence));
         refuse("a number", &disk)
     };
     for never in [0, (1 << 62) + 1, u64::MAX] {

@@ -12,7 +12,7 @@ use actix_wal::storage::Medium;
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, SimDisk, errno};
 use actix_wal::{AppendError, Cause, CommitError, LogState, Lsn, Wal};
 use test_support::logs::{
-    Ear, World, bytes_on, config, impatient, on_segments, outlast_a_stuck_sync, until, within,
+    Ear, World, bytes_on, config, impatient, outlast_a_stuck_sync, until, within,
 };
 
 /// Writes until the preparer has what it wants, and leaves no byte free: the last segment that is asked for is
@@ -181,27 +181,6 @@ async fn a_full_disk_can_be_closed_and_opened_thanks_to_the_reserve() {
         until("space", || !wal.status().low_space).await;
         within("commit", wal.commit("goes on")).await.expect("there is room now");
         within("close", wal.close()).await.expect("clean");
-    }
-}
-
-#[actix::test]
-async fn no_space_at_a_write_is_never_charged_to_the_restart_budget() {
-    // On a copy-on-write file system, or with a quota, it appears where space was taken already.
-    for number in [errno::ENOSPC, errno::EDQUOT] {
-        for op in [FaultOp::Write, FaultOp::Sync] {
-            let world = World::new();
-            let wal = world.open(config()).await;
-            let before = within("commit", wal.commit("before")).await.unwrap();
-            let full = FaultEffect::Fail(number);
-            // Many more than the budget, which is three.
-            world.plan.add(on_segments(FaultRule::on(op, full)).times(12));
-            let lsn = within("commit", wal.commit("waits for space")).await.expect("durable");
-            assert_eq!(lsn, before.next());
-            assert!(wal.stats().restarts >= 12);
-            assert!(matches!(wal.status().state, LogState::Running));
-            within("close", wal.close()).await.expect("clean");
-            assert_eq!(world.records().await.len(), 2);
-        }
     }
 }
 

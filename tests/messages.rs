@@ -270,53 +270,6 @@ async fn p16_more_records_than_may_ever_be_in_flight_are_too_large_and_more_than
     wal.close().await.expect("clean");
 }
 
-#[actix::test]
-async fn p6_waiting_for_an_lsn_that_was_never_assigned_is_an_error_at_once() {
-    let wal = open(&SimDisk::new(), config()).await;
-    let lsn = wal.commit("only").await.expect("durable");
-    match wal.recipients().wait_for_lsn.send(WaitForLsn(lsn.next())).await.expect("alive") {
-        Err(CommitError::NeverAssigned { next, .. }) => assert_eq!(next, lsn.next()),
-        other => panic!("nobody waits for what does not exist: {other:?}"),
-    }
-    wal.close().await.expect("clean");
-}
-
-#[test]
-fn commit_blocking_works_on_plain_threads_and_refuses_on_an_arbiter() {
-    let system = actix::System::new();
-    let disk = SimDisk::new();
-    let wal = system.block_on(open(&disk, config()));
-    match system.block_on(async { wal.commit_blocking("on an Arbiter") }) {
-        Err(CommitError::Refused(AppendError::WouldBlockArbiter)) => {}
-        other => panic!("it would wait for itself: {other:?}"),
-    }
-    let threads: Vec<_> = (0..8)
-        .map(|thread: u8| {
-            let wal = wal.clone();
-            std::thread::spawn(move || {
-                (0..25).map(|_| wal.commit_blocking(vec![thread]).expect("durable")).collect()
-            })
-        })
-        .collect();
-    // The Arbiter of the log runs while the threads wait.
-    let done: Vec<Vec<Lsn>> = system.block_on(async { join_all(threads).await });
-    let mut lsns: Vec<_> = done.into_iter().flatten().collect();
-    lsns.sort_unstable();
-    assert_eq!(lsns, (1..=200).map(Lsn::new).collect::<Vec<_>>());
-    system.block_on(wal.close()).expect("clean");
-    drop(system);
-    let late = std::thread::spawn(move || wal.commit_blocking("after the System"));
-    match late.join().expect("no panic") {
-        Err(CommitError::Refused(AppendError::Closed { .. })) => {}
-        other => panic!("nobody waits for ever: {other:?}"),
-    }
-}
-
-async fn join_all(threads: Vec<std::thread::JoinHandle<Vec<Lsn>>>) -> Vec<Vec<Lsn>> {
-    let join = move || threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
-    tokio::task::spawn_blocking(join).await.expect("no panic")
-}
-
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Change {
     Put { key: String, value: Vec<u8> },

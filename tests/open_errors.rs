@@ -16,7 +16,7 @@ use actix_wal::messages::{Replay, ReplayRefused};
 use actix_wal::testkit::SimDisk;
 use actix_wal::testkit::internals::format::segment::{SegmentHeader, segment_name};
 use actix_wal::{Existence, Lsn, Wal, WalConfig};
-use test_support::small_logs::{closed_log, config, killed_log, run};
+use test_support::small_logs::{closed_log, config, killed_log, renumbered, run};
 
 /// 27 records in four segments, of which the last has a few; two more are prepared. Its process was killed.
 const RECORDS: u64 = 27;
@@ -64,12 +64,7 @@ fn another_log(path: &Path, from: u64, to: u64) {
 
 /// A segment with this number in name and header, in which nothing has begun.
 fn unused(path: &Path, sequence: u64) {
-    let blank = bytes(path, 5);
-    let mut header = SegmentHeader::decode(&blank).unwrap();
-    header.place.sequence = sequence;
-    let mut bytes = header.encode();
-    bytes.resize(blank.len(), 0);
-    fs::write(at(path, sequence), bytes).unwrap();
+    fs::write(at(path, sequence), renumbered(&bytes(path, 5), sequence)).unwrap();
 }
 
 /// What was done to the log, and the message of the open.

@@ -219,8 +219,9 @@ async fn p21_what_does_not_pass_poisons_at_once_and_spends_no_restart() {
 }
 
 #[actix::test]
-async fn p7_p21_a_write_or_sync_without_memory_ends_the_file_and_never_the_log() {
-    for errno in [errno::ENOMEM, errno::EAGAIN] {
+async fn p7_p21_a_write_or_sync_without_memory_or_space_ends_the_file_and_never_the_log() {
+    // A write finds the disk full on a copy-on-write file system, or with a quota, where space was taken already.
+    for errno in [errno::ENOMEM, errno::EAGAIN, errno::ENOSPC, errno::EDQUOT] {
         for op in [FaultOp::Write, FaultOp::Sync] {
             let case = format!("{op:?} {errno}");
             let world = World::new();

@@ -133,7 +133,7 @@ impl Hold {
         self.go_on = None;
     }
 
-    /// It hears of the last watermark, which was put off, and then of the end.
+    /// It receives the last watermark, which was put off, and then the end.
     async fn hears_the_end(&mut self, last: Lsn) {
         self.let_go();
         let last = Word::Durable(last.get());

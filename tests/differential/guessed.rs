@@ -6,7 +6,7 @@ use actix_wal::testkit::internals::format::segment::{SegmentHeader, scratch_name
 use test_support::agree::files_on;
 use test_support::mend::{Mend, mend};
 use test_support::naive::{Answer, Files, Opened, What};
-use test_support::small_logs::{config, killed_log};
+use test_support::small_logs::{config, killed_log, renumbered};
 
 /// Records in four segments; the fifth and the sixth are prepared. Blocks have 512 bytes, a record is a frame.
 const RECORDS: u64 = 27;
@@ -34,11 +34,7 @@ fn segment(files: &mut Files, sequence: u64) -> &mut Vec<u8> {
 
 /// A segment with this number in which nothing has begun.
 fn put_unused(files: &mut Files, sequence: u64) {
-    let mut bytes = files[&segment_name(6)].clone();
-    let mut header = SegmentHeader::decode(&bytes).expect("a header");
-    header.place.sequence = sequence;
-    let block = header.encode();
-    bytes[..block.len()].copy_from_slice(&block);
+    let bytes = renumbered(&files[&segment_name(6)], sequence);
     files.insert(segment_name(sequence), bytes);
 }
 

@@ -61,7 +61,7 @@ impl SegmentSource for HandSupply {
     }
 }
 
-/// An append whose outcome the client has not heard.
+/// An append whose outcome the client does not know yet.
 #[derive(Clone, Copy, Debug)]
 struct Open {
     key: Key,
@@ -214,7 +214,7 @@ impl Log {
         }
     }
 
-    /// What the client hears: failures before the watermark that passes them.
+    /// What the client is notified of: failures before the watermark that passes them.
     fn listen(&mut self) {
         for event in self.run.take_events() {
             if let LoopEvent::EpochStarted(_, next_lsn) = event {

@@ -139,6 +139,15 @@ pub fn frames(disk: &SimDisk) -> Vec<Framed> {
     segments(disk).into_iter().flat_map(|segment| segment.frames).collect()
 }
 
+/// A segment of this size in which nothing has begun, with another number in its header.
+pub fn renumbered(segment: &[u8], sequence: u64) -> Vec<u8> {
+    let mut header = SegmentHeader::decode(segment).expect("a header");
+    header.place.sequence = sequence;
+    let mut bytes = header.encode();
+    bytes.resize(segment.len(), 0);
+    bytes
+}
+
 /// Changes the bytes of a segment.
 pub fn change(disk: &SimDisk, sequence: u64, change: impl FnOnce(&mut Vec<u8>)) {
     let name = segment_name(sequence);

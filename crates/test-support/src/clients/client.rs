@@ -58,7 +58,7 @@ impl Outcome {
     }
 }
 
-/// Commits until `until`, or for ever, or until the log takes nothing more. A sequence number is used
+/// Commits until `until`, or forever, or until the log takes nothing more. A sequence number is used
 /// once, whatever becomes of it, so that a record can never be there twice for a good reason.
 pub async fn run(
     wal: Wal,

@@ -16,7 +16,7 @@ use super::told::Told;
 /// How many contradictions are described in words.
 const MAX_EXAMPLES: usize = 10;
 
-/// One record: whose it is, and the how-manieth.
+/// One record: its client, and its number among the records of that client.
 type Key = (u64, u64);
 
 /// What was counted so far.
@@ -116,12 +116,12 @@ impl Ledger {
         }
     }
 
-    /// A client has one record in flight, and it was told of that one.
+    /// A client has one record in flight, and this is the answer to it.
     fn answered(&mut self, client: u64, sequence: u64) {
         let in_flight = self.next.insert(client, sequence + 1);
         if in_flight != Some(sequence) {
             let what =
-                format!("client {client} was told of {sequence}, in flight is {in_flight:?}");
+                format!("client {client} has an answer to {sequence}, in flight is {in_flight:?}");
             self.note(Told::Broken(what));
         }
     }
@@ -132,7 +132,7 @@ impl Ledger {
         }
     }
 
-    /// Compares with all that an open has replayed. What was open is settled by it for ever.
+    /// Compares with all that an open has replayed. What was open is settled by it forever.
     pub fn compare(&mut self, replayed: Replayed, low_water: Lsn) {
         self.counts.opens += 1;
         if low_water > self.checkpoint {

@@ -3,7 +3,7 @@
 //! ```text
 //! 0  4  client
 //! 4  4  size of the payload
-//! 8  8  sequence: the how-manieth record of this client it is, from 0
+//! 8  8  sequence: the number of the record among those of its client, from 0
 //! 16 .  a stream of pseudo-random bytes, seeded by all of them
 //! ```
 

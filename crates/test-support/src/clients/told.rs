@@ -80,7 +80,7 @@ pub fn to_the_parent() -> Tell {
     Rc::new(move |told| write(format!("{told}\n")))
 }
 
-/// Counts the faults and the restarts of a log, and tells of them.
+/// Counts the faults and the restarts of a log, and reports them.
 pub struct Counter {
     wal: Wal,
     plan: FaultPlan,
@@ -94,7 +94,7 @@ impl Counter {
         Rc::new(Counter { wal, plan, tell, told: Cell::default() })
     }
 
-    /// Tells of what has come since the last time.
+    /// Reports what has happened since the last report.
     pub fn tell(&self) {
         let now = (self.plan.hits(), self.wal.stats().restarts);
         let before = self.told.replace(now);
@@ -104,7 +104,7 @@ impl Counter {
         }
     }
 
-    /// Tells as they come, for ever: a process that is killed can not do it in the end.
+    /// Reports them as they happen, forever: a process that is killed can not report at its end.
     pub async fn run(self: Rc<Self>) {
         loop {
             actix::clock::sleep(Duration::from_millis(5)).await;
