@@ -170,7 +170,7 @@ impl Open {
 
         let threads = self.threads.unwrap_or_else(SystemThreads::shared);
         let recovery = Recovery::new(&parts, self.config.clone());
-        let recovery = recovery.on_threads(Arc::clone(&threads));
+        let recovery = recovery.driven_by(Arc::clone(&threads));
         let recovery = Supervisor::start_in_arbiter(&arbiter, |_| recovery);
         let recovered = recovery.send(self.replay).await.map_err(stopped("Recovery"))??;
         let report = recovered.report().clone();
@@ -179,7 +179,7 @@ impl Open {
         let appender = Supervisor::start_in_arbiter(&arbiter, |_| appender);
         let events = appender.clone().recipient();
         let flusher = Flusher::new(recovered, &parts, self.config.clone(), events);
-        let flusher = flusher.on_threads(threads).that_must_start();
+        let flusher = flusher.driven_by(threads).that_must_start();
         let flusher = Supervisor::start_in_arbiter(&arbiter, |_| flusher);
         // From here on there is a handle that closes the log, also when this future is dropped.
         let wal = Wal::compose(&self.config, &parts, report, &appender, &flusher);

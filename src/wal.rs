@@ -76,8 +76,8 @@ impl Drop for Inner {
 }
 
 impl Wal {
-    /// A handle over actors that the host has started itself. `flusher` may be any actor that keeps the
-    /// contract of one, such as the testkit's.
+    /// A handle over actors that the host has started itself. `flusher` is a [`Flusher`](crate::actors::Flusher), or an
+    /// actor that stands between one and the log.
     pub fn compose<F>(
         config: &WalConfig,
         parts: &LogParts,

@@ -274,6 +274,7 @@ async fn a_poisoned_log_answers_everyone_and_takes_nothing_more() {
     let waiting = deposits(&teller, &["in hand", "behind it"]);
     received(&mock, 2).await;
     mock.act(MockStep::poison()).await;
+    assert!(matches!(wal.status().state, LogState::Poisoned(_)), "what was wished has happened");
     assert_eq!(receipts(waiting).await, [Receipt::Unclear, Receipt::Lost]);
     assert_eq!(mood(&teller).await, "out of order");
     assert_eq!(deposit(&teller, "too late").await, Receipt::Lost);
@@ -299,7 +300,7 @@ async fn a_flusher_that_dies_leaves_nobody_waiting() {
     let waiting = deposits(&teller, &["a", "b"]);
     received(&mock, 2).await;
     assert!(wal.outcome(Lsn::new(2)).is_none(), "it is open");
-    mock.kill().await;
+    tokio::join!(mock.kill(), mock.kill());
     let outcome = wal.outcome(Lsn::new(2)).expect("a log that has ended leaves nothing open");
     assert!(!outcome.expect_err("nobody acknowledged it").is_not_durable(), "nobody knows");
     assert!(wal.outcome(Lsn::new(3)).is_none(), "it was never assigned");

@@ -59,8 +59,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<ExitCode, QuickstartError> {
     let settings = args.settings();
     let voice = Voice { json: args.json };
-    let limit = WalConfig::new(&args.dir).in_flight_bytes()
-        - actix_wal::testkit::internals::format::record::RECORD_OVERHEAD;
+    let limit = WalConfig::new(&args.dir).in_flight_bytes() - actix_wal::messages::RECORD_OVERHEAD;
     if settings.size > limit {
         return Err(QuickstartError::TooLarge { size: settings.size, limit });
     }

@@ -53,7 +53,7 @@ impl Recovery {
     }
 
     /// Has the work done by these threads, and not by one of the system.
-    pub(crate) fn on_threads(mut self, threads: Arc<dyn Threads>) -> Self {
+    pub(crate) fn driven_by(mut self, threads: Arc<dyn Threads>) -> Self {
         self.threads = threads;
         self
     }
@@ -128,7 +128,7 @@ impl Job {
             let message = panic_message(&*panic);
             Err(OpenError::Start(Cause::Panic { place: "recovery thread", message }))
         });
-        let _ = reply.send(recovered.map(RecoveredLog::from));
+        let _ = reply.send(recovered.map(RecoveredLog));
     }
 
     fn recover(self, reply: &mut Reply) -> Result<Begun, OpenError> {

@@ -380,6 +380,7 @@ impl FrameBuffer {
     }
 
     /// How much memory it holds, in bytes.
+    #[cfg(any(test, feature = "testkit"))]
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()
     }

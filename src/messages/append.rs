@@ -21,7 +21,8 @@ pub struct Append {
     pub payload: Bytes,
     /// Who waits for it.
     pub durability: Durability,
-    /// The right to have it in flight: for one record, its bytes and 5 bytes of overhead.
+    /// The right to have it in flight: for one record, and for its bytes with
+    /// [`RECORD_OVERHEAD`](super::RECORD_OVERHEAD).
     pub permit: Permit,
 }
 
@@ -50,8 +51,8 @@ pub struct AppendAll {
     pub payloads: Vec<Bytes>,
     /// Who waits for them.
     pub durability: Durability,
-    /// The right to have them in flight: for exactly as many records, and the sum of their encoded
-    /// lengths.
+    /// The right to have them in flight: for exactly as many records, and for their bytes with
+    /// [`RECORD_OVERHEAD`](super::RECORD_OVERHEAD) each.
     pub permit: Permit,
 }
 

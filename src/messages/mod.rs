@@ -30,6 +30,7 @@ mod recover;
 pub(crate) mod wire;
 
 pub use crate::engine::intake::admission::{Admission, Permit, Refusal};
+pub use crate::engine::intake::entry::RECORD_OVERHEAD;
 pub use crate::engine::read::cursor::Cursor;
 pub use crate::engine::recovery::Progress;
 pub use append::{Accepted, Append, AppendAll, Commit, Ticket, WaitForLsn};

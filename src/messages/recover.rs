@@ -41,6 +41,8 @@ impl RecoveredLog {
     }
 }
 
+/// For tests that drive a recovery by hand.
+#[cfg(any(test, feature = "testkit"))]
 impl From<Begun> for RecoveredLog {
     fn from(begun: Begun) -> Self {
         RecoveredLog(begun)

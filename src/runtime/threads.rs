@@ -33,6 +33,8 @@ pub trait Worker: Send {
     fn wait(&mut self, at_most: Option<Duration>);
 
     /// Whether it has been called: [`wait`](Self::wait) would return at once.
+    // Only another driver than a thread asks it.
+    #[cfg_attr(not(any(test, feature = "testkit")), allow(dead_code))]
     fn is_called(&self) -> bool;
 }
 
@@ -51,6 +53,7 @@ pub struct Running(Option<JoinHandle<()>>);
 
 impl Running {
     /// A worker that has no thread of its own, so that there is nothing to wait for at its end.
+    #[cfg(any(test, feature = "testkit"))]
     pub fn elsewhere() -> Self {
         Running(None)
     }
@@ -61,11 +64,6 @@ impl Running {
     /// What its thread panicked with, if it did.
     pub fn join(self) -> thread::Result<()> {
         self.0.map_or(Ok(()), JoinHandle::join)
-    }
-
-    /// Whether its thread has ended.
-    pub fn is_finished(&self) -> bool {
-        self.0.as_ref().is_none_or(JoinHandle::is_finished)
     }
 }
 

@@ -55,7 +55,7 @@ impl MockLog {
     }
 
     /// A Flusher for hosts that start the actors themselves, instead of one for a recovered log. It tells
-    /// `appender` everything.
+    /// `appender` everything. Its first epoch has begun already, so start it before anything is appended.
     pub fn flusher(
         parts: &LogParts,
         config: &WalConfig,
@@ -153,13 +153,18 @@ impl MockHandle {
         &self,
         action: impl FnOnce(&mut ScriptedLoop) -> Result<(), Cause> + Send + 'static,
     ) {
-        let (reply, answer) = oneshot::channel();
+        // The answer is that nobody can answer any more.
+        let (reply, answer) = oneshot::channel::<()>();
         self.pull(move |scripted| {
-            let done = action(scripted);
-            scripted.when_told(move || {
-                let _ = reply.send(());
-            });
-            done
+            match action(scripted) {
+                Ok(()) => scripted.when_told(move || drop(reply)),
+                // A fault is told when the loop is gone, and the reply goes with it.
+                Err(cause) => {
+                    scripted.keep(reply);
+                    return Err(cause);
+                }
+            }
+            Ok(())
         });
         let _ = answer.await;
     }

@@ -21,8 +21,8 @@ pub enum MockStep {
     /// Nothing is answered from here on, as if a sync did not return. A close ends that; what is open is
     /// `Unknown` then.
     GoSilent,
-    /// A fault and a supervised restart: `Unavailable`, after this time `Ready` in a new epoch, and there
-    /// the append is written again and becomes durable.
+    /// A fault and a restart: `Unavailable`, after this time `Ready` in a new epoch, and there the append is written
+    /// again and becomes durable. After [`give_up_after`](crate::WalConfig::give_up_after) it is given up meanwhile.
     Restart(Cause, Duration),
     /// Restarts did not help: the append is `Unknown`, those behind it are `NotDurable`, and nothing is
     /// taken any more.

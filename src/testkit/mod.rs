@@ -29,6 +29,7 @@ mod scripted_loop;
 mod stepped;
 pub mod storage_contract;
 
+pub use crate::engine::intake::entry::{Entry, Payload};
 pub use copying::Copying;
 pub use disk::{SECTOR, SimDisk};
 pub use faulty::{FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Operation, errno};

@@ -1,5 +1,6 @@
 //! A flush loop without a disk: it does with each append what a script says. The Flusher around it is the real one.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,6 +52,19 @@ impl Levers {
         }
     }
 
+    fn has_ready(&self, expected: Lsn) -> bool {
+        let inner = self.lock();
+        inner.actions.as_ref().is_some_and(|all| all.iter().any(|(after, _)| *after < expected))
+    }
+
+    /// The first action whose appends have all arrived. The others keep their order.
+    fn take_ready(&self, expected: Lsn) -> Option<Action> {
+        let mut inner = self.lock();
+        let actions = inner.actions.as_mut()?;
+        let at = actions.iter().position(|(after, _)| *after < expected)?;
+        Some(actions.remove(at).1)
+    }
+
     /// All appends so far.
     pub(super) fn received(&self) -> Vec<Entry> {
         self.lock().received.clone()
@@ -86,6 +100,7 @@ pub(super) struct ScriptedLoop {
     pending: VecDeque<Entry>,
     checkpointed: Lsn,
     events: Vec<LoopEvent>,
+    kept: Vec<Box<dyn Any + Send>>,
 }
 
 impl ScriptedLoop {
@@ -106,6 +121,7 @@ impl ScriptedLoop {
             pending: VecDeque::new(),
             checkpointed: Lsn::NONE,
             events: vec![LoopEvent::EpochStarted(epoch, Lsn::FIRST)],
+            kept: Vec::new(),
         };
         (scripted, levers)
     }
@@ -149,10 +165,17 @@ impl ScriptedLoop {
         self.say(ScriptEvent::Passed(Mutex::new(Some(Box::new(call)))));
     }
 
+    /// Keeps this as long as the loop: until what a fault leads to has been told.
+    pub(super) fn keep(&mut self, what: impl Any + Send) {
+        self.kept.push(Box::new(what));
+    }
+
     /// The Flusher panics, and nothing gets an outcome any more.
     pub(super) fn die(&mut self) {
-        self.mood = Mood::Dead;
-        self.say(ScriptEvent::Die);
+        if !matches!(self.mood, Mood::Dead) {
+            self.mood = Mood::Dead;
+            self.say(ScriptEvent::Die);
+        }
     }
 
     fn say(&mut self, event: ScriptEvent) {
@@ -221,22 +244,9 @@ impl ScriptedLoop {
         self.shared.requests.wants_close() && self.shared.watermark.accepted() < self.expected
     }
 
-    fn has_actions(&self) -> bool {
-        let inner = self.levers.lock();
-        inner
-            .actions
-            .as_ref()
-            .is_some_and(|all| all.iter().any(|(after, _)| *after < self.expected))
-    }
-
     fn do_actions(&mut self) -> Result<(), Cause> {
-        let actions = self.levers.lock().actions.replace(Vec::new()).unwrap_or_default();
-        for (after, action) in actions {
-            if after < self.expected {
-                action(self)?;
-            } else {
-                self.levers.pull(after, action);
-            }
+        while let Some(action) = self.levers.take_ready(self.expected) {
+            action(self)?;
         }
         Ok(())
     }
@@ -274,7 +284,8 @@ impl ScriptedLoop {
 impl FlushSteps for ScriptedLoop {
     fn next(&self, now: Tick) -> Next {
         let requests = self.shared.requests.look();
-        let asked = requests.checkpoint_through() > self.checkpointed || self.has_actions();
+        let asked = requests.checkpoint_through() > self.checkpointed
+            || self.levers.has_ready(self.expected);
         if self.life.flushes() == Flushes::Nothing {
             return Next::Ended;
         }
@@ -328,6 +339,8 @@ impl FlushSteps for ScriptedLoop {
 
     fn fault(&mut self, _: &Cause) {
         self.shared.stop_accepting();
+        // Nothing hangs any more: the watchdog has nothing to look at.
+        self.shared.io.ended();
     }
 
     /// The first append was passed to a write, and those behind it were not.
@@ -347,7 +360,9 @@ impl FlushSteps for ScriptedLoop {
 /// What asks for something now is told that nobody is there.
 impl Drop for ScriptedLoop {
     fn drop(&mut self) {
-        self.levers.lock().actions = None;
+        let unanswered = self.levers.lock().actions.take();
+        // Their answers wake others, which is not for under the lock.
+        drop(unanswered);
     }
 }
 
@@ -358,4 +373,22 @@ fn unmendable(cause: Cause) -> Cause {
         return cause.followed_by(Cause::Broken { what });
     }
     cause
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LogParts;
+    use crate::config::WalConfig;
+
+    #[test]
+    fn p6_a_script_that_has_poisoned_its_log_leaves_nothing_that_looks_like_a_sync_that_hangs() {
+        let LogParts { shared, .. } = LogParts::new(&WalConfig::new("unused"));
+        let (mut scripted, _levers) = ScriptedLoop::new(Arc::clone(&shared), [].into());
+        // What the flush thread does before each step.
+        shared.io.is_coming(shared.clock.now());
+        let cause = scripted.act(MockStep::poison()).expect_err("it poisons");
+        scripted.fault(&cause);
+        assert_eq!(shared.io.since(), None);
+    }
 }

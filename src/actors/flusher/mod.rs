@@ -167,7 +167,12 @@ impl Flusher {
     }
 
     /// Has the flush loop and the preparer driven by these threads, and not by those of the system.
-    pub fn on_threads(mut self, threads: Arc<dyn Threads>) -> Self {
+    #[cfg(any(test, feature = "testkit"))]
+    pub fn on_threads(self, threads: Arc<dyn Threads>) -> Self {
+        self.driven_by(threads)
+    }
+
+    pub(crate) fn driven_by(mut self, threads: Arc<dyn Threads>) -> Self {
         self.threads = threads;
         self
     }
@@ -550,7 +555,12 @@ impl Drop for Flusher {
         }
         self.shared.stop_accepting();
         self.shared.requests.close();
-        self.pass_on(self.outbound.take());
+        #[cfg_attr(not(any(test, feature = "testkit")), allow(unused_mut))]
+        let mut news = self.outbound.take();
+        // A script could have it panic.
+        #[cfg(any(test, feature = "testkit"))]
+        news.events.retain(|event| !matches!(event, LoopEvent::Script(_)));
+        self.pass_on(news);
         self.end(cause);
     }
 }

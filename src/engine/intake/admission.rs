@@ -46,6 +46,7 @@ pub enum Refusal {
 
 impl Admission {
     /// A bound of this many records and bytes.
+    #[doc(hidden)]
     pub fn new(max_entries: usize, max_bytes: usize) -> Arc<Self> {
         Arc::new(Admission {
             entries: Semaphore::new(max_entries),

@@ -1,4 +1,4 @@
-//! Inbox: the way of an append from its caller to the queue of the flush thread.
+//! Intake: the way of an append from its caller to the queue of the flush thread.
 //!
 //! * [`admission`]: the bound on what is in flight; no append without a permit.
 //! * [`inbox`]: appends waiting for the Appender.

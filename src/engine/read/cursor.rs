@@ -66,6 +66,7 @@ impl Cursor {
     /// # Errors
     /// `Released` if a checkpoint has released `from`; `BeyondEnd` if the log has never had it and it is not the
     /// next one either.
+    #[doc(hidden)]
     pub fn new(
         shared: Arc<Shared>,
         storage: Arc<dyn Storage>,
@@ -93,6 +94,7 @@ impl Cursor {
     /// # Errors
     /// `Released` if a checkpoint has released any of it, `BeyondEnd` if the log has never had its last LSN, and
     /// `NotDurable` if that is not durable yet.
+    #[doc(hidden)]
     pub fn of_range(
         shared: Arc<Shared>,
         storage: Arc<dyn Storage>,

@@ -64,14 +64,16 @@ const TABLE: [Row; 7] = {
             Flushes::BeginEpoch,
             &[Running, Unavailable, Closing, Poisoned, Closed],
         ),
-        // What was accepted and never written is refused, too (promise P21).
+        // What was accepted and never written is refused, too (promise P21). To the Appender this state comes as
+        // `Unavailable` with this cause, and it refuses appends for it.
         (
             NoSpace,
             Appends::Refuse,
             Flushes::BeginEpoch,
             &[Running, Unavailable, Closing, Poisoned, Closed],
         ),
-        // Epochs may end and begin until what was accepted is flushed. Nothing new is accepted for them.
+        // Epochs may end and begin until what was accepted is flushed. Nothing new is accepted for them. The flush
+        // loop itself goes from running to closed: it never gets here.
         (Closing, Appends::Refuse, Flushes::Write, &[Poisoned, Closed]),
         (Poisoned, Appends::Refuse, Flushes::Nothing, &[Closed]),
         (Closed, Appends::Refuse, Flushes::Nothing, &[]),

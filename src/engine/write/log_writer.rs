@@ -166,6 +166,7 @@ impl LogWriter {
     }
 
     /// How much memory it holds for the next frame, in bytes.
+    #[cfg(any(test, feature = "testkit"))]
     pub fn buffer_capacity(&self) -> usize {
         self.buffer.capacity()
     }
