@@ -43,6 +43,12 @@ pub(crate) mod channel {
     #[derive(Debug)]
     pub(crate) struct Receiver<T>(Arc<Inner<T>>);
 
+    impl<T> Clone for Receiver<T> {
+        fn clone(&self) -> Self {
+            Receiver(Arc::clone(&self.0))
+        }
+    }
+
     pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         let inner = Arc::new(Inner {
             items: Mutex::new(VecDeque::new()),
