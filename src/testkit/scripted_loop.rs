@@ -386,7 +386,7 @@ mod tests {
         let LogParts { shared, .. } = LogParts::new(&WalConfig::new("unused"));
         let (mut scripted, _levers) = ScriptedLoop::new(Arc::clone(&shared), [].into());
         // What the flush thread does before each step.
-        shared.io.is_coming(shared.clock.now());
+        assert!(shared.io.is_coming(shared.clock.now()), "the Flusher is to look");
         let cause = scripted.act(MockStep::poison()).expect_err("it poisons");
         scripted.fault(&cause);
         assert_eq!(shared.io.since(), None);
