@@ -7,6 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use tempfile::TempDir;
+
 /// An example, its arguments, and what it prints, in this order.
 type Example = (&'static str, &'static [&'static str], &'static [&'static str]);
 
@@ -41,9 +43,12 @@ fn build() -> PathBuf {
     profile.join("examples")
 }
 
-/// Runs it in a new directory, in which it puts its log.
-fn run(examples: &Path, name: &str, arguments: &[&str]) -> Output {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+/// A new directory, in which examples put their logs.
+fn folder() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory")
+}
+
+fn run(examples: &Path, folder: &TempDir, name: &str, arguments: &[&str]) -> Output {
     let mut example = Command::new(examples.join(name));
     example.args(arguments).current_dir(folder.path()).output().expect("it starts")
 }
@@ -52,7 +57,7 @@ fn run(examples: &Path, name: &str, arguments: &[&str]) -> Output {
 fn each_example_runs_says_what_it_shows_and_ends() {
     let examples = build();
     for (name, arguments, expected) in EXAMPLES {
-        let Output { status, stdout, stderr } = run(&examples, name, arguments);
+        let Output { status, stdout, stderr } = run(&examples, &folder(), name, arguments);
         let said = String::from_utf8_lossy(&stdout);
         let errors = String::from_utf8_lossy(&stderr);
         assert!(status.success(), "{name} {arguments:?}: {status}\n{said}\n{errors}");
@@ -62,6 +67,19 @@ fn each_example_runs_says_what_it_shows_and_ends() {
             let at = at.unwrap_or_else(|| panic!("{name} does not say {line:?} there:\n{said}"));
             rest = &rest[at + line.len()..];
         }
+    }
+}
+
+#[test]
+fn p1_a_plain_program_finds_what_its_last_run_has_left() {
+    let examples = build();
+    for name in ["plain_threads", "plain_tokio"] {
+        let folder = folder();
+        let [first, second] = [(); 2].map(|()| run(&examples, &folder, name, &[]));
+        assert!(first.status.success() && second.status.success(), "{name}: {first:?}\n{second:?}");
+        // The other one checks by itself what it finds.
+        let found_nothing = |run: &Output| run.stdout.starts_with(b"0 changes from earlier runs");
+        assert!(name != "plain_threads" || found_nothing(&first) && !found_nothing(&second));
     }
 }
 
