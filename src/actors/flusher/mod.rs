@@ -555,12 +555,8 @@ impl Drop for Flusher {
         }
         self.shared.stop_accepting();
         self.shared.requests.close();
-        #[cfg_attr(not(any(test, feature = "testkit")), allow(unused_mut))]
-        let mut news = self.outbound.take();
-        // A script could have it panic.
-        #[cfg(any(test, feature = "testkit"))]
-        news.events.retain(|event| !matches!(event, LoopEvent::Script(_)));
-        self.pass_on(news);
+        self.alive = None;
+        self.pass_on(self.outbound.take());
         self.end(cause);
     }
 }

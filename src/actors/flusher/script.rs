@@ -58,8 +58,11 @@ impl Flusher {
                     call();
                 }
             }
-            Some(ScriptEvent::Die) => resume_unwind(Box::new("killed by its script")),
-            None => {}
+            // Not while it is being dropped: it has died then.
+            Some(ScriptEvent::Die) if self.alive.is_some() => {
+                resume_unwind(Box::new("killed by its script"))
+            }
+            Some(ScriptEvent::Die) | None => {}
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::config::WalConfig;
 use crate::runtime::clock::{Clock, SystemClock};
 
 /// What the actors of one log have in common, for hosts that start them themselves: each constructor takes it. Clones
-/// belong to the same log.
+/// belong to the same log. Start one Flusher for it: two would share the queue of appends, and poison the log.
 ///
 /// ```no_run
 /// use actix::{Actor, Supervisor};
