@@ -444,6 +444,16 @@ fn p21_a_full_disk_refuses_what_was_not_written_and_ends_by_itself() {
     assert_eq!(bench.shared.admission.entries_in_flight(), 0);
     assert!(bench.run.take_events().iter().any(|event| matches!(event, LoopEvent::NoSpace(_))));
     assert_eq!(bench.segments.taken(), [Need::Rotation], "the reserve is not touched");
+    // A shortage meanwhile is said, and that the disk is still full after it.
+    let mut waits_for = |mode| {
+        bench.segments.set(mode);
+        assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment);
+        match &bench.run.take_events()[..] {
+            [LoopEvent::Waiting(cause)] => cause.is_no_space(),
+            other => panic!("{mode:?}: {other:?}"),
+        }
+    };
+    assert!(!waits_for(SupplyMode::Short) && waits_for(SupplyMode::Full));
 
     bench.segments.set(SupplyMode::Plenty);
     bench.work();

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use super::errno;
 use crate::engine::segments::clearing::OldSegment;
 use crate::engine::segments::prepare::{PrepareJob, prepare};
 use crate::engine::segments::preparer::PreparedSegment;
@@ -148,6 +149,8 @@ pub enum SupplyMode {
     Slow,
     /// The disk is full; the one that is kept back for a restart is there until it is taken.
     Full,
+    /// The process has no descriptor left for them.
+    Short,
     /// They can not be prepared.
     Broken,
 }
@@ -238,8 +241,8 @@ impl Segments {
     }
 }
 
-fn fault(kind: io::ErrorKind) -> IoFault {
-    IoFault::new(IoOp::Prepare, "the next segment", None, kind.into())
+fn fault(error: impl Into<io::Error>) -> IoFault {
+    IoFault::new(IoOp::Prepare, "the next segment", None, error.into())
 }
 
 impl SegmentSource for SteppedSegments {
@@ -253,6 +256,9 @@ impl SegmentSource for SteppedSegments {
                 segments.make(need)
             }
             SupplyMode::Full => Supply::NoSpace(fault(io::ErrorKind::StorageFull)),
+            SupplyMode::Short => {
+                Supply::Failed(fault(io::Error::from_raw_os_error(errno::EMFILE)).into())
+            }
             SupplyMode::Broken => Supply::Failed(fault(io::ErrorKind::Other).into()),
         }
     }

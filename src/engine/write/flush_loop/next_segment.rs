@@ -88,7 +88,10 @@ impl FlushLoop {
             Supply::Failed(cause) if cause.class() == FaultClass::Permanent => Err(cause),
             Supply::Failed(cause) if cause.class().passes() => Ok(self.waits_for(cause)),
             Supply::Failed(cause) if !no_space => Err(cause),
-            Supply::NoSpace(fault) if !no_space => Ok(self.waits_for(fault.into())),
+            // Said already, unless a shortage was said since.
+            Supply::NoSpace(fault) if !no_space || self.waits_for.is_some() => {
+                Ok(self.waits_for(fault.into()))
+            }
             // Between two attempts of the preparer nothing has passed yet.
             Supply::NotYet if !no_space && self.waits_for.is_none() => Ok(self.awaits_segment()),
             Supply::NoSpace(_) | Supply::NotYet | Supply::Failed(_) => Ok(self.waits_without_io()),
