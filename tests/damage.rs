@@ -1,14 +1,16 @@
-//! Guards P2, P9, P10, P11, P13, P14, P20: a table of damages and one driver. Damage is refused with segment,
-//! offset and LSN, twice in the same words; the salvage policy cuts there, keeps what it takes out of the
-//! log, gives no LSN out again, and leaves a log that works.
+//! Guards P2, P9, P10, P11, P13, P14, P20: damage that takes more than one change, and what a salvage must not do.
+//! Damage is refused with segment, offset and LSN; the salvage policy cuts there, keeps what it takes out of
+//! the log, gives no LSN out again, and leaves a log that works. The table of single changes is in
+//! `tests/open_errors.rs`.
 
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
 use actix_wal::DamagePolicy::{Refuse, Salvage};
-use actix_wal::error::{Damage, DamageKind};
+use actix_wal::error::DamageKind;
 use actix_wal::testkit::SimDisk;
 use actix_wal::testkit::internals::format::segment::{segment_name, set_aside_name};
-use actix_wal::{Lsn, OpenError, WalConfig};
+use actix_wal::{Lsn, OpenError};
+use test_support::refusals::{copy, first_lsn, refuse, remove, salvage, salvaging};
 use test_support::small_logs::{
     change, closed_log, commit, config, expected, frames, killed_log, live, open, recover,
     recover_from, renumbered, run, segments, unused, used,
@@ -16,125 +18,6 @@ use test_support::small_logs::{
 
 /// Records in the log that is damaged: four segments, the last one with a few frames.
 const RECORDS: u64 = 27;
-
-/// The name of a damage, the damage, and what must be said: segment, offset, LSN, kind.
-type Case = (&'static str, fn(&SimDisk), (u64, Option<u64>, u64), fn(&DamageKind) -> bool);
-
-fn salvaging() -> WalConfig {
-    let mut config = config();
-    config.damage_policy = Salvage;
-    config
-}
-
-fn remove(disk: &SimDisk, sequence: u64) {
-    disk.remove_file(&segment_name(sequence));
-}
-
-fn copy(from: &SimDisk, sequence: u64, to: &SimDisk, as_sequence: u64) {
-    let bytes = from.read_file(&segment_name(sequence)).expect("the segment is there");
-    to.write_file(&segment_name(as_sequence), bytes);
-}
-
-fn swap(disk: &SimDisk, one: u64, other: u64) {
-    let before = disk.fork();
-    copy(&before, one, disk, other);
-    copy(&before, other, disk, one);
-}
-
-/// The LSN with which a segment begins.
-fn first_lsn(disk: &SimDisk, sequence: u64) -> u64 {
-    let found = frames(disk).into_iter().find(|frame| frame.segment == sequence);
-    found.expect("the segment has frames").header.first_lsn.get()
-}
-
-fn is_missing(kind: &DamageKind) -> bool {
-    matches!(kind, DamageKind::MissingSegment)
-}
-fn is_swapped(kind: &DamageKind) -> bool {
-    matches!(kind, DamageKind::SwappedSegment { .. })
-}
-fn is_foreign(kind: &DamageKind) -> bool {
-    matches!(kind, DamageKind::ForeignSegment { .. })
-}
-fn is_short(kind: &DamageKind) -> bool {
-    matches!(kind, DamageKind::ShortenedSegment { .. })
-}
-fn is_header(kind: &DamageKind) -> bool {
-    matches!(kind, DamageKind::SegmentHeader { .. } | DamageKind::EmptySegment)
-}
-fn is_frame(kind: &DamageKind) -> bool {
-    matches!(kind, DamageKind::Frame { .. })
-}
-
-/// The third column: segment, offset where it is not 0, and the segment at whose first LSN the salvaged
-/// log ends (0: at the LSN of the frame at that offset).
-const CASES: [Case; 19] = [
-    ("first segment missing", |disk| remove(disk, 1), (1, None, 1), is_missing),
-    ("middle segment missing", |disk| remove(disk, 2), (2, None, 2), is_missing),
-    ("last segment missing", |disk| remove(disk, 4), (4, None, 4), is_missing),
-    ("names swapped", |disk| swap(disk, 2, 3), (2, None, 2), is_swapped),
-    ("first names swapped", |disk| swap(disk, 1, 2), (1, None, 1), is_swapped),
-    ("last names swapped", |disk| swap(disk, 3, 4), (3, None, 3), is_swapped),
-    ("segment twice", |disk| copy(&disk.fork(), 2, disk, 3), (3, None, 3), is_swapped),
-    ("foreign segment", |disk| copy(&killed_log(RECORDS), 2, disk, 2), (2, None, 2), is_foreign),
-    ("foreign first segment", |d| copy(&killed_log(RECORDS), 1, d, 1), (1, None, 1), is_foreign),
-    ("foreign last segment", |d| copy(&killed_log(RECORDS), 4, d, 4), (4, None, 4), is_foreign),
-    (
-        "segment cut short",
-        |disk| change(disk, 2, |bytes| bytes.truncate(1536)),
-        (2, Some(1536), 0),
-        is_short,
-    ),
-    (
-        "last segment cut short",
-        |disk| change(disk, 4, |bytes| bytes.truncate(1024)),
-        (4, Some(1024), 0),
-        is_short,
-    ),
-    ("segment empty", |disk| change(disk, 2, Vec::clear), (2, None, 2), is_header),
-    ("header damaged", |disk| change(disk, 3, |bytes| bytes[40] ^= 1), (3, None, 3), is_header),
-    ("first header damaged", |disk| change(disk, 1, |b| b[3] ^= 1), (1, None, 1), is_header),
-    ("last header damaged", |disk| change(disk, 4, |b| b[20] ^= 64), (4, None, 4), is_header),
-    (
-        "start frame damaged",
-        |disk| change(disk, 3, |bytes| bytes[700] ^= 1),
-        (3, Some(512), 3),
-        is_frame,
-    ),
-    (
-        "last start frame damaged",
-        |disk| change(disk, 4, |bytes| bytes[520] ^= 1),
-        (4, Some(512), 4),
-        is_frame,
-    ),
-    (
-        "block lost",
-        |disk| change(disk, 2, |bytes| bytes[1536..2048].fill(0)),
-        (2, Some(1536), 0),
-        is_frame,
-    ),
-];
-
-#[test]
-fn every_damage_is_refused_with_its_place_and_salvaged_to_a_log_that_works() {
-    let sound = killed_log(RECORDS);
-    assert_eq!(frames(&sound).last().map(|last| last.segment), Some(4), "four segments are used");
-    for (name, damage, (segment, offset, ends_at), is_kind) in CASES {
-        let disk = sound.fork();
-        damage(&disk);
-        let refused = refuse(name, &disk);
-        assert!(is_kind(&refused.kind), "{name}: {refused}");
-        let place = (refused.segment, refused.offset);
-        assert_eq!(place, (segment, offset.unwrap_or(0)), "{name}: {refused}");
-        let lsn = if ends_at > 0 { first_lsn(&sound, ends_at) } else { refused.lsn.get() };
-        let known = refused.lsn.get();
-        assert!(
-            known == lsn || (known == 0 && offset.is_none()),
-            "{name}: {refused}, not LSN {lsn}"
-        );
-        salvage(name, &disk, &refused, lsn);
-    }
-}
 
 /// P10, and okaywal, raft-engine, wal-db, walrus: early damage must not silently end the log.
 #[test]
@@ -155,7 +38,7 @@ fn a_flipped_bit_in_any_frame_but_the_last_is_refused_at_that_frame() {
             let place = (refused.segment, refused.offset, refused.lsn);
             assert_eq!(place, (frame.segment, frame.offset, lsn), "{name}: {refused}");
             if at == 60 {
-                salvage(&name, &disk, &refused, lsn.get());
+                salvage(&name, &disk, &refused, lsn.get(), RECORDS);
             }
         }
     }
@@ -225,66 +108,6 @@ fn a_log_can_be_salvaged_twice_at_the_same_place() {
     change(&disk, 2, |bytes| bytes[1100] ^= 1);
     let recovered = recover(&disk, Salvage).expect("salvaged again");
     assert_eq!(recovered.records, expected(1..first_lsn(&spare, 2) + 1));
-}
-
-/// Opening twice gives the same refusal, and touches nothing.
-fn refuse(name: &str, disk: &SimDisk) -> Damage {
-    let before: Vec<_> = disk.names().into_iter().map(|name| disk.read_file(&name)).collect();
-    let refusals = [(); 2].map(|()| match recover(disk, Refuse) {
-        Err(OpenError::Damaged(damage)) => damage,
-        other => panic!("{name}: {other:?}"),
-    });
-    let after: Vec<_> = disk.names().into_iter().map(|name| disk.read_file(&name)).collect();
-    assert!(before == after, "{name}: a refused open changed the directory");
-    let [first, second] = refusals;
-    assert_eq!(first.to_string(), second.to_string(), "{name}");
-    first
-}
-
-/// The log is cut before `lsn`, goes on behind every LSN it ever gave out, and is sound from then on.
-fn salvage(name: &str, disk: &SimDisk, refused: &Damage, lsn: u64) {
-    let before = disk.fork();
-    let next = run(async {
-        let wal = open(disk, salvaging()).await;
-        let report = wal.recovery_report().clone();
-        let salvaged = report.salvaged.as_ref().unwrap_or_else(|| panic!("{name}: {report:?}"));
-        assert_eq!(
-            (salvaged.segment, salvaged.offset),
-            (refused.segment, refused.offset),
-            "{name}: {salvaged} instead of {refused}"
-        );
-        assert_eq!(salvaged.lsn.get(), lsn, "{name}: what is missed begins here: {salvaged}");
-        assert_eq!(report.last_lsn.get(), lsn - 1, "{name}");
-        assert!(report.next_lsn.get() > RECORDS, "{name}: P9: {}", report.next_lsn);
-        commit(&wal, 9).await;
-        wal.close().await.expect("closes");
-        report.next_lsn.get()
-    });
-    keeps_what_it_took_out(name, &before, disk);
-    let recovered = recover(disk, Refuse).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let lsns: Vec<_> = recovered.records.iter().map(|(lsn, _)| *lsn).collect();
-    let wanted: Vec<_> = (1..lsn).chain(next..next + 9).collect();
-    assert_eq!(lsns, wanted, "{name}");
-    assert_eq!(recovered.records, expected(wanted), "{name}");
-    assert!(recovered.report.clean, "{name}: {:?}", recovered.report);
-}
-
-/// Whatever holds a frame or can not be read is there in the life after a salvage, under its name or set aside.
-/// What was only prepared is no evidence of anything.
-fn keeps_what_it_took_out(name: &str, disk: &SimDisk, after: &SimDisk) {
-    for sequence in 1..=4 {
-        let Some(bytes) = disk.read_file(&segment_name(sequence)) else { continue };
-        let names = [segment_name(sequence), set_aside_name(sequence)];
-        let kept = names.iter().find_map(|name| after.read_file(name));
-        let kept = kept.unwrap_or_else(|| panic!("{name}: segment {sequence} is gone"));
-        let (same, rest) = bytes.split_at(kept.len());
-        assert!(same == kept && rest.iter().all(|byte| *byte == 0), "{name}: {sequence} changed");
-    }
-    let prepared = segments(disk).into_iter().filter(|s| s.bytes[512..].iter().all(|b| *b == 0));
-    for segment in prepared {
-        let aside = after.read_file(&set_aside_name(segment.sequence));
-        assert!(aside.is_none(), "{name}: segment {} was only prepared", segment.sequence);
-    }
 }
 
 /// P10, and okaywal, where a torn tail makes the open fail.
@@ -358,7 +181,7 @@ fn a_segment_from_another_history_of_the_same_log_contradicts_its_neighbours() {
     let refused = refuse("another history", &disk);
     assert!(matches!(refused.kind, DamageKind::Contradiction { .. }), "{refused}");
     assert_eq!((refused.segment, refused.offset), (middle, 512), "{refused}");
-    salvage("another history", &disk, &refused, first_lsn(&disk, middle));
+    salvage("another history", &disk, &refused, first_lsn(&disk, middle), RECORDS);
 }
 
 /// The last segment may hold nothing, or nothing but what was carried over: it says all the same what lay
@@ -371,7 +194,7 @@ fn p14_segments_missing_before_one_without_records_of_its_own_are_refused() {
         let (last, before) = used.split_last().expect("a segment");
         before.iter().for_each(|segment| remove(&disk, segment.sequence));
         let refused = refuse("only the last one is left", &disk);
-        assert!(is_missing(&refused.kind), "{refused}");
+        assert!(matches!(refused.kind, DamageKind::MissingSegment), "{refused}");
         assert_eq!(refused.segment, last.sequence - 1, "{refused}");
     }
 }
@@ -384,7 +207,7 @@ fn p14_a_segment_missing_behind_the_leftover_of_a_failed_directory_sync_is_refus
     change(&disk, leftover, |bytes| bytes.truncate(512));
     remove(&disk, leftover + 1);
     let refused = refuse("what was begun behind the leftover is gone", &disk);
-    assert!(is_missing(&refused.kind), "{refused}");
+    assert!(matches!(refused.kind, DamageKind::MissingSegment), "{refused}");
     assert_eq!(refused.segment, leftover + 1, "{refused}");
 }
 
@@ -550,7 +373,10 @@ fn p14_a_number_that_no_segment_ever_bears_is_refused() {
         assert_eq!(refused.segment, never);
     }
     let refused = with_number(1 << 62);
-    assert!(is_missing(&refused.kind), "the last number there is may be used: {refused}");
+    assert!(
+        matches!(refused.kind, DamageKind::MissingSegment),
+        "the last number there is may be used: {refused}"
+    );
 }
 
 #[test]
@@ -623,7 +449,7 @@ fn p14_a_segment_missing_behind_one_that_was_trimmed_is_missing_and_nothing_was_
     assert!(trimmed.bytes.len() < 6 * 1024);
     remove(&disk, gone.sequence);
     let refused = refuse("behind a trimmed one", &disk);
-    assert!(is_missing(&refused.kind), "{refused}");
+    assert!(matches!(refused.kind, DamageKind::MissingSegment), "{refused}");
     assert_eq!((refused.segment, refused.lsn.get()), (gone.sequence, 6), "{refused}");
 }
 

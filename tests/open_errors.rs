@@ -1,6 +1,7 @@
-//! Guards P10, P14, P20: what an operator reads. Every way in which a log does not open, done to real files, and
-//! the whole message: what is so, whether a record is missing, and what to do. Salvage is advised only where
-//! something may be lost.
+//! Guards P2, P9, P10, P11, P13, P14, P20: every damage by one change, and what an operator reads. The whole message of
+//! the open, on real files: what is so, whether a record is missing, and what to do. Salvage is advised only where
+//! something may be lost; and where there is damage, it cuts the log there and leaves one that works. Directories
+//! that show signs of a log are in `tests/absence.rs`.
 //!
 //! The table is for reading. In it `DIR` stands for the directory, `LOG` for the id of the log, `OTHER` for
 //! that of another one.
@@ -15,13 +16,17 @@ use actix::{Actor, Context, Handler};
 use actix_wal::messages::{Replay, ReplayRefused};
 use actix_wal::testkit::SimDisk;
 use actix_wal::testkit::internals::format::segment::{SegmentHeader, segment_name};
-use actix_wal::{Existence, Lsn, Wal, WalConfig};
-use test_support::small_logs::{closed_log, config, killed_log, renumbered, run};
+use actix_wal::{Existence, Lsn, OpenError, Wal, WalConfig};
+use test_support::refusals::{copy, refuse, remove, salvage};
+use test_support::scratch::folder;
+use test_support::small_logs::{
+    change, closed_log, config, frames, killed_log, renumbered, run, segments, unused,
+};
 
 /// 27 records in four segments, of which the last has a few; two more are prepared. Its process was killed.
 const RECORDS: u64 = 27;
 
-/// What lies where, in the last segment that is in use: the start frame, and a frame of one block a record.
+/// The last segment that is in use: its start frame, and a frame of one block a record.
 const LAST: u64 = 4;
 
 fn write_files(disk: &SimDisk, path: &Path) {
@@ -30,26 +35,15 @@ fn write_files(disk: &SimDisk, path: &Path) {
     }
 }
 
-fn at(path: &Path, sequence: u64) -> std::path::PathBuf {
-    path.join(segment_name(sequence))
+fn swap(disk: &SimDisk, one: u64, other: u64) {
+    let before = disk.fork();
+    copy(&before, one, disk, other);
+    copy(&before, other, disk, one);
 }
 
-fn bytes(path: &Path, sequence: u64) -> Vec<u8> {
-    fs::read(at(path, sequence)).unwrap()
-}
-
-fn change(path: &Path, sequence: u64, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = bytes(path, sequence);
-    change(&mut bytes);
-    fs::write(at(path, sequence), bytes).unwrap();
-}
-
-fn rename(path: &Path, from: &str, to: &str) {
-    fs::rename(path.join(from), path.join(to)).unwrap();
-}
-
-fn remove(path: &Path, sequence: u64) {
-    fs::remove_file(at(path, sequence)).unwrap();
+/// A segment of another log instead of one of this log.
+fn another_log(disk: &SimDisk, sequence: u64) {
+    copy(&killed_log(RECORDS), sequence, disk, sequence);
 }
 
 /// Behind the last frame of a file: whole blocks.
@@ -57,29 +51,19 @@ fn end_of_frames(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).unwrap().next_multiple_of(512)
 }
 
-fn another_log(path: &Path, from: u64, to: u64) {
-    let other = killed_log(RECORDS);
-    fs::write(at(path, to), other.read_file(&segment_name(from)).unwrap()).unwrap();
-}
-
-/// A segment with this number in name and header, in which nothing has begun.
-fn unused(path: &Path, sequence: u64) {
-    fs::write(at(path, sequence), renumbered(&bytes(path, 5), sequence)).unwrap();
-}
-
 /// What was done to the log, and the message of the open.
-type Case = (&'static str, fn(&Path), &'static str);
+type Case = (&'static str, fn(&SimDisk), &'static str);
 
 const CASES: &[Case] = &[
     (
         "the newest segment is cut right behind its last frame",
-        |p| change(p, LAST, |bytes| bytes.truncate(end_of_frames(bytes))),
+        |disk| change(disk, LAST, |bytes| bytes.truncate(end_of_frames(bytes))),
         "damaged: 00000000000000000004.wal, offset 2560: the file has 2560 bytes of 6144; whether there were records from LSN 28 on can not be told; if a copy left out the zeros at its end, give them back (truncate -s 6144 00000000000000000004.wal), else restore it from a copy; without one, an open with DamagePolicy::Salvage ends the log here",
     ),
     (
         "the newest segment has lost all zeros at its end",
-        |p| {
-            change(p, LAST, |bytes| {
+        |disk| {
+            change(disk, LAST, |bytes| {
                 bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1)
             })
         },
@@ -87,212 +71,164 @@ const CASES: &[Case] = &[
     ),
     (
         "the newest segment is cut in its frames",
-        |p| change(p, LAST, |bytes| bytes.truncate(1024)),
+        |disk| change(disk, LAST, |bytes| bytes.truncate(1024)),
         "damaged: 00000000000000000004.wal, offset 1024: the file has 1024 bytes of 6144; whether there were records from LSN 25 on can not be told; if a copy left out the zeros at its end, give them back (truncate -s 6144 00000000000000000004.wal), else restore it from a copy; without one, an open with DamagePolicy::Salvage ends the log here",
     ),
     (
-        "the newest segment is cut, with a block of zeros left",
-        |p| change(p, LAST, |bytes| bytes.truncate(end_of_frames(bytes) + 512)),
-        "it opens",
-    ),
-    (
         "a middle segment is cut",
-        |p| change(p, 2, |bytes| bytes.truncate(1536)),
+        |disk| change(disk, 2, |bytes| bytes.truncate(1536)),
         "damaged: 00000000000000000002.wal, offset 1536: the file has 1536 bytes of 6144; what was durable from LSN 10 on can not be read; restore it from a copy; without one, an open with DamagePolicy::Salvage ends the log before it, and keeps the rest aside",
     ),
     (
         "the newest segment is empty",
-        |p| change(p, LAST, Vec::clear),
+        |disk| change(disk, LAST, Vec::clear),
         "damaged: 00000000000000000004.wal: the file is empty, which a segment never is; whether it held records can not be told; restore it from a copy, or move it away if it was put here by hand and never was a segment",
     ),
     (
         "a middle segment is empty",
-        |p| change(p, 2, Vec::clear),
+        |disk| change(disk, 2, Vec::clear),
         "damaged: 00000000000000000002.wal: the file is empty, which a segment never is; whether it held records can not be told; restore it from a copy, or move it away if it was put here by hand and never was a segment",
     ),
     (
         "an empty file with the next number",
-        |p| fs::write(at(p, 7), "").unwrap(),
+        |disk| disk.write_file(&segment_name(7), Vec::new()),
         "damaged: 00000000000000000007.wal: the file is empty, which a segment never is; whether it held records can not be told; restore it from a copy, or move it away if it was put here by hand and never was a segment",
     ),
     (
-        "nothing but an empty file",
-        |p| {
-            (1..=6).for_each(|sequence| remove(p, sequence));
-            fs::write(at(p, 1), "").unwrap();
-        },
-        "damaged: 00000000000000000001.wal: the file is empty, which a segment never is; whether it held records can not be told; restore it from a copy, or move it away if it was put here by hand and never was a segment",
-    ),
-    (
         "a few bytes of a header",
-        |p| change(p, 3, |bytes| bytes.truncate(30)),
+        |disk| change(disk, 3, |bytes| bytes.truncate(30)),
         "damaged: 00000000000000000003.wal: the file has only 30 bytes, too few for a segment header; whether it held records can not be told; restore it from a copy; without one, an open with DamagePolicy::Salvage opens the log without it, and keeps the file aside",
     ),
     (
         "something else than a segment",
-        |p| change(p, 3, |bytes| bytes[0] = b'x'),
+        |disk| change(disk, 3, |bytes| bytes[0] = b'x'),
         "damaged: 00000000000000000003.wal: the first bytes are not those of a segment; whether it held records can not be told; restore it from a copy; without one, an open with DamagePolicy::Salvage opens the log without it, and keeps the file aside",
     ),
     (
         "a header with a flipped bit",
-        |p| change(p, 3, |bytes| bytes[40] ^= 1),
+        |disk| change(disk, 3, |bytes| bytes[40] ^= 1),
         "damaged: 00000000000000000003.wal: the checksum of the segment header does not match; whether it held records can not be told; restore it from a copy; without one, an open with DamagePolicy::Salvage opens the log without it, and keeps the file aside",
     ),
     (
+        "the first header with a flipped bit",
+        |disk| change(disk, 1, |bytes| bytes[3] ^= 1),
+        "damaged: 00000000000000000001.wal: the first bytes are not those of a segment; whether it held records can not be told; restore it from a copy; without one, an open with DamagePolicy::Salvage opens the log without it, and keeps the file aside",
+    ),
+    (
+        "the newest header with a flipped bit",
+        |disk| change(disk, LAST, |bytes| bytes[20] ^= 64),
+        "damaged: 00000000000000000004.wal: the checksum of the segment header does not match; whether it held records can not be told; restore it from a copy; without one, an open with DamagePolicy::Salvage opens the log without it, and keeps the file aside",
+    ),
+    (
         "a later version",
-        |p| change(p, 2, |bytes| bytes[8] = 9),
+        |disk| change(disk, 2, |bytes| bytes[8] = 9),
         "00000000000000000002.wal: format version 9 is newer than this crate, which reads up to version 1; open the log with a later version of actix-wal",
     ),
     (
         "the first segment is missing",
-        |p| remove(p, 1),
+        |disk| remove(disk, 1),
         "damaged: 00000000000000000001.wal: the segment is missing; what was durable from LSN 1 on can not be read; put it back, or restore the log from a copy; without one, an open with DamagePolicy::Salvage ends the log before it",
     ),
     (
         "a middle segment is missing",
-        |p| remove(p, 2),
+        |disk| remove(disk, 2),
         "damaged: 00000000000000000002.wal: the segment is missing; what was durable from LSN 8 on can not be read; put it back, or restore the log from a copy; without one, an open with DamagePolicy::Salvage ends the log before it",
     ),
     (
         "the newest segment is missing, but not what was prepared behind it",
-        |p| remove(p, LAST),
+        |disk| remove(disk, LAST),
         "damaged: 00000000000000000004.wal: the segment is missing; whether there were records from LSN 24 on can not be told; put it back, or restore the log from a copy; without one, an open with DamagePolicy::Salvage ends the log before it",
     ),
     (
         "two names exchanged",
-        |p| {
-            rename(p, &segment_name(2), "x");
-            rename(p, &segment_name(3), &segment_name(2));
-            rename(p, "x", &segment_name(3));
-        },
+        |disk| swap(disk, 2, 3),
         "damaged: 00000000000000000002.wal: the file is segment 3 under another name; no record is known to be missing; give the file back its name 00000000000000000003.wal if that is free, or move it away, and put segment 2 in its place",
     ),
     (
+        "the first two names exchanged",
+        |disk| swap(disk, 1, 2),
+        "damaged: 00000000000000000001.wal: the file is segment 2 under another name; no record is known to be missing; give the file back its name 00000000000000000002.wal if that is free, or move it away, and put segment 1 in its place",
+    ),
+    (
+        "the last two names exchanged",
+        |disk| swap(disk, 3, 4),
+        "damaged: 00000000000000000003.wal: the file is segment 4 under another name; no record is known to be missing; give the file back its name 00000000000000000004.wal if that is free, or move it away, and put segment 3 in its place",
+    ),
+    (
         "a segment twice",
-        |p| fs::write(at(p, 3), bytes(p, 2)).unwrap(),
+        |disk| copy(&disk.fork(), 2, disk, 3),
         "damaged: 00000000000000000003.wal: the file is segment 2 under another name; no record is known to be missing; give the file back its name 00000000000000000002.wal if that is free, or move it away, and put segment 3 in its place",
     ),
     (
         "a segment of another log",
-        |p| another_log(p, 2, 2),
+        |disk| another_log(disk, 2),
         "damaged: 00000000000000000002.wal: the file belongs to log OTHER, this is log LOG; no record is known to be missing; move it away, and put the segment of this log in its place if there is one",
     ),
     (
+        "the first segment of another log",
+        |disk| another_log(disk, 1),
+        "damaged: 00000000000000000001.wal: the file belongs to log OTHER, this is log LOG; no record is known to be missing; move it away, and put the segment of this log in its place if there is one",
+    ),
+    (
+        "the newest segment of another log",
+        |disk| another_log(disk, LAST),
+        "damaged: 00000000000000000004.wal: the file belongs to log OTHER, this is log LOG; no record is known to be missing; move it away, and put the segment of this log in its place if there is one",
+    ),
+    (
         "a segment of another log, with a number of its own",
-        |p| another_log(p, 6, 6),
+        |disk| another_log(disk, 6),
         "damaged: 00000000000000000006.wal: the file belongs to log OTHER, this is log LOG; no record is known to be missing; move it away, and put the segment of this log in its place if there is one",
     ),
     (
         "a number that there is not",
-        |p| unused(p, 0),
+        |disk| {
+            let blank = unused(disk).pop().expect("a prepared segment");
+            disk.write_file(&segment_name(0), renumbered(&blank.bytes, 0));
+        },
         "damaged: 00000000000000000000.wal: no segment ever has this sequence number; no record is known to be missing; move it away",
     ),
     (
         "a block was lost",
-        |p| change(p, 2, |bytes| bytes[1536..2048].fill(0)),
+        |disk| change(disk, 2, |bytes| bytes[1536..2048].fill(0)),
         "damaged: 00000000000000000002.wal, offset 1536: no frame begins here; what was durable from LSN 10 on can not be read; restore it from a copy; without one, an open with DamagePolicy::Salvage ends the log before it, and keeps the rest aside",
     ),
     (
         "a record was changed",
-        |p| change(p, 2, |bytes| bytes[1536 + 200] ^= 1),
+        |disk| change(disk, 2, |bytes| bytes[1536 + 200] ^= 1),
         "damaged: 00000000000000000002.wal, offset 1536: the records do not match their checksum; what was durable from LSN 10 on can not be read; restore it from a copy; without one, an open with DamagePolicy::Salvage ends the log before it, and keeps the rest aside",
     ),
     (
         "the header of a frame was changed",
-        |p| change(p, 2, |bytes| bytes[1536 + 50] ^= 1),
+        |disk| change(disk, 2, |bytes| bytes[1536 + 50] ^= 1),
         "damaged: 00000000000000000002.wal, offset 1536: the frame header does not match its checksum; what was durable from LSN 10 on can not be read; restore it from a copy; without one, an open with DamagePolicy::Salvage ends the log before it, and keeps the rest aside",
     ),
     (
         "a record in the newest segment was changed",
-        |p| change(p, LAST, |bytes| bytes[1024 + 200] ^= 1),
+        |disk| change(disk, LAST, |bytes| bytes[1024 + 200] ^= 1),
         "damaged: 00000000000000000004.wal, offset 1024: the records do not match their checksum, although a later frame at offset 1536 proves that it was durable; what was durable from LSN 25 on can not be read; restore it from a copy; without one, an open with DamagePolicy::Salvage ends the log before it, and keeps the rest aside",
     ),
     (
         "a start frame was changed",
-        |p| change(p, 3, |bytes| bytes[700] ^= 1),
+        |disk| change(disk, 3, |bytes| bytes[700] ^= 1),
         "damaged: 00000000000000000003.wal, offset 512: its start frame is damaged: the records do not match their checksum; what was durable from LSN 16 on can not be read; restore it from a copy; without one, an open with DamagePolicy::Salvage ends the log before it, and keeps the rest aside",
     ),
     (
         "the newest start frame was changed",
-        |p| change(p, LAST, |bytes| bytes[520] ^= 1),
+        |disk| change(disk, LAST, |bytes| bytes[520] ^= 1),
         "damaged: 00000000000000000004.wal, offset 512: the frame header does not match its checksum, although a later frame at offset 1024 proves that it was durable; what was durable from LSN 24 on can not be read; restore it from a copy; without one, an open with DamagePolicy::Salvage ends the log before it, and keeps the rest aside",
     ),
     (
         "a frame stands where another one should",
-        |p| change(p, LAST, |bytes| bytes.copy_within(512..1024, 1024)),
+        |disk| change(disk, LAST, |bytes| bytes.copy_within(512..1024, 1024)),
         "damaged: 00000000000000000004.wal, offset 1024: the frame header does not match its checksum, although a later frame at offset 1536 proves that it was durable; what was durable from LSN 25 on can not be read; restore it from a copy; without one, an open with DamagePolicy::Salvage ends the log before it, and keeps the rest aside",
-    ),
-    (
-        "a link in place of a segment",
-        |p| {
-            rename(p, &segment_name(LAST), "x");
-            symlink("x", at(p, LAST)).unwrap();
-        },
-        "DIR: 00000000000000000004.wal is a symbolic link, and a log has regular files only; put the file itself in its place, or move it out of the directory if it belongs to no log",
-    ),
-    (
-        "a folder in place of a segment",
-        |p| {
-            remove(p, LAST);
-            fs::create_dir(at(p, LAST)).unwrap();
-        },
-        "DIR: 00000000000000000004.wal is a folder, and a log has regular files only; put the file itself in its place, or move it out of the directory if it belongs to no log",
-    ),
-    (
-        "a compressed segment",
-        |p| rename(p, &segment_name(2), "00000000000000000002.wal.gz"),
-        "DIR: 00000000000000000002.wal.gz is named like a segment of a log, and that segment is not here; give it back its content and its name, or move it out of the directory if it belongs to no log",
-    ),
-    (
-        "all in capital letters",
-        |p| (1..=6).for_each(|s| rename(p, &segment_name(s), &segment_name(s).to_uppercase())),
-        "DIR: 00000000000000000001.WAL is named like a segment of a log, and that segment is not here; give it back its content and its name, or move it out of the directory if it belongs to no log",
-    ),
-    (
-        "one folder deeper",
-        |p| {
-            fs::create_dir(p.join("old")).unwrap();
-            (1..=6).for_each(|s| rename(p, &segment_name(s), &format!("old/{}", segment_name(s))));
-        },
-        "DIR: old/00000000000000000001.wal lies in a folder, and the directory has no segment itself; open the folder or move its files up, or move it out of the directory to begin a new log here",
-    ),
-    (
-        "only what was set aside",
-        |p| {
-            (1..=6)
-                .for_each(|s| rename(p, &segment_name(s), &format!("{}.damaged", segment_name(s))))
-        },
-        "DIR: 00000000000000000001.wal.damaged was set aside by a salvage, and the segments that were written after it are not here; put them back, or move it out of the directory to begin a new log here",
-    ),
-    (
-        "only what was being prepared",
-        |p| {
-            (1..=5).for_each(|sequence| remove(p, sequence));
-            rename(p, &segment_name(6), &format!("{}.tmp", segment_name(6)));
-        },
-        "DIR: 00000000000000000006.wal.tmp was being prepared, and the segments before it are not here; put them back, or move it out of the directory to begin a new log here",
     ),
 ];
 
 /// The message, with what differs from run to run taken out.
-fn message(path: &Path, before: &str, error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string().replace(&path.display().to_string(), "DIR");
-    text = text.replace(before, "LOG");
-    let is_id = |word: &&str| word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let words = |text: &str| -> Vec<String> {
-        text.split(|c: char| !c.is_ascii_alphanumeric())
-            .filter(|w| is_id(w))
-            .map(str::to_owned)
-            .collect()
-    };
-    for id in words(&text) {
-        text = text.replace(&id, "OTHER");
-    }
-    text
-}
-
-fn log_id(path: &Path) -> String {
-    SegmentHeader::decode(&bytes(path, 1)).unwrap().place.log_id.to_string()
+fn message(path: &Path, error: &OpenError) -> String {
+    let text = error.to_string().replace(&path.display().to_string(), "DIR");
+    let Some((before, after)) = text.split_once("belongs to log ") else { return text };
+    format!("{before}belongs to log OTHER{}", &after[32..])
 }
 
 fn settings(path: &Path) -> WalConfig {
@@ -301,24 +237,53 @@ fn settings(path: &Path) -> WalConfig {
     config
 }
 
-#[test]
-fn p10_p14_p20_every_refusal_says_what_is_so_whether_a_record_is_missing_and_what_to_do() {
-    let (killed, mut wrong) = (killed_log(RECORDS), Vec::new());
-    for (what, change, wanted) in CASES {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        write_files(&killed, folder.path());
-        let id = log_id(folder.path());
-        change(folder.path());
-        let opened = run(async { Wal::open(settings(folder.path())).await.map(drop) });
-        let found = match opened {
-            Ok(()) => "it opens".to_owned(),
-            Err(error) => message(folder.path(), &id, &error),
-        };
-        if found != *wanted {
-            wrong.push(format!("{what}\n  wanted: {wanted}\n  found:  {found}"));
+/// Gathers the messages that are not as they should be, so that a changed text is seen in all its places.
+#[derive(Default)]
+struct Wrong(String);
+
+impl Wrong {
+    fn compare(&mut self, what: &str, path: &Path, opened: Result<(), OpenError>, wanted: &str) {
+        let found = opened.map_or_else(|error| message(path, &error), |()| "it opens".to_owned());
+        if found != wanted {
+            self.0 += &format!("\n{what}\n  wanted: {wanted}\n  found:  {found}");
         }
     }
-    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+
+    fn assert_none(self) {
+        assert!(self.0.is_empty(), "{}", self.0);
+    }
+}
+
+#[test]
+fn p10_p14_p20_every_refusal_says_what_is_so_whether_a_record_is_missing_and_what_to_do() {
+    let (sound, mut wrong) = (killed_log(RECORDS), Wrong::default());
+    assert_eq!(frames(&sound).last().map(|last| last.segment), Some(LAST));
+    let id = SegmentHeader::decode(&segments(&sound)[0].bytes).unwrap().place.log_id.to_string();
+    for (what, damage, wanted) in CASES {
+        let (disk, folder) = (sound.fork(), folder());
+        damage(&disk);
+        write_files(&disk, folder.path());
+        let opened = run(async { Wal::open(settings(folder.path())).await.map(drop) });
+        wrong.compare(what, folder.path(), opened, &wanted.replace("LOG", &id));
+    }
+    wrong.assert_none();
+}
+
+#[test]
+fn p10_every_damage_is_refused_twice_in_the_same_words_and_salvaged_to_a_log_that_works() {
+    let sound = killed_log(RECORDS);
+    for (what, damage, _) in CASES.iter().filter(|case| case.2.starts_with("damaged: ")) {
+        let disk = sound.fork();
+        damage(&disk);
+        let refused = refuse(what, &disk);
+        let known = refused.lsn.get();
+        // A header says nothing of LSNs: what is missed is all that the segment held, if it held anything.
+        let start = frames(&sound).into_iter().find(|frame| frame.segment == refused.segment);
+        let first = start.map_or(RECORDS + 1, |frame| frame.header.first_lsn.get());
+        let lsn = if refused.offset > 0 { known } else { first };
+        assert!(known == lsn || (known == 0 && refused.offset == 0), "{what}: {refused}");
+        salvage(what, &disk, &refused, lsn, RECORDS);
+    }
 }
 
 /// Takes some records, and no more.
@@ -378,28 +343,23 @@ const HOSTS: &[(&str, Option<u64>, &str)] = &[
 
 #[test]
 fn p10_what_goes_wrong_in_a_replay_is_told_apart_from_damage() {
-    let mut wrong = Vec::new();
+    let mut wrong = Wrong::default();
     for (host, from, wanted) in HOSTS {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let folder = folder();
         write_files(&closed_log(5), folder.path());
         let opened = run(async {
             let host = Host(host).start().recipient();
             Wal::open(settings(folder.path())).replay_to(host, from.map(Lsn::new)).await.map(drop)
         });
-        let found = match opened {
-            Ok(()) => "it opens".to_owned(),
-            Err(error) => message(folder.path(), "no id", &error),
-        };
-        if found != *wanted {
-            wrong.push(format!("{host} from {from:?}\n  wanted: {wanted}\n  found:  {found}"));
-        }
+        wrong.compare(&format!("{host} from {from:?}"), folder.path(), opened, wanted);
     }
-    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    wrong.assert_none();
 }
 
 /// Settings, and the message.
 type Setting = (&'static str, fn(&Path) -> WalConfig, &'static str);
 
+/// The directory has a file, a link to it, a link that leads nowhere, and an empty file instead of a segment.
 const SETTINGS: &[Setting] = &[
     (
         "no directory",
@@ -407,33 +367,40 @@ const SETTINGS: &[Setting] = &[
         "directory is empty, but it must name the directory of the log",
     ),
     (
+        "nothing but an empty file",
+        |p| settings(&p.join("empty")),
+        "damaged: 00000000000000000001.wal: the file is empty, which a segment never is; whether it held records can not be told; restore it from a copy, or move it away if it was put here by hand and never was a segment",
+    ),
+    (
         "a file",
-        |p| {
-            fs::write(p.join("file"), "").unwrap();
-            settings(&p.join("file"))
-        },
+        |p| settings(&p.join("file")),
         "DIR/file can not be the directory of a log: DIR/file is no directory; move it away, or configure another directory",
     ),
     (
-        "a file above",
-        |p| {
-            fs::write(p.join("file"), "").unwrap();
-            settings(&p.join("file/some/wal"))
-        },
+        "a file right above",
+        |p| settings(&p.join("file/wal")),
+        "DIR/file/wal can not be the directory of a log: DIR/file is no directory; move it away, or configure another directory",
+    ),
+    (
+        "a file further above",
+        |p| settings(&p.join("file/some/wal")),
         "DIR/file/some/wal can not be the directory of a log: DIR/file is no directory; move it away, or configure another directory",
     ),
     (
-        "a dead link",
-        |p| {
-            symlink("nowhere", p.join("link")).unwrap();
-            settings(&p.join("link"))
-        },
-        "DIR/link can not be the directory of a log: DIR/link is a symbolic link that leads nowhere; mount or create what it leads to, or remove it",
+        "a link to a file above",
+        |p| settings(&p.join("link/wal")),
+        "DIR/link/wal can not be the directory of a log: DIR/link is no directory; move it away, or configure another directory",
     ),
     (
+        "a dead link",
+        |p| settings(&p.join("dead")),
+        "DIR/dead can not be the directory of a log: DIR/dead is a symbolic link that leads nowhere; mount or create what it leads to, or remove it",
+    ),
+    // The kernel lets nobody create folders here.
+    (
         "a folder that lets nobody",
-        |_| settings(Path::new("/sys/kernel/wal")),
-        "/sys/kernel/wal can not be the directory of a log: /sys/kernel does not permit it; let the user of this process search, read and write it",
+        |_| settings(Path::new("/sys/kernel/some/wal")),
+        "/sys/kernel/some/wal can not be the directory of a log: /sys/kernel does not permit it; let the user of this process search, read and write it",
     ),
     (
         "no log where one must be",
@@ -457,32 +424,38 @@ const SETTINGS: &[Setting] = &[
 
 #[test]
 fn p20_a_directory_that_can_not_be_one_is_told_with_what_is_in_the_way() {
-    let mut wrong = Vec::new();
+    let mut wrong = Wrong::default();
     for (what, settings, wanted) in SETTINGS {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let folder = folder();
+        let at = |name| folder.path().join(name);
+        fs::write(at("file"), "").unwrap();
+        symlink("file", at("link")).unwrap();
+        symlink("nowhere", at("dead")).unwrap();
+        fs::create_dir(at("empty")).unwrap();
+        fs::write(at("empty").join(segment_name(1)), "").unwrap();
         let config = settings(folder.path());
         let opened = run(async { Wal::open(config).await.map(drop) });
-        let found = match opened {
-            Ok(()) => "it opens".to_owned(),
-            Err(error) => message(folder.path(), "no id", &error),
-        };
-        if found != *wanted {
-            wrong.push(format!("{what}\n  wanted: {wanted}\n  found:  {found}"));
-        }
+        wrong.compare(what, folder.path(), opened, wanted);
     }
-    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    wrong.assert_none();
+}
+
+fn change_file(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let newest = path.join(segment_name(LAST));
+    let mut bytes = fs::read(&newest).unwrap();
+    change(&mut bytes);
+    fs::write(newest, bytes).unwrap();
 }
 
 /// A copy without the zeros at the end of the newest segment: giving them back is all there is to do.
 #[test]
 fn p10_a_segment_that_gets_its_zeros_back_opens_with_every_record() {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let folder = folder();
     write_files(&killed_log(RECORDS), folder.path());
-    let full = bytes(folder.path(), LAST).len();
-    change(folder.path(), LAST, |bytes| bytes.truncate(end_of_frames(bytes)));
+    change_file(folder.path(), |bytes| bytes.truncate(end_of_frames(bytes)));
     run(async {
         Wal::open(settings(folder.path())).await.expect_err("more may have been durable");
-        change(folder.path(), LAST, |bytes| bytes.resize(full, 0));
+        change_file(folder.path(), |bytes| bytes.resize(6144, 0));
         let wal = Wal::open(settings(folder.path())).await.expect("as the message says");
         assert_eq!(wal.recovery_report().last_lsn.get(), RECORDS);
         wal.close().await.expect("closes");
@@ -493,9 +466,9 @@ fn p10_a_segment_that_gets_its_zeros_back_opens_with_every_record() {
 #[test]
 fn p10_a_segment_that_lacks_some_of_its_zeros_opens_with_every_record() {
     for rest in [512, 700, 1024] {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let folder = folder();
         write_files(&killed_log(RECORDS), folder.path());
-        change(folder.path(), LAST, |bytes| bytes.truncate(end_of_frames(bytes) + rest));
+        change_file(folder.path(), |bytes| bytes.truncate(end_of_frames(bytes) + rest));
         run(async {
             let wal = Wal::open(settings(folder.path())).await.expect("nothing is missing");
             assert_eq!(wal.recovery_report().last_lsn.get(), RECORDS, "{rest}");

@@ -1,7 +1,7 @@
 //! What the tests, examples and fuzz targets of the log share, compiled once.
 //!
 //! * A log without a thread, driven by hand: [`driven`].
-//! * Logs on simulated and faulty disks: [`logs`], [`small_logs`], [`segments`], [`history`]; their [`settings`],
+//! * Logs on simulated and faulty disks: [`logs`], [`small_logs`], [`refusals`], [`segments`], [`history`]; their [`settings`],
 //!   their [`clock`] and a system that is [`refusing`] them threads.
 //! * What clients were told, and whether a recovery agrees: [`facts`], [`witness`], [`recovered`],
 //!   [`oracle`], [`judge`]; what was seen: [`counts`].
@@ -35,6 +35,7 @@ pub mod naive;
 pub mod oracle;
 pub mod quickstart;
 pub mod recovered;
+pub mod refusals;
 pub mod refusing;
 pub mod scratch;
 pub mod segments;
