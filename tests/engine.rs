@@ -8,21 +8,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_wal::storage::{Medium, Storage};
 use actix_wal::testkit::internals::engine::intake::entry::{Entry, Payload};
-use actix_wal::testkit::internals::engine::segments::catalog::SegmentInfo;
-use actix_wal::testkit::internals::engine::segments::supply::{
-    Need, SegmentSource, SegmentStyle, Supply,
-};
+use actix_wal::testkit::internals::engine::segments::supply::{Need, SegmentStyle};
 use actix_wal::testkit::internals::engine::state::outcomes::Fate;
 use actix_wal::testkit::internals::engine::state::shared::Shared;
 use actix_wal::testkit::internals::engine::write::flush_loop::{
     FlushLoop, LoopEvent, Next, Worked,
 };
-use actix_wal::testkit::internals::engine::write::log_writer::{
-    LogWriter, Position, Stamp, StartFrame,
-};
-use actix_wal::testkit::internals::format::LogId;
 use actix_wal::testkit::internals::format::segment::segment_name;
 use actix_wal::testkit::internals::runtime::clock::Clock;
 use actix_wal::testkit::internals::{Parts, permits::spend};
@@ -31,8 +23,7 @@ use actix_wal::testkit::{
     SteppedSegments, SupplyMode, errno,
 };
 use actix_wal::{
-    Bounds, Cause, Durability, Epoch, FaultPolicy, FlushPolicy, Lsn, LsnRange, RecoveryReport,
-    WalConfig,
+    Bounds, Cause, Durability, FaultPolicy, FlushPolicy, Lsn, LsnRange, RecoveryReport, WalConfig,
 };
 use test_support::logs::{SOON, config, records_on};
 use test_support::recovered::for_the_next_life;
@@ -50,6 +41,8 @@ struct Bench {
     shared: Arc<Shared>,
     /// Kept: a log whose queue has gone is a different case.
     _link: actix_wal::testkit::internals::engine::state::requests::QueueReceiver,
+    /// Of the recovery before.
+    report: RecoveryReport,
     run: FlushLoop,
     next: Lsn,
 }
@@ -64,23 +57,23 @@ impl Bench {
         config.segment_size = 64 * 512;
         change(&mut config);
         config.validate().unwrap();
-        let clock = ManualClock::new();
-        let (disk, plan) = (SimDisk::new(), FaultPlan::new());
-        let storage: Arc<dyn Storage> =
-            Arc::new(FaultyStorage::mount(&disk, plan.clone()).unwrap());
-        let Parts { shared, queue } = Parts::with_clock(&config, Arc::new(clock.clone()));
-        let style = SegmentStyle {
-            log_id: LogId([7; 16]),
-            block_size: config.block_size,
-            segment_size,
-            medium: Medium::InPlace,
-        };
-        let mut segments = SteppedSegments::new(storage, style, 1);
-        let (writer, position) = begin(&mut segments, &style, &clock, &shared);
+        Bench::on(SimDisk::new(), &config, segment_size)
+    }
+
+    /// The next life of the log on this disk. Its segments have this size, but for the first one.
+    fn on(disk: SimDisk, config: &WalConfig, segment_size: u64) -> Bench {
+        let (clock, plan) = (ManualClock::new(), FaultPlan::new());
+        let storage = Arc::new(FaultyStorage::mount(&disk, plan.clone()).unwrap());
+        let Parts { shared, queue } = Parts::with_clock(config, Arc::new(clock.clone()));
+        let log = for_the_next_life(storage, config, &shared).unwrap();
+        let (report, next) = (log.report().clone(), log.position.next_lsn);
+        let style = SegmentStyle { segment_size, ..log.style };
+        let segments = SteppedSegments::new(log.storage, style, log.next_sequence);
         let source = Box::new(segments.clone());
-        let mut run = FlushLoop::new(&config, Arc::clone(&shared), style, source, position, writer);
+        let parts = Arc::clone(&shared);
+        let mut run = FlushLoop::new(config, parts, style, source, log.position, log.writer);
         assert!(matches!(run.take_events()[..], [LoopEvent::EpochStarted(..)]));
-        Bench { clock, disk, plan, segments, shared, _link: queue, run, next: Lsn::FIRST }
+        Bench { clock, disk, plan, segments, shared, _link: queue, report, run, next }
     }
 
     fn next(&self) -> Next {
@@ -111,6 +104,30 @@ impl Bench {
         assert_eq!(self.run.work().unwrap(), Worked::Done);
     }
 
+    /// Works until there is nothing to do, or a segment is missing.
+    fn settle(&mut self) {
+        while self.next() == Next::Work && self.run.work().unwrap() == Worked::Done {}
+    }
+
+    /// The cause of the fault when the next operation of this kind fails in this way.
+    fn fail(&mut self, op: FaultOp, effect: FaultEffect) -> Cause {
+        self.plan.add(FaultRule::on(op, effect).times(1));
+        self.run.work().unwrap_err()
+    }
+
+    /// Appends a record of this many bytes.
+    fn append_bytes(&mut self, count: usize) -> LsnRange {
+        self.append_payload(Payload::One(vec![1; count].into()), Durability::GroupCommit)
+    }
+
+    /// Writes so many records that take a segment each.
+    fn fill(&mut self, segments: usize) {
+        for _ in 0..segments {
+            self.append_bytes(25_000);
+            self.settle();
+        }
+    }
+
     fn batches(&self) -> u64 {
         self.shared.stats().batches
     }
@@ -124,33 +141,6 @@ impl Bench {
     fn records_kept(&self) -> BTreeMap<Lsn, Vec<u8>> {
         records_on(&self.disk.crash(Persist::Kept))
     }
-}
-
-/// The first segment and its start frame, as recovery would write it.
-fn begin(
-    segments: &mut SteppedSegments,
-    style: &SegmentStyle,
-    clock: &ManualClock,
-    shared: &Shared,
-) -> (LogWriter, Position) {
-    let Supply::Ready(segment) = segments.take(Need::Rotation) else {
-        panic!("there is plenty");
-    };
-    let mut position = Position { next_lsn: Lsn::FIRST, ..Position::default() };
-    let opening = StartFrame {
-        epoch: Epoch::NONE.next(),
-        first_lsn: Lsn::FIRST,
-        next_lsn: Lsn::FIRST,
-        in_flight_limit: shared.admission.max_entries() as u64,
-        salt: clock.random(),
-    };
-    let stamp = Stamp { wall_us: 0, watermark: Lsn::NONE, low_water: Lsn::NONE };
-    let place = style.place(segment.sequence);
-    let (name, size) = (segment.name.clone(), segment.size);
-    let info = SegmentInfo::new(segment.sequence, name, size, Lsn::NONE);
-    let writer = LogWriter::start(segment, place, &mut position, opening, stamp, |_| {}).unwrap();
-    shared.catalog.begin(info);
-    (writer, position)
 }
 
 fn window(config: &mut WalConfig) {
@@ -355,10 +345,6 @@ fn a_panic_between_the_sync_and_the_watermark_neither_loses_nor_repeats_an_entry
     }
 }
 
-fn fail(bench: &Bench, op: FaultOp, effect: FaultEffect) {
-    bench.plan.add(FaultRule::on(op, effect).times(1));
-}
-
 #[test]
 fn p8_under_resend_the_batch_is_written_again_and_its_first_copy_is_dead() {
     for op in [FaultOp::Write, FaultOp::Sync] {
@@ -366,8 +352,7 @@ fn p8_under_resend_the_batch_is_written_again_and_its_first_copy_is_dead() {
         bench.append(2);
         bench.work();
         bench.append(3);
-        fail(&bench, op, FaultEffect::FailAfter(errno::EIO));
-        let cause = bench.run.work().unwrap_err();
+        let cause = bench.fail(op, FaultEffect::FailAfter(errno::EIO));
         assert!(matches!(cause, Cause::Io(_)), "{cause}");
         bench.run.fault(&cause);
         assert!(!bench.shared.is_accepting());
@@ -376,7 +361,7 @@ fn p8_under_resend_the_batch_is_written_again_and_its_first_copy_is_dead() {
         bench.work();
         assert!(bench.shared.is_accepting());
         assert_eq!(bench.shared.watermark.durable(), Lsn::new(6), "all of it in the start frame");
-        assert_eq!(bench.segments.taken(), [Need::Rotation, Need::Restart]);
+        assert_eq!(bench.segments.taken(), [Need::Restart]);
         assert_eq!((bench.records().len(), bench.records_kept().len()), (6, 6));
     }
 }
@@ -385,8 +370,7 @@ fn p8_under_resend_the_batch_is_written_again_and_its_first_copy_is_dead() {
 fn p8_under_fail_fast_nothing_is_not_durable_before_the_cut_is() {
     let mut bench = Bench::new(|config| config.fault_policy = FaultPolicy::FailFast);
     bench.append(2);
-    fail(&bench, FaultOp::Sync, FaultEffect::FailAfter(errno::EIO));
-    let cause = bench.run.work().unwrap_err();
+    let cause = bench.fail(FaultOp::Sync, FaultEffect::FailAfter(errno::EIO));
     bench.append(2);
     bench.run.fault(&cause);
     assert!(bench.shared.fate(Lsn::new(2)).is_none(), "it may be on disk: no outcome yet");
@@ -406,8 +390,7 @@ fn abandoned_entries_are_unknown_if_they_were_written_and_not_durable_if_not() {
     for policy in [FaultPolicy::Resend, FaultPolicy::FailFast] {
         let mut bench = Bench::new(|config| config.fault_policy = policy);
         bench.append(2);
-        fail(&bench, FaultOp::Sync, FaultEffect::Fail(errno::EIO));
-        let cause = bench.run.work().unwrap_err();
+        let cause = bench.fail(FaultOp::Sync, FaultEffect::Fail(errno::EIO));
         bench.append(2);
         bench.run.fault(&cause);
         bench.run.abandon(&cause);
@@ -424,10 +407,10 @@ fn abandoned_entries_are_unknown_if_they_were_written_and_not_durable_if_not() {
 #[test]
 fn p21_a_full_disk_refuses_what_was_not_written_and_ends_by_itself() {
     let mut bench = Bench::new(|_| {});
-    bench.append_payload(Payload::One(vec![1; 25_000].into()), Durability::GroupCommit);
+    bench.append_bytes(25_000);
     bench.work();
     bench.segments.set(SupplyMode::Slow);
-    let range = bench.append_payload(Payload::One(vec![2; 9000].into()), Durability::GroupCommit);
+    let range = bench.append_bytes(9000);
     assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment);
     let waits_since = Some(bench.clock.now());
     bench.clock.advance(5 * MS);
@@ -443,7 +426,7 @@ fn p21_a_full_disk_refuses_what_was_not_written_and_ends_by_itself() {
     assert!(matches!(bench.shared.fate(Lsn::new(3)), Some(Fate::NotDurable(Cause::NoSpace(_)))));
     assert_eq!(bench.shared.admission.entries_in_flight(), 0);
     assert!(bench.run.take_events().iter().any(|event| matches!(event, LoopEvent::NoSpace(_))));
-    assert_eq!(bench.segments.taken(), [Need::Rotation], "the reserve is not touched");
+    assert_eq!(bench.segments.taken(), [], "the reserve is not touched");
     // A shortage meanwhile is said, and that the disk is still full after it.
     let mut waits_for = |mode| {
         bench.segments.set(mode);
@@ -467,14 +450,9 @@ fn p21_a_full_disk_refuses_what_was_not_written_and_ends_by_itself() {
 #[test]
 fn p21_a_checkpoint_on_a_full_disk_needs_no_space() {
     let mut bench = Bench::new(|_| {});
-    for _ in 0..2 {
-        bench.append_payload(Payload::One(vec![1; 25_000].into()), Durability::GroupCommit);
-        while bench.next() == Next::Work {
-            bench.run.work().unwrap();
-        }
-    }
+    bench.fill(2);
     bench.segments.set(SupplyMode::Full);
-    bench.append_payload(Payload::One(vec![2; 9000].into()), Durability::GroupCommit);
+    bench.append_bytes(9000);
     assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment);
     bench.run.take_events();
     bench.shared.requests.checkpoint(Lsn::new(1));
@@ -537,21 +515,14 @@ fn a_close_waits_for_what_was_accepted_and_is_still_in_the_queue() {
 /// Rotates so often that there are `complete` segments behind the one that is written, each with one record.
 fn with_complete_segments(complete: usize) -> Bench {
     let mut bench = Bench::new(|_| {});
-    for _ in 0..=complete {
-        bench.append_payload(Payload::One(vec![1; 25_000].into()), Durability::GroupCommit);
-        while bench.next() == Next::Work {
-            bench.run.work().unwrap();
-        }
-    }
+    bench.fill(complete + 1);
     assert_eq!(bench.shared.stats().rotations, complete as u64);
     bench
 }
 
 fn checkpoint(bench: &mut Bench, through: u64) {
     bench.shared.requests.checkpoint(Lsn::new(through));
-    while bench.next() == Next::Work {
-        assert_eq!(bench.run.work().unwrap(), Worked::Done);
-    }
+    bench.settle();
     let done =
         |event: &LoopEvent| matches!(event, LoopEvent::Checkpointed(lsn) if lsn.get() == through);
     assert!(bench.run.take_events().iter().any(done), "checkpoint {through}");
@@ -575,7 +546,7 @@ fn p19_a_checkpoint_that_removes_nothing_writes_nothing() {
 #[test]
 fn p22_checkpoints_that_do_not_fit_go_on_in_the_next_segment_and_the_close_is_clean() {
     let mut bench = with_complete_segments(5);
-    bench.append_payload(Payload::One(vec![1; 5000].into()), Durability::GroupCommit);
+    bench.append_bytes(5000);
     bench.work();
     for through in 1..=5 {
         checkpoint(&mut bench, through);
@@ -594,17 +565,11 @@ fn p7_a_segment_whose_sync_failed_is_removed_and_never_used_again() {
     let mut bench = Bench::new(|_| {});
     bench.append(1);
     bench.work();
-    bench.append_payload(Payload::One(vec![1; 25_000].into()), Durability::GroupCommit);
-    fail(&bench, FaultOp::Sync, FaultEffect::FailAfter(errno::EIO));
-    let cause = bench.run.work().unwrap_err();
+    bench.append_bytes(25_000);
+    let cause = bench.fail(FaultOp::Sync, FaultEffect::FailAfter(errno::EIO));
     bench.run.fault(&cause);
     bench.work();
-    for _ in 0..2 {
-        bench.append_payload(Payload::One(vec![1; 25_000].into()), Durability::GroupCommit);
-        while bench.next() == Next::Work {
-            bench.run.work().unwrap();
-        }
-    }
+    bench.fill(2);
     checkpoint(&mut bench, 3);
     assert_eq!(bench.segments.removed(), [segment_name(1)]);
     assert_eq!(bench.segments.recycled(), [segment_name(2), segment_name(3)]);
@@ -615,11 +580,9 @@ fn p7_a_segment_whose_sync_failed_is_removed_and_never_used_again() {
 fn a_start_frame_leaves_the_blocks_that_are_reserved_for_empty_frames() {
     let mut bench = Bench::on_segments(32 * 512, |_| {});
     // The header, 28 blocks for the frame, and 3 that are reserved.
-    let fills_it = Payload::One(vec![1; 28 * 512 - 108 - 5].into());
-    bench.append_payload(fills_it, Durability::GroupCommit);
+    bench.append_bytes(28 * 512 - 108 - 5);
     bench.append(1);
-    fail(&bench, FaultOp::Write, FaultEffect::Fail(errno::EIO));
-    let cause = bench.run.work().unwrap_err();
+    let cause = bench.fail(FaultOp::Write, FaultEffect::Fail(errno::EIO));
     bench.run.fault(&cause);
     bench.work();
     assert_eq!(bench.shared.watermark.durable(), Lsn::new(1), "the second one does not fit");
@@ -631,15 +594,14 @@ fn a_start_frame_leaves_the_blocks_that_are_reserved_for_empty_frames() {
 fn p21_a_segment_that_does_not_come_is_a_fault_after_a_fault_but_not_on_a_full_disk() {
     for full in [false, true] {
         let mut bench = Bench::new(|_| {});
-        bench.append_payload(Payload::One(vec![1; 25_000].into()), Durability::GroupCommit);
+        bench.append_bytes(25_000);
         if full {
             bench.work();
             bench.segments.set(SupplyMode::Full);
-            bench.append_payload(Payload::One(vec![2; 9000].into()), Durability::GroupCommit);
+            bench.append_bytes(9000);
             assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment);
         } else {
-            fail(&bench, FaultOp::Sync, FaultEffect::FailAfter(errno::EIO));
-            let cause = bench.run.work().unwrap_err();
+            let cause = bench.fail(FaultOp::Sync, FaultEffect::FailAfter(errno::EIO));
             bench.run.fault(&cause);
         }
         bench.segments.set(SupplyMode::Slow);
@@ -663,16 +625,10 @@ fn what_was_carried_over_is_sealed_after_the_quiet_time_and_nothing_else_is() {
             bench.append(1);
             bench.work();
         }
-        let disk = bench.disk.crash(Persist::Dropped);
-        let clock = ManualClock::seeded(7);
-        let Parts { shared, queue } = Parts::with_clock(&config(), Arc::new(clock.clone()));
-        let log = for_the_next_life(disk.mount().unwrap(), &config(), &shared).unwrap();
-        assert_eq!(log.report().carried, records);
-        let segments = SteppedSegments::new(log.storage, log.style, log.next_sequence);
-        let source = Box::new(segments);
-        let run = FlushLoop::new(&config(), shared, log.style, source, log.position, log.writer);
-        assert_eq!(run.next(clock.now()), next, "{records} carried");
-        drop(queue);
+        let config = config();
+        let later = Bench::on(bench.disk.crash(Persist::Dropped), &config, config.segment_size);
+        assert_eq!(later.report.carried, records);
+        assert_eq!(later.next(), next, "{records} carried");
     }
 }
 
@@ -684,14 +640,14 @@ fn p22_a_segment_that_is_full_to_the_byte_has_room_for_a_seal_a_low_water_mark_a
     let fits = 64 * 512 - (51 + 3) * 512 - 108 - 5;
     for (len, rotations) in [(fits, 2), (fits + 1, 3)] {
         let mut bench = with_complete_segments(2);
-        bench.append_payload(Payload::One(vec![1; len].into()), Durability::GroupCommit);
+        bench.append_bytes(len);
         bench.work();
         assert_eq!(bench.shared.stats().rotations, rotations, "{len} bytes");
     }
     // A second low-water mark would take the block of the close frame: it goes into the next segment.
     for (marks, rotations) in [(1, 2), (2, 3)] {
         let mut bench = with_complete_segments(2);
-        bench.append_payload(Payload::One(vec![1; fits].into()), Durability::GroupCommit);
+        bench.append_bytes(fits);
         bench.work();
         bench.clock.advance(SOON);
         bench.work();
