@@ -59,8 +59,7 @@ async fn past_the_limit_of_entries_or_bytes_the_answer_is_overloaded() {
         let too_large = within("append", wal.append(vec![0; MAX_BYTES])).await;
         assert!(matches!(too_large, Err(AppendError::TooLarge { .. })), "never, not later");
         assert_eq!(wal.stats().refused, 2);
-        world.plan.clear();
-        world.plan.release();
+        world.let_go();
         within("flush", wal.flush()).await.unwrap();
         within("append", wal.append(vec![0; size])).await.expect("there is room again");
         within("close", wal.close()).await.expect("clean");
@@ -89,8 +88,7 @@ async fn a_flood_waits_bounded_and_everyone_is_answered_when_the_disk_is_back() 
     })
     .await;
     assert!(outcomes.lock().unwrap().is_empty(), "nothing is acknowledged");
-    world.plan.clear();
-    world.plan.release();
+    world.let_go();
     until("all are answered", || {
         assert_bounded(&wal);
         outcomes.lock().unwrap().len() == PRODUCERS * 3
@@ -143,8 +141,7 @@ async fn a_commit_that_is_dropped_while_it_waits_is_not_appended() {
     assert_eq!(wal.status().waiting_for_admission, 1);
     drop(commit);
     assert_eq!(wal.status().waiting_for_admission, 0);
-    world.plan.clear();
-    world.plan.release();
+    world.let_go();
     within("flush", wal.flush()).await.unwrap();
     within("close", wal.close()).await.expect("clean");
     assert_eq!(world.records().await.len(), MAX_ENTRIES);

@@ -364,8 +364,7 @@ async fn a_stuck_sync_is_stalled_then_unknown_and_resolved_when_it_returns() {
     // Each close and each waiter was answered by one, and so subscribers have as many.
     assert!(ear.count(|event| matches!(event, LogEvent::GivenUp { .. })) >= 2);
 
-    world.plan.clear();
-    world.plan.release();
+    world.let_go();
     until("the watermark", || wal.durable_lsn() == lsn.next()).await;
     until("closed", || ear.heard(|event| matches!(event, LogEvent::Closed { .. }))).await;
     assert_eq!(ear.durable(), (lsn.next(), vec![]));
@@ -383,8 +382,7 @@ async fn a_log_that_was_stalled_goes_on_when_the_sync_returns_and_can_stall_agai
         world.plan.add(on_segments(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck)));
         let outcome = within("commit", wal.commit("stuck")).await;
         assert!(matches!(outcome, Err(CommitError::Unknown { .. })), "{outcome:?}");
-        world.plan.clear();
-        world.plan.release();
+        world.let_go();
         within("commit", wal.commit("goes on")).await.expect("durable");
         until("not stalled", || !wal.status().stalled).await;
         assert_eq!(ear.count(|event| matches!(event, LogEvent::Stalled { .. })), round);
@@ -411,8 +409,7 @@ async fn a_preparer_that_is_stuck_lets_nobody_hang_either() {
     assert!(wal.status().stalled);
     let closed = within("close", wal.close()).await;
     assert!(closed.is_err());
-    world.plan.clear();
-    world.plan.release();
+    world.let_go();
     let records = world.records().await;
     check(&outcomes, &records, "stuck preparer");
 }
@@ -492,8 +489,7 @@ async fn a_stopped_arbiter_answers_everyone_and_what_was_accepted_is_written() {
     assert!(within("read", wal.read(Lsn::FIRST)).await.is_err());
     assert!(within("close", wal.close()).await.is_err());
     assert!(world.disk.mount().is_err(), "the flush thread may still write");
-    world.plan.clear();
-    world.plan.release();
+    world.let_go();
     assert_eq!(world.records().await.len(), 2);
 }
 

@@ -1,12 +1,11 @@
 //! Guards P6, P16. Does every call of the handle as a message that an actor sends, and tries the edges of
 //! what an append may be: empty, as large as can be, too large, with a permit for something else.
 
-#![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use actix::{Actor, Context, Handler, Message, Recipient, ResponseFuture};
+use actix::Recipient;
 use actix_wal::codec::{Bincode, Codec};
 use actix_wal::messages::{
     Append, AppendAll, Checkpoint, Close, Commit, Flush, GetStats, GetStatus, LogEvent, Read,
@@ -16,15 +15,14 @@ use actix_wal::testkit::internals::engine::intake::admission::{Admission, Refusa
 use actix_wal::testkit::internals::engine::intake::entry::{Payload, RECORD_OVERHEAD};
 use actix_wal::testkit::internals::submit;
 use actix_wal::testkit::internals::wire::{Reply, Submit};
-use actix_wal::testkit::{
-    FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, SimDisk, errno,
-};
+use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, SimDisk, errno};
 use actix_wal::{
-    AppendError, CommitError, Durability, FaultPolicy, Lsn, LsnRange, OverloadPolicy, ReadError,
+    AppendError, CommitError, Durability, FaultPolicy, Lsn, OverloadPolicy, ReadError,
     RestartBudget, Wal, WalConfig,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use test_support::logs::{Ear, World, on_segments, until, within};
 use test_support::settings::segments_of;
 use test_support::small_logs::open;
 use tokio::sync::oneshot;
@@ -33,80 +31,7 @@ fn config() -> WalConfig {
     segments_of(1 << 18)
 }
 
-/// An actor that knows a log by its messages only.
-struct Client {
-    log: Recipients,
-    admission: Arc<Admission>,
-    heard: Vec<LogEvent>,
-}
-
-impl Client {
-    fn of(wal: &Wal) -> Client {
-        let (log, admission) = (wal.recipients().clone(), Arc::clone(wal.admission()));
-        Client { log, admission, heard: Vec::new() }
-    }
-}
-
-impl Actor for Client {
-    type Context = Context<Self>;
-}
-
-impl Handler<LogEvent> for Client {
-    type Result = ();
-
-    fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {
-        self.heard.push(event);
-    }
-}
-
-struct Heard;
-
-impl Message for Heard {
-    type Result = Vec<String>;
-}
-
-impl Handler<Heard> for Client {
-    type Result = Vec<String>;
-
-    fn handle(&mut self, _: Heard, _: &mut Self::Context) -> Self::Result {
-        self.heard.iter().map(|event| format!("{event:?}")).collect()
-    }
-}
-
-struct Watermarks;
-
-impl Message for Watermarks {
-    type Result = Vec<Lsn>;
-}
-
-impl Handler<Watermarks> for Client {
-    type Result = Vec<Lsn>;
-
-    fn handle(&mut self, _: Watermarks, _: &mut Self::Context) -> Self::Result {
-        let through = |event: &LogEvent| match event {
-            LogEvent::Durable { through, .. } => Some(*through),
-            _ => None,
-        };
-        self.heard.iter().filter_map(through).collect()
-    }
-}
-
-/// Use the log, and give the LSNs of everything that was appended.
-struct UseTheLog(Recipient<LogEvent>);
-
-impl Message for UseTheLog {
-    type Result = Vec<Lsn>;
-}
-
-impl Handler<UseTheLog> for Client {
-    type Result = ResponseFuture<Vec<Lsn>>;
-
-    fn handle(&mut self, UseTheLog(me): UseTheLog, _: &mut Self::Context) -> Self::Result {
-        let (log, admission) = (self.log.clone(), Arc::clone(&self.admission));
-        Box::pin(use_the_log(log, admission, me))
-    }
-}
-
+/// Uses a log by its messages only, and gives the LSNs of everything that was appended.
 async fn use_the_log(
     log: Recipients,
     admission: Arc<Admission>,
@@ -163,12 +88,14 @@ async fn use_the_log(
 async fn every_call_of_the_handle_is_also_a_message() {
     let disk = SimDisk::new();
     let wal = open(&disk, config()).await;
-    let client = Client::of(&wal).start();
-    let lsns = client.send(UseTheLog(client.clone().recipient())).await.expect("alive");
+    let (log, admission) = (wal.recipients().clone(), Arc::clone(wal.admission()));
+    let (ear, me) = Ear::started();
+    let lsns = use_the_log(log, admission, me).await;
     assert_eq!(lsns, (1..=5).map(Lsn::new).collect::<Vec<_>>());
-    let heard = client.send(Heard).await.expect("alive");
-    assert!(heard.iter().any(|event| event.starts_with("Durable")), "heard {heard:?}");
-    assert!(!heard.iter().any(|event| event.starts_with("Clos")), "it has unsubscribed: {heard:?}");
+    assert_eq!(ear.durable(), (Lsn::new(5), vec![]));
+    let of_the_end =
+        |event: &LogEvent| matches!(event, LogEvent::Closing | LogEvent::Closed { .. });
+    assert!(!ear.heard(of_the_end), "it has unsubscribed: {ear:?}");
 }
 
 #[actix::test]
@@ -250,21 +177,19 @@ async fn p16_more_records_than_may_ever_be_in_flight_are_too_large_and_more_than
     let mut config = config();
     config.max_in_flight_entries = 2;
     config.overload = OverloadPolicy::Refuse;
-    let plan = FaultPlan::new();
-    let storage = FaultyStorage::mount(&SimDisk::new(), plan.clone()).expect("free");
-    let wal = Wal::open(config).on_storage(Arc::new(storage)).await.expect("opens");
+    let world = World::new();
+    let wal = world.open(config).await;
     match wal.append_all(["a", "b", "c"]).await {
         Err(AppendError::TooLarge { size: 3, limit: 2, unit: "records" }) => {}
         other => panic!("three records never fit: {other:?}"),
     }
-    plan.add(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck));
+    world.plan.add(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck));
     let group = wal.append_all(["a", "b"]).await.expect("two fit");
     match wal.append("c").await {
         Err(AppendError::Overloaded { entries: 2, .. }) => {}
         other => panic!("as much is in flight as may be: {other:?}"),
     }
-    plan.clear();
-    plan.release();
+    world.let_go();
     wal.wait_for_lsn(group.last).await.expect("durable");
     wal.append("c").await.expect("there is room again");
     wal.close().await.expect("clean");
@@ -340,71 +265,52 @@ async fn p5_a_stream_ends_at_the_watermark_or_follows_it_until_the_log_closes() 
 async fn p6_a_stream_that_follows_ends_when_the_log_is_poisoned() {
     let mut config = config();
     config.restart_budget = RestartBudget { restarts: 0, ..RestartBudget::default() };
-    let plan = FaultPlan::new();
-    let storage = FaultyStorage::mount(&SimDisk::new(), plan.clone()).expect("free");
-    let wal = Wal::open(config).on_storage(Arc::new(storage)).await.expect("opens");
+    let world = World::new();
+    let wal = world.open(config).await;
     let lsn = wal.commit("kept").await.expect("durable");
     let mut follow = wal.read(lsn).await.expect("readable").follow();
     assert_eq!(follow.next().await.expect("a record").expect("sound").lsn, lsn);
     let following = actix::spawn(async move { follow.next().await.is_none() });
     // It waits at the tail once it has looked there; either way it has to end.
-    plan.add(FaultRule::on(FaultOp::Sync, FaultEffect::Fail(errno::EIO)));
+    world.plan.add(FaultRule::on(FaultOp::Sync, FaultEffect::Fail(errno::EIO)));
     wal.commit("lost").await.expect_err("the disk is broken");
-    let ended = tokio::time::timeout(Duration::from_secs(30), following).await;
-    assert!(ended.expect("nobody follows a poisoned log for ever").expect("no panic"));
-    let began = Instant::now();
-    while !wal.status().state.is_final() {
-        assert!(began.elapsed() < Duration::from_secs(60));
-        actix::clock::sleep(Duration::from_millis(1)).await;
-    }
-    let range = LsnRange::new(lsn, lsn).expect("not empty");
-    assert!(range.contains(wal.durable_lsn()), "only {lsn} is durable");
+    assert!(within("the end of the stream", following).await.expect("no panic"));
+    until("poisoned", || wal.status().state.is_final()).await;
+    assert_eq!(wal.durable_lsn(), lsn, "nothing else is durable");
     drop(wal.close().await);
+}
+
+async fn crowd(size: usize, wal: &Wal) -> Vec<Ear> {
+    let mut crowd = Vec::new();
+    for _ in 0..size {
+        crowd.push(Ear::on(wal).await);
+    }
+    crowd
 }
 
 #[actix::test]
 async fn p16_of_a_crowd_of_subscribers_each_hears_the_last_watermark_and_none_that_goes_back() {
-    const CROWD: usize = 100;
-    let disk = SimDisk::new();
-    let wal = open(&disk, config()).await;
-    let crowd: Vec<_> = (0..CROWD).map(|_| Client::of(&wal).start()).collect();
-    for one in &crowd {
-        wal.subscribe(one.clone().recipient()).await.expect("runs");
-    }
+    let wal = open(&SimDisk::new(), config()).await;
+    let crowd = crowd(100, &wal).await;
     let mut last = Lsn::NONE;
     for _ in 0..50 {
         last = wal.commit("c").await.expect("durable");
     }
     for one in &crowd {
-        let started = Instant::now();
-        while one.send(Watermarks).await.expect("alive").last() != Some(&last) {
-            assert!(
-                started.elapsed() < Duration::from_secs(20),
-                "it is not told of the last batch"
-            );
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        assert!(one.send(Watermarks).await.expect("alive").is_sorted());
+        until("it is told of the last batch", || one.durable().0 == last).await;
     }
     wal.close().await.expect("closes");
 }
 
 #[actix::test]
 async fn p6_of_a_crowd_everybody_hears_what_failed_and_the_last_watermark_before_the_end() {
-    const CROWD: usize = 40;
-    let (disk, plan) = (SimDisk::new(), FaultPlan::new());
-    let storage = Arc::new(FaultyStorage::mount(&disk, plan.clone()).expect("free"));
-    let mut config = config();
+    let (world, mut config) = (World::new(), config());
     config.fault_policy = FaultPolicy::FailFast;
-    let wal = Wal::open(config).on_storage(storage).await.expect("opens");
-    let crowd: Vec<_> = (0..CROWD).map(|_| Client::of(&wal).start()).collect();
-    for one in &crowd {
-        wal.subscribe(one.clone().recipient()).await.expect("runs");
-    }
+    let wal = world.open(config).await;
+    let crowd = crowd(40, &wal).await;
     wal.commit("kept").await.expect("durable");
     let failing = FaultRule::on(FaultOp::Sync, FaultEffect::Fail(errno::EIO)).times(1);
-    // Not a segment that is being prepared.
-    plan.add(failing.file(|name| name.ends_with(".wal")));
+    world.plan.add(on_segments(failing));
     let lost = match wal.commit("lost").await {
         Err(CommitError::NotDurable { lsn, .. }) => lsn,
         other => panic!("it is certainly not durable: {other:?}"),
@@ -412,34 +318,29 @@ async fn p6_of_a_crowd_everybody_hears_what_failed_and_the_last_watermark_before
     let last = wal.commit("kept too").await.expect("durable");
     // No time to be told later: the log ends right behind the last batch.
     wal.close().await.expect("closes");
+    let is_end = |event: &LogEvent| matches!(event, LogEvent::Closed { .. });
     for one in &crowd {
-        let started = Instant::now();
-        while !one.send(Heard).await.expect("alive").iter().any(|event| event.starts_with("Closed"))
-        {
-            assert!(started.elapsed() < Duration::from_secs(20), "it is not told of the end");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        let heard = one.send(Heard).await.expect("alive");
-        let failed = format!("failed: [{:?}]", LsnRange::new(lost, lost).expect("not empty"));
-        assert!(heard.iter().any(|event| event.contains(&failed)), "{failed} is in {heard:#?}");
-        let closed = heard.iter().position(|event| event.starts_with("Closed"));
-        assert_eq!(closed, Some(heard.len() - 1), "the end is the last event");
-        assert_eq!(one.send(Watermarks).await.expect("alive").last(), Some(&last));
+        until("it is told of the end", || one.heard(is_end)).await;
+        assert_eq!(one.durable(), (last, vec![lost]));
+        assert!(one.0.lock().unwrap().last().is_some_and(is_end), "the end is the last event");
     }
 }
 
 #[actix::test]
 async fn p6_whoever_leaves_a_crowd_is_told_of_what_was_durable_before() {
-    let disk = SimDisk::new();
-    let wal = open(&disk, config()).await;
-    let crowd: Vec<_> = (0..40).map(|_| Client::of(&wal).start()).collect();
-    for one in &crowd {
-        wal.subscribe(one.clone().recipient()).await.expect("runs");
+    let wal = open(&SimDisk::new(), config()).await;
+    let mut crowd = Vec::new();
+    for _ in 0..40 {
+        let (ear, one) = Ear::started();
+        wal.subscribe(one.clone()).await.expect("runs");
+        crowd.push((ear, one));
     }
     let lsn = wal.commit("before").await.expect("durable");
-    for one in crowd.iter().rev() {
-        assert!(wal.unsubscribe(one.clone().recipient()).await.expect("runs"));
-        assert_eq!(one.send(Watermarks).await.expect("alive").last(), Some(&lsn));
+    for (ear, one) in crowd.into_iter().rev() {
+        assert!(wal.unsubscribe(one.clone()).await.expect("runs"));
+        // It handles this behind all that the log has sent.
+        one.send(LogEvent::Closing).await.expect("alive");
+        assert_eq!(ear.durable().0, lsn);
     }
     wal.close().await.expect("closes");
 }

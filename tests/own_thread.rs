@@ -128,8 +128,7 @@ fn p6_a_log_whose_sync_is_stuck_is_given_up_by_close_and_ends_when_the_sync_retu
     wal.close_blocking().expect_err("given up");
     drop(wal);
     assert_eq!((threads("wal-actors"), threads("wal-flush")), (1, 1), "it may still write");
-    world.plan.clear();
-    world.plan.release();
+    world.let_go();
     assert_all_ended();
     assert_eq!(logs::records_on(&world.disk).len(), 1);
 }

@@ -78,8 +78,7 @@ async fn p6_a_commit_in_flight_while_the_process_stands_still_is_no_stuck_sync()
         until_it_has_looked(&clock).await;
         assert!(!wal.status().stalled && !committing.is_finished(), "it stood still");
     }
-    world.plan.clear();
-    world.plan.release();
+    world.let_go();
     within("commit", committing).await.unwrap().expect("the disk did nothing wrong");
     within("close", wal.close()).await.unwrap();
 }
@@ -99,8 +98,7 @@ async fn p6_a_sync_that_is_stuck_is_found_also_by_looks_that_always_come_late() 
         matches!(outcome, Err(CommitError::Unknown { cause: Cause::Stalled { .. }, .. })),
         "{outcome:?}"
     );
-    world.plan.clear();
-    world.plan.release();
+    world.let_go();
     within("close", wal.close()).await.unwrap();
 }
 

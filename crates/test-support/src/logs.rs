@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Context, Handler};
+use actix::{Actor, Context, Handler, Recipient};
 use actix_wal::messages::LogEvent;
 use actix_wal::storage::{self, Storage, StorageFile};
 use actix_wal::testkit::internals::Parts;
@@ -56,8 +56,7 @@ pub async fn outlast_a_stuck_sync() {
     let is_given_up =
         matches!(outcome, Err(CommitError::Unknown { cause: Cause::Stalled { .. }, .. }));
     assert!(is_given_up, "{outcome:?}");
-    world.plan.clear();
-    world.plan.release();
+    world.let_go();
     within("close", wal.close()).await.expect("the sync has returned");
 }
 
@@ -81,6 +80,12 @@ impl World {
 
     pub async fn open(&self, config: WalConfig) -> Wal {
         within("open", Wal::open(config).on_storage(self.storage())).await.expect("opens")
+    }
+
+    /// No fault comes any more, and what is stuck goes on.
+    pub fn let_go(&self) {
+        self.plan.clear();
+        self.plan.release();
     }
 
     /// Operations on a failed file after its failure (promise P7): there must be none.
@@ -144,9 +149,15 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 pub struct Ear(pub Arc<Mutex<Vec<LogEvent>>>);
 
 impl Ear {
-    pub async fn on(wal: &Wal) -> Ear {
+    /// One that is not subscribed yet, and what it is subscribed as.
+    pub fn started() -> (Ear, Recipient<LogEvent>) {
         let ear = Ear::default();
         let recipient = ear.clone().start().recipient();
+        (ear, recipient)
+    }
+
+    pub async fn on(wal: &Wal) -> Ear {
+        let (ear, recipient) = Ear::started();
         within("subscribe", wal.subscribe(recipient)).await.expect("open");
         ear
     }
