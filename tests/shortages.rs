@@ -5,19 +5,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
 use std::fs::{self, Permissions};
-use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use actix_wal::error::{FaultClass, IoFault, IoOp};
 use actix_wal::messages::LogEvent;
-use actix_wal::testkit::internals::runtime::threads::{
-    Running, SystemThreads, Threads, Turn, Worker,
-};
-use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, errno};
+use actix_wal::testkit::internals::runtime::threads::{SystemThreads, Threads};
+use actix_wal::testkit::{ByHand, FaultEffect, FaultOp, FaultRule, errno};
 use actix_wal::{
     AppendError, Cause, CommitError, LogState, OpenError, OverloadPolicy, Wal, WalConfig,
 };
@@ -121,54 +118,19 @@ async fn p6_a_poisoned_log_without_a_thread_to_end_on_is_closed_and_keeps_its_ca
     until("the directory is free", || world.disk.mount().is_ok()).await;
 }
 
-/// Holds the flush thread before its first look.
-#[derive(Debug, Default)]
-struct Gate {
-    /// Whether it has arrived, and whether it may go on.
-    state: Mutex<(bool, bool)>,
-    changed: Condvar,
-}
-
-#[derive(Debug)]
-struct Late(Arc<Gate>);
-
-impl Threads for Late {
-    fn spawn(&self, name: &'static str, mut worker: Box<dyn Worker>) -> io::Result<Running> {
-        if name != "wal-flush" {
-            return SystemThreads.spawn(name, worker);
-        }
-        let gate = Arc::clone(&self.0);
-        std::thread::spawn(move || {
-            let mut state = gate.state.lock().unwrap();
-            state.0 = true;
-            drop(gate.changed.wait_while(state, |(_, go_on)| !*go_on));
-            loop {
-                match worker.look() {
-                    Turn::Work => worker.work(),
-                    Turn::Wait(at_most) => worker.wait(at_most),
-                    Turn::End => return,
-                }
-            }
-        });
-        Ok(Running::elsewhere())
-    }
-}
-
-impl Gate {
-    fn open(&self) {
-        self.state.lock().unwrap().1 = true;
-        self.changed.notify_all();
-    }
-}
-
 #[actix::test]
 async fn p15_open_answers_once_the_flush_thread_runs_and_not_before() {
     for is_dropped in [false, true] {
-        let (world, gate) = (World::new(), Arc::new(Gate::default()));
-        let threads = Arc::new(Late(Arc::clone(&gate)));
-        let open = Wal::open(config()).on_storage(world.storage()).on_threads(threads);
-        let opening = actix::spawn(open.into_future());
-        until("the flush thread", || gate.state.lock().unwrap().0).await;
+        let (world, threads) = (World::new(), ByHand::only("wal-flush"));
+        let open = Wal::open(config()).on_storage(world.storage());
+        let opening = actix::spawn(open.on_threads(Arc::new(threads.clone())).into_future());
+        let mut late = None;
+        until("the flush thread", || {
+            late = late.take().or_else(|| threads.take());
+            late.is_some()
+        })
+        .await;
+        let mut go_on = || SystemThreads.spawn("wal-flush", late.take().unwrap()).unwrap();
         // Everything that the actors have to say to each other is said meanwhile.
         for _ in 0..1000 {
             tokio::task::yield_now().await;
@@ -177,11 +139,11 @@ async fn p15_open_answers_once_the_flush_thread_runs_and_not_before() {
         if is_dropped {
             opening.abort();
             let _ = opening.await;
-            gate.open();
+            go_on();
             until("the directory is free", || world.disk.mount().is_ok()).await;
             continue;
         }
-        gate.open();
+        go_on();
         let wal = within("open", opening).await.unwrap().unwrap();
         assert!(matches!(wal.status().state, LogState::Running));
         within("commit", wal.commit("x")).await.unwrap();
