@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+use test_support::scratch::folder;
+use test_support::sources::root;
 
 /// An example, its arguments, and what it prints, in this order.
 type Example = (&'static str, &'static [&'static str], &'static [&'static str]);
@@ -26,10 +28,6 @@ const EXAMPLES: &[Example] = &[
 /// They take so long that only CI runs them.
 const IN_CI: &[&str] = &["quickstart", "soak"];
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 /// Where cargo puts the examples, beside the directory of this test, once it has built those that have changed.
 fn build() -> PathBuf {
     let test = std::env::current_exe().expect("it runs");
@@ -41,11 +39,6 @@ fn build() -> PathBuf {
     let built = cargo.arg("--target-dir").arg(target).status().expect("cargo runs");
     assert!(built.success(), "the examples do not compile");
     profile.join("examples")
-}
-
-/// A new directory, in which examples put their logs.
-fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory")
 }
 
 fn run(examples: &Path, folder: &TempDir, name: &str, arguments: &[&str]) -> Output {
