@@ -1,0 +1,445 @@
+//! Versions of keys in memory: the newest state, and snapshots of what is durable.
+//!
+//! A plain type, without actor, lock or clock: its owner calls it. It holds for each key the versions that somebody
+//! may still read, in the order of their LSNs, which are the timestamps of their commits. A commit passes three
+//! steps, each in one call and in the order of the log:
+//!
+//! | call | since then |
+//! |---|---|
+//! | [`install`](Store::install) | a reader of the newest state sees all of it, or none; no snapshot does |
+//! | [`accepted`](Store::accepted) | it has its LSN |
+//! | [`durable`](Store::durable) | snapshots that are opened show it; nothing takes it out any more |
+//!
+//! or it [fails](Store::fail_from), with everything that was installed after it: what came later may build on it.
+//! Versions that no snapshot can show any more are [collected](Store::collect), a few at a time.
+
+mod chain;
+mod scan;
+mod snapshots;
+mod stamp;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use actix_wal::Lsn;
+use bytes::Bytes;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use self::chain::{Chain, Version};
+pub use self::scan::{Budget, KeyRange, Piece, Row};
+pub use self::snapshots::Snapshot;
+use self::snapshots::Snapshots;
+pub use self::stamp::{CommitNo, Stamp};
+
+/// What one commit does to one key: sets it to a value, or deletes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The key.
+    pub key: Bytes,
+    /// Its new value; `None` deletes the key.
+    pub value: Option<Bytes>,
+}
+
+/// What a reader sees.
+#[derive(Clone, Copy, Debug)]
+pub enum View<'a> {
+    /// The newest versions, durable or not. What has been read there must not be told before it is durable.
+    Latest,
+    /// What was durable when the snapshot was opened.
+    At(&'a Snapshot),
+}
+
+/// A value, or that there is none, and the commit that made it so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The value; `None` if the key is deleted.
+    pub value: Option<Bytes>,
+    /// When that was committed.
+    pub stamp: Stamp,
+}
+
+/// The bounds of a [`Store`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How much memory the versions may take, in bytes, by [`Usage::bytes`].
+    pub bytes: usize,
+    /// How old a snapshot may grow. What it shows is kept no longer than that.
+    pub snapshot_age: Duration,
+}
+
+impl Default for Limits {
+    /// A gigabyte, and a minute.
+    fn default() -> Self {
+        Limits { bytes: 1 << 30, snapshot_age: Duration::from_secs(60) }
+    }
+}
+
+/// Why the store refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The versions of this commit would take more memory than is allowed. Nothing was installed.
+    #[error(
+        "the store holds {held} bytes and the commit needs {needed} more, of {limit} that are allowed; {pinned} of \
+         them are old versions, kept for snapshots: end those, delete keys, or raise the limit"
+    )]
+    Overloaded {
+        /// What all versions take.
+        held: usize,
+        /// What those of the commit would take.
+        needed: usize,
+        /// The bound.
+        limit: usize,
+        /// How much of what is held are versions that only snapshots show.
+        pinned: usize,
+    },
+    /// What this snapshot shows may have been collected.
+    #[error(
+        "the snapshot at LSN {lsn} is too old: versions up to LSN {horizon} may have been collected; begin again"
+    )]
+    SnapshotTooOld {
+        /// Where the snapshot is.
+        lsn: Lsn,
+        /// Up to where versions have been collected.
+        horizon: Lsn,
+    },
+}
+
+/// What a [`Store`] holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Keys, with those that are deleted but not collected yet.
+    pub keys: usize,
+    /// Versions of all keys.
+    pub versions: usize,
+    /// What they take, in bytes: keys, values and what is needed to find them, by an estimate.
+    pub bytes: usize,
+    /// How much of it are versions that have been overwritten, or deletions: what snapshots keep.
+    pub pinned: usize,
+    /// Commits that are not durable yet.
+    pub open_commits: usize,
+    /// Snapshots that are open.
+    pub snapshots: usize,
+    /// The oldest of them.
+    pub oldest_snapshot: Option<Lsn>,
+    /// When that was opened, by the host's clock.
+    pub oldest_since: Option<Duration>,
+}
+
+/// Versions of keys. See the [module](self).
+#[derive(Debug)]
+pub struct Store {
+    limits: Limits,
+    index: BTreeMap<Bytes, ChainId>,
+    chains: Slab<Chain>,
+    /// Commits that are not durable yet, oldest first; the first one is number `first_open`.
+    open: VecDeque<OpenCommit>,
+    first_open: CommitNo,
+    /// How many of them have their LSN.
+    accepted: usize,
+    durable: Lsn,
+    snapshots: Snapshots,
+    /// Keys with old versions, by the commit that made them old.
+    garbage: VecDeque<Garbage>,
+    /// Up to where has been collected: what is older may be gone.
+    horizon: Lsn,
+    versions: usize,
+    bytes: usize,
+    pinned: usize,
+}
+
+type ChainId = u32;
+
+#[derive(Debug)]
+struct OpenCommit {
+    at: Stamp,
+    chains: SmallVec<[ChainId; 2]>,
+}
+
+#[derive(Debug)]
+struct Garbage {
+    since: Lsn,
+    chain: ChainId,
+}
+
+/// What a version takes beside its value: its slot, and what an allocation of its own costs.
+const VERSION_BYTES: usize = size_of::<Version>() + 16;
+/// What a key takes beside its bytes, which the index and the chain share: its places in both.
+const KEY_BYTES: usize = size_of::<Bytes>() + size_of::<ChainId>() + size_of::<Chain>() + 48;
+
+impl Store {
+    /// An empty store.
+    pub fn new(limits: Limits) -> Self {
+        Store {
+            limits,
+            index: BTreeMap::new(),
+            chains: Slab::new(),
+            open: VecDeque::new(),
+            first_open: CommitNo::default(),
+            accepted: 0,
+            durable: Lsn::NONE,
+            snapshots: Snapshots::default(),
+            garbage: VecDeque::new(),
+            horizon: Lsn::NONE,
+            versions: 0,
+            bytes: 0,
+            pinned: 0,
+        }
+    }
+
+    /// Installs what a commit writes, as it is put into the log. Of two writes to one key the last one counts.
+    ///
+    /// # Errors
+    /// [`StoreError::Overloaded`]; then nothing is installed, and the commit must not be put into the log.
+    pub fn install(&mut self, writes: &[Write]) -> Result<CommitNo, StoreError> {
+        self.make_sure_of_room(writes)?;
+        let commit = CommitNo(self.first_open.0 + self.open.len() as u64);
+        let at = Stamp::pending(commit);
+        let mut chains = SmallVec::with_capacity(writes.len());
+        for Write { key, value } in writes {
+            let id = self.chain_of(key);
+            let version = Version { at, value: value.clone() };
+            if let Some(earlier) = self.chains[id as usize].withdraw(at) {
+                self.forget(&earlier);
+            } else {
+                chains.push(id);
+            }
+            self.versions += 1;
+            self.bytes += version.bytes();
+            self.chains[id as usize].push(version);
+        }
+        self.open.push_back(OpenCommit { at, chains });
+        Ok(commit)
+    }
+
+    fn make_sure_of_room(&self, writes: &[Write]) -> Result<(), StoreError> {
+        let value = |write: &Write| write.value.as_ref().map_or(0, Bytes::len);
+        let most = |write: &Write| VERSION_BYTES + value(write) + KEY_BYTES + write.key.len();
+        let most: usize = writes.iter().map(most).sum();
+        // Most commits fit even if all of their keys were new, and that costs no search.
+        if self.bytes + most <= self.limits.bytes {
+            return Ok(());
+        }
+        let known = writes.iter().filter(|write| self.index.contains_key(&write.key));
+        let needed = most - known.map(|write| KEY_BYTES + write.key.len()).sum::<usize>();
+        if self.bytes + needed <= self.limits.bytes {
+            return Ok(());
+        }
+        let (held, pinned) = (self.bytes, self.pinned);
+        Err(StoreError::Overloaded { held, needed, limit: self.limits.bytes, pinned })
+    }
+
+    /// The chain of a key; a new one if it has none.
+    fn chain_of(&mut self, key: &Bytes) -> ChainId {
+        if let Some(id) = self.index.get(key) {
+            return *id;
+        }
+        // Four billion keys do not fit into memory.
+        let id = self.chains.insert(Chain::new(key.clone())) as ChainId;
+        self.index.insert(key.clone(), id);
+        self.bytes += KEY_BYTES + key.len();
+        id
+    }
+
+    /// The log has accepted the oldest commit that had no LSN yet, and gave it this one.
+    pub fn accepted(&mut self, lsn: Lsn) {
+        let Some(commit) = self.open.get_mut(self.accepted) else {
+            debug_assert!(false, "LSN {lsn} is for no commit");
+            return;
+        };
+        for id in &commit.chains {
+            self.chains[*id as usize].accept(commit.at, lsn);
+        }
+        commit.at = Stamp::of(lsn);
+        self.accepted += 1;
+    }
+
+    /// Everything up to this LSN is durable, or has been reported as failed.
+    pub fn durable(&mut self, through: Lsn) {
+        while let Some(commit) = pop_front_if(&mut self.open, |open| open.at <= Stamp::of(through))
+        {
+            self.first_open = self.first_open.next();
+            self.accepted -= 1;
+            self.note_garbage(&commit);
+        }
+        self.durable = self.durable.max(through);
+    }
+
+    /// What a durable commit has made old.
+    fn note_garbage(&mut self, commit: &OpenCommit) {
+        let Some(since) = commit.at.lsn() else {
+            return;
+        };
+        for id in &commit.chains {
+            let chain = &self.chains[*id as usize];
+            let old: usize = chain.made_old_by(commit.at).map(Version::bytes).sum();
+            if old > 0 {
+                self.pinned += old;
+                self.garbage.push_back(Garbage { since, chain: *id });
+            }
+        }
+    }
+
+    /// Takes a commit out that is not in the log, and all that were installed after it, before anything reads again.
+    /// Returns how many that were.
+    pub fn fail_from(&mut self, commit: CommitNo) -> usize {
+        debug_assert!(commit >= self.first_open, "{commit:?} is durable");
+        let keep = commit.0.saturating_sub(self.first_open.0) as usize;
+        let mut failed = 0;
+        while self.open.len() > keep
+            && let Some(commit) = self.open.pop_back()
+        {
+            failed += 1;
+            for id in &commit.chains {
+                if let Some(version) = self.chains[*id as usize].withdraw(commit.at) {
+                    self.forget(&version);
+                }
+                self.remove_if_empty(*id);
+            }
+        }
+        self.accepted = self.accepted.min(self.open.len());
+        failed
+    }
+
+    fn forget(&mut self, version: &Version) {
+        self.versions -= 1;
+        self.bytes -= version.bytes();
+    }
+
+    fn remove_if_empty(&mut self, id: ChainId) {
+        if self.chains.get(id as usize).is_some_and(Chain::is_empty) {
+            let chain = self.chains.remove(id as usize);
+            self.index.remove(&chain.key);
+            self.bytes -= KEY_BYTES + chain.key.len();
+        }
+    }
+
+    /// Opens a snapshot of what is durable. `now` is the time of the host's clock.
+    pub fn snapshot(&mut self, now: Duration) -> Snapshot {
+        self.snapshots.open(self.durable, now)
+    }
+
+    /// What the view shows of a key; `None` if it never had a value, or its deletion has been collected.
+    ///
+    /// # Errors
+    /// [`StoreError::SnapshotTooOld`].
+    pub fn get(&self, key: &[u8], view: View<'_>) -> Result<Option<Found>, StoreError> {
+        self.check(view)?;
+        let chain = self.index.get(key).map(|id| &self.chains[*id as usize]);
+        let version = chain.and_then(|chain| chain.seen_by(view));
+        Ok(version.map(|version| Found { value: version.value.clone(), stamp: version.at }))
+    }
+
+    /// When the key was changed last, durable or not: later than a snapshot means that a commit has come in between.
+    pub fn changed(&self, key: &[u8]) -> Option<Stamp> {
+        let id = self.index.get(key)?;
+        self.chains[*id as usize].newest().map(|version| version.at)
+    }
+
+    /// Reads keys in order, at most as many as the budget allows. The next piece begins [behind](KeyRange::behind) the
+    /// key in [`Piece::next`].
+    ///
+    /// # Errors
+    /// [`StoreError::SnapshotTooOld`].
+    pub fn scan(
+        &self,
+        range: &KeyRange,
+        view: View<'_>,
+        budget: Budget,
+    ) -> Result<Piece, StoreError> {
+        self.check(view)?;
+        let mut piece = Piece::default();
+        if range.is_empty() {
+            return Ok(piece);
+        }
+        let (mut keys, mut bytes) = (0, 0);
+        for (key, id) in self.index.range::<[u8], _>(range.bounds()) {
+            keys += 1;
+            if let Some(version) = self.chains[*id as usize].seen_by(view) {
+                piece.seen = piece.seen.max(Some(version.at));
+                if let Some(value) = &version.value {
+                    bytes += key.len() + value.len();
+                    let (key, value) = (key.clone(), value.clone());
+                    piece.rows.push(Row { key, value, stamp: version.at });
+                }
+            }
+            if keys >= budget.keys || bytes >= budget.bytes {
+                piece.next = Some(key.clone());
+                break;
+            }
+        }
+        Ok(piece)
+    }
+
+    fn check(&self, view: View<'_>) -> Result<(), StoreError> {
+        match view {
+            View::At(snapshot) if snapshot.lsn() < self.horizon => {
+                let (lsn, horizon) = (snapshot.lsn(), self.horizon);
+                Err(StoreError::SnapshotTooOld { lsn, horizon })
+            }
+            View::At(_) | View::Latest => Ok(()),
+        }
+    }
+
+    /// The commit that must be durable before anybody is told what this stamp was seen with; `None` if it is.
+    pub fn waits_for(&self, seen: Stamp) -> Option<CommitNo> {
+        let older = self.open.partition_point(|commit| commit.at < seen);
+        let commit = self.open.get(older).filter(|commit| commit.at == seen)?;
+        debug_assert!(commit.at > Stamp::of(self.durable));
+        Some(CommitNo(self.first_open.0 + older as u64))
+    }
+
+    /// Takes out versions that no snapshot shows: those of at most this many keys. Returns whether there are more.
+    /// Snapshots above the age limit count no longer: from then on they are too old if they would miss something.
+    pub fn collect(&mut self, now: Duration, keys: usize) -> bool {
+        let earliest = now.saturating_sub(self.limits.snapshot_age);
+        let bound = self.snapshots.oldest_since(earliest).map_or(self.durable, |(lsn, _)| lsn);
+        for _ in 0..keys {
+            let Some(garbage) = pop_front_if(&mut self.garbage, |old| old.since <= bound) else {
+                return false;
+            };
+            self.horizon = self.horizon.max(garbage.since);
+            self.collect_chain(garbage);
+        }
+        self.garbage.front().is_some_and(|garbage| garbage.since <= bound)
+    }
+
+    fn collect_chain(&mut self, Garbage { since, chain }: Garbage) {
+        // An entry may have outlived its chain, or its number may be that of another key by now.
+        let Some(versions) = self.chains.get_mut(chain as usize) else {
+            return;
+        };
+        for version in versions.collect(since) {
+            self.versions -= 1;
+            self.bytes -= version.bytes();
+            self.pinned -= version.bytes();
+        }
+        self.remove_if_empty(chain);
+    }
+
+    /// Up to here everything is durable, by what [`durable`](Self::durable) has told.
+    pub fn durable_lsn(&self) -> Lsn {
+        self.durable
+    }
+
+    /// What it holds now.
+    pub fn usage(&mut self) -> Usage {
+        let oldest = self.snapshots.oldest();
+        Usage {
+            keys: self.chains.len(),
+            versions: self.versions,
+            bytes: self.bytes,
+            pinned: self.pinned,
+            open_commits: self.open.len(),
+            snapshots: self.snapshots.len(),
+            oldest_snapshot: oldest.map(|(lsn, _)| lsn),
+            oldest_since: oldest.map(|(_, since)| since),
+        }
+    }
+}
+
+fn pop_front_if<T>(queue: &mut VecDeque<T>, is_due: impl FnOnce(&T) -> bool) -> Option<T> {
+    if queue.front().is_some_and(is_due) { queue.pop_front() } else { None }
+}
