@@ -3,5 +3,7 @@
 //! | part | what |
 //! |---|---|
 //! | [`store`] | versions of keys in memory, without actors: the newest state, and snapshots of what is durable |
+//! | [`snapshot_file`] | the state at an LSN in a file, so that the log before it can be released |
 
+pub mod snapshot_file;
 pub mod store;

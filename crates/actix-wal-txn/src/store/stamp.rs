@@ -30,7 +30,7 @@ const PENDING: u64 = 1 << 63;
 
 impl Stamp {
     /// That of a commit which has its LSN.
-    pub(super) fn of(lsn: Lsn) -> Self {
+    pub(crate) fn of(lsn: Lsn) -> Self {
         debug_assert!(lsn.get() < PENDING || lsn == Lsn::MAX);
         Stamp(lsn.get() & !PENDING)
     }

@@ -1,0 +1,147 @@
+//! Writing a snapshot file.
+
+use std::io;
+use std::mem;
+use std::sync::Arc;
+
+use actix_wal::Lsn;
+use actix_wal::storage::{Storage, StorageFile, write_all_at};
+
+use super::format::{self, Block, CHECKSUM, LogName, MAX_BLOCK, ROW_HEAD};
+use super::{SnapshotError, SnapshotFault, name_of};
+use crate::store::Row;
+
+/// What the name of a file ends with that is not whole yet.
+pub(super) const UNFINISHED: &str = ".unfinished";
+
+/// About how long a block is.
+const BLOCK: usize = 64 << 10;
+
+/// Writes a snapshot file, a piece at a time. Its calls wait for the disk, so they belong on a thread of their own.
+///
+/// Until [`finish`](Self::finish) there is no snapshot. If that is never called, [`tidy`](super::tidy) removes what
+/// was written.
+#[derive(Debug)]
+pub struct SnapshotWriter {
+    storage: Arc<dyn Storage>,
+    file: Box<dyn StorageFile>,
+    lsn: Lsn,
+    offset: u64,
+    block: Block,
+    blocks: u32,
+    rows: u64,
+    sums: u32,
+}
+
+impl SnapshotWriter {
+    /// Begins a snapshot of the log with this name, at this LSN.
+    ///
+    /// # Errors
+    /// The file can not be created or written.
+    pub fn begin(
+        storage: Arc<dyn Storage>,
+        log: [u8; 16],
+        lsn: Lsn,
+    ) -> Result<Self, SnapshotError> {
+        let name = unfinished(lsn);
+        let failed = |what| move |source| fault(lsn, 0, SnapshotFault::Io { what, source });
+        // One that this very process has given up.
+        match storage.remove(&name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("removing an older attempt")(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let file = storage.create(&name).map_err(failed("creating it"))?;
+        let mut writer = SnapshotWriter {
+            storage,
+            file,
+            lsn,
+            offset: 0,
+            block: Block::default(),
+            blocks: 0,
+            rows: 0,
+            sums: 0,
+        };
+        writer.write(&format::header(log as LogName, lsn))?;
+        Ok(writer)
+    }
+
+    /// Adds rows, in the order of keys over all calls. A row without an LSN is not durable and does not belong here.
+    ///
+    /// # Errors
+    /// The file can not be written; or a row has no LSN, or one above that of the snapshot.
+    pub fn add(&mut self, rows: &[Row]) -> Result<(), SnapshotError> {
+        for row in rows {
+            let Some(lsn) = row.stamp.lsn().filter(|lsn| *lsn <= self.lsn) else {
+                return Err(self.invalid("a row is newer than the snapshot"));
+            };
+            let length = ROW_HEAD + row.key.len() + row.value.len();
+            if length > MAX_BLOCK {
+                return Err(self.invalid("a row is longer than a block can be"));
+            }
+            if self.block.len() + length > BLOCK && self.block.len() > 0 {
+                self.end_block()?;
+            }
+            self.block.push(row, lsn);
+        }
+        Ok(())
+    }
+
+    fn end_block(&mut self) -> Result<(), SnapshotError> {
+        let block = mem::take(&mut self.block);
+        self.rows += u64::from(block.rows());
+        let bytes = block.finish(self.blocks);
+        let sum = bytes.last_chunk::<CHECKSUM>().map_or(0, |sum| u32::from_le_bytes(*sum));
+        self.sums = format::chain(self.sums, sum);
+        self.blocks += 1;
+        self.write(&bytes)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
+        let written = write_all_at(&*self.file, bytes, self.offset);
+        self.io("writing it", written)?;
+        self.offset += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Makes it a snapshot: syncs the file, gives it its name, and syncs that. Returns its size in bytes. It takes
+    /// the place of one at the same LSN, which may have gone bad.
+    ///
+    /// # Errors
+    /// Any of it fails; then there is no new snapshot, though one may appear after power loss.
+    pub fn finish(mut self) -> Result<u64, SnapshotError> {
+        if self.block.len() > 0 {
+            self.end_block()?;
+        }
+        self.write(&format::end(self.blocks, self.rows, self.sums))?;
+        self.io("syncing it", self.file.sync())?;
+        let (from, to) = (unfinished(self.lsn), name_of(self.lsn));
+        let mut renamed = self.storage.rename(&from, &to);
+        if renamed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+            // Without either of them there is still the one before, with the log since.
+            self.io("removing the older one", self.storage.remove(&to))?;
+            renamed = self.storage.rename(&from, &to);
+        }
+        self.io("giving it its name", renamed)?;
+        self.io("syncing the directory", self.storage.sync_dir())?;
+        Ok(self.offset)
+    }
+
+    fn io<T>(&self, what: &'static str, result: io::Result<T>) -> Result<T, SnapshotError> {
+        result.map_err(|source| fault(self.lsn, self.offset, SnapshotFault::Io { what, source }))
+    }
+
+    fn invalid(&self, what: &'static str) -> SnapshotError {
+        let source = io::ErrorKind::InvalidInput.into();
+        fault(self.lsn, self.offset, SnapshotFault::Io { what, source })
+    }
+}
+
+fn unfinished(lsn: Lsn) -> String {
+    name_of(lsn) + UNFINISHED
+}
+
+fn fault(lsn: Lsn, offset: u64, fault: SnapshotFault) -> SnapshotError {
+    SnapshotError { name: unfinished(lsn), offset, fault }
+}
