@@ -57,8 +57,8 @@ impl Chain {
         self.versions.push(version);
     }
 
-    /// Gives the version of a commit that has been accepted its LSN.
-    pub(super) fn accept(&mut self, pending: Stamp, lsn: Lsn) {
+    /// Gives the version of a commit that is durable its LSN.
+    pub(super) fn settle(&mut self, pending: Stamp, lsn: Lsn) {
         let at = self.versions.partition_point(|version| version.at < pending);
         if let Some(version) = self.versions.get_mut(at).filter(|version| version.at == pending) {
             version.at = Stamp::of(lsn);
@@ -70,10 +70,10 @@ impl Chain {
         if self.newest().is_some_and(|newest| newest.at == at) { self.versions.pop() } else { None }
     }
 
-    /// The versions that this commit, which has become durable, has made old: the one before its own, unless that is
-    /// a tombstone, which was old from the beginning; and its own if it is one.
-    pub(super) fn made_old_by(&self, at: Stamp) -> impl Iterator<Item = &Version> {
-        let own = self.versions.partition_point(|version| version.at < at);
+    /// The versions that the durable commit at this LSN has made old: the one before its own, unless that is a
+    /// tombstone, which was old from the beginning; and its own if it is one.
+    pub(super) fn made_old_by(&self, lsn: Lsn) -> impl Iterator<Item = &Version> {
+        let own = self.versions.partition_point(|version| version.at < Stamp::of(lsn));
         let before = own.checked_sub(1).and_then(|before| self.versions.get(before));
         let before = before.filter(|before| before.value.is_some());
         let own = self.versions.get(own).filter(|own| own.value.is_none());

@@ -1,14 +1,13 @@
 //! Versions of keys in memory: the newest state, and snapshots of what is durable.
 //!
 //! A plain type, without actor, lock or clock: its owner calls it. It holds for each key the versions that somebody
-//! may still read, in the order of their LSNs, which are the timestamps of their commits. A commit passes three
+//! may still read, in the order of their LSNs, which are the timestamps of their commits. A commit passes two
 //! steps, each in one call and in the order of the log:
 //!
 //! | call | since then |
 //! |---|---|
-//! | [`install`](Store::install) | a reader of the newest state sees all of it, or none; no snapshot does |
-//! | [`accepted`](Store::accepted) | it has its LSN |
-//! | [`durable`](Store::durable) | snapshots that are opened show it; nothing takes it out any more |
+//! | [`install`](Store::install) | a reader of the newest state sees all of it; no snapshot does |
+//! | [`durable`](Store::durable) | it has its LSN, snapshots that are opened show it, and nothing takes it out any more |
 //!
 //! or it [fails](Store::fail_from), with everything that was installed after it: what came later may build on it.
 //! Versions that no snapshot can show any more are [collected](Store::collect), a few at a time.
@@ -137,8 +136,6 @@ pub struct Store {
     /// Commits that are not durable yet, oldest first; the first one is number `first_open`.
     open: VecDeque<OpenCommit>,
     first_open: CommitNo,
-    /// How many of them have their LSN.
-    accepted: usize,
     durable: Lsn,
     snapshots: Snapshots,
     /// Keys with old versions, by the commit that made them old.
@@ -152,11 +149,8 @@ pub struct Store {
 
 type ChainId = u32;
 
-#[derive(Debug)]
-struct OpenCommit {
-    at: Stamp,
-    chains: SmallVec<[ChainId; 2]>,
-}
+/// The keys that a commit wrote.
+type OpenCommit = SmallVec<[ChainId; 2]>;
 
 #[derive(Debug)]
 struct Garbage {
@@ -178,7 +172,6 @@ impl Store {
             chains: Slab::new(),
             open: VecDeque::new(),
             first_open: CommitNo::default(),
-            accepted: 0,
             durable: Lsn::NONE,
             snapshots: Snapshots::default(),
             garbage: VecDeque::new(),
@@ -210,7 +203,7 @@ impl Store {
             self.bytes += version.bytes();
             self.chains[id as usize].push(version);
         }
-        self.open.push_back(OpenCommit { at, chains });
+        self.open.push_back(chains);
         Ok(commit)
     }
 
@@ -243,43 +236,28 @@ impl Store {
         id
     }
 
-    /// The log has accepted the oldest commit that had no LSN yet, and gave it this one.
-    pub fn accepted(&mut self, lsn: Lsn) {
-        let Some(commit) = self.open.get_mut(self.accepted) else {
-            debug_assert!(false, "LSN {lsn} is for no commit");
-            return;
-        };
-        for id in &commit.chains {
-            self.chains[*id as usize].accept(commit.at, lsn);
-        }
-        commit.at = Stamp::of(lsn);
-        self.accepted += 1;
-    }
-
-    /// Everything up to this LSN is durable, or has been reported as failed.
-    pub fn durable(&mut self, through: Lsn) {
-        while let Some(commit) = pop_front_if(&mut self.open, |open| open.at <= Stamp::of(through))
-        {
+    /// The oldest commit that is open is durable, at this LSN.
+    pub fn durable(&mut self, lsn: Lsn) {
+        debug_assert!(lsn > self.durable, "{lsn} after {}", self.durable);
+        if let Some(commit) = self.open.pop_front() {
+            let pending = Stamp::pending(self.first_open);
             self.first_open = self.first_open.next();
-            self.accepted -= 1;
-            self.note_garbage(&commit);
-        }
-        self.durable = self.durable.max(through);
-    }
-
-    /// What a durable commit has made old.
-    fn note_garbage(&mut self, commit: &OpenCommit) {
-        let Some(since) = commit.at.lsn() else {
-            return;
-        };
-        for id in &commit.chains {
-            let chain = &self.chains[*id as usize];
-            let old: usize = chain.made_old_by(commit.at).map(Version::bytes).sum();
-            if old > 0 {
-                self.pinned += old;
-                self.garbage.push_back(Garbage { since, chain: *id });
+            for id in commit {
+                let chain = &mut self.chains[id as usize];
+                chain.settle(pending, lsn);
+                let old: usize = chain.made_old_by(lsn).map(Version::bytes).sum();
+                if old > 0 {
+                    self.pinned += old;
+                    self.garbage.push_back(Garbage { since: lsn, chain: id });
+                }
             }
         }
+        self.durable = lsn;
+    }
+
+    /// The log is durable up to this LSN, which may be that of a record which is none of the store's.
+    pub fn advance(&mut self, through: Lsn) {
+        self.durable = self.durable.max(through);
     }
 
     /// Takes a commit out that is not in the log, and all that were installed after it, before anything reads again.
@@ -292,14 +270,14 @@ impl Store {
             && let Some(commit) = self.open.pop_back()
         {
             failed += 1;
-            for id in &commit.chains {
-                if let Some(version) = self.chains[*id as usize].withdraw(commit.at) {
+            let at = Stamp::pending(CommitNo(self.first_open.0 + self.open.len() as u64));
+            for id in commit {
+                if let Some(version) = self.chains[id as usize].withdraw(at) {
                     self.forget(&version);
                 }
-                self.remove_if_empty(*id);
+                self.remove_if_empty(id);
             }
         }
-        self.accepted = self.accepted.min(self.open.len());
         failed
     }
 
@@ -381,14 +359,6 @@ impl Store {
             }
             View::At(_) | View::Latest => Ok(()),
         }
-    }
-
-    /// The commit that must be durable before anybody is told what this stamp was seen with; `None` if it is.
-    pub fn waits_for(&self, seen: Stamp) -> Option<CommitNo> {
-        let older = self.open.partition_point(|commit| commit.at < seen);
-        let commit = self.open.get(older).filter(|commit| commit.at == seen)?;
-        debug_assert!(commit.at > Stamp::of(self.durable));
-        Some(CommitNo(self.first_open.0 + older as u64))
     }
 
     /// Takes out versions that no snapshot shows: those of at most this many keys. Returns whether there are more.

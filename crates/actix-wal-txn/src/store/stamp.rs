@@ -1,4 +1,4 @@
-//! When a version was committed: its LSN, or its place among the commits that have none yet.
+//! When a version was committed: its LSN, or its place among the commits that are not durable yet.
 
 use std::fmt;
 
@@ -19,8 +19,8 @@ impl CommitNo {
     }
 }
 
-/// When a version was committed. Whatever has no LSN yet is later than all that have one: LSNs are given out in the
-/// order in which commits are put into the log.
+/// When a version was committed. Whatever is not durable yet is later than all that is: commits become durable in the
+/// order in which they are put into the log.
 ///
 /// One word, since there is one in each version: the highest bit says that it is a [`CommitNo`] and no LSN.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,28 +29,33 @@ pub struct Stamp(u64);
 const PENDING: u64 = 1 << 63;
 
 impl Stamp {
-    /// That of a commit which has its LSN.
+    /// That of a durable commit.
     pub(crate) fn of(lsn: Lsn) -> Self {
         debug_assert!(lsn.get() < PENDING || lsn == Lsn::MAX);
         Stamp(lsn.get() & !PENDING)
     }
 
-    /// That of a commit which has been put into the log, and has no LSN yet.
+    /// That of a commit which has been put into the log, and is not durable yet.
     pub(super) fn pending(commit: CommitNo) -> Self {
         Stamp(PENDING | commit.0)
     }
 
-    /// The LSN, once the log has given one.
+    /// The LSN, once the commit is durable.
     pub fn lsn(self) -> Option<Lsn> {
         (self.0 & PENDING == 0).then(|| Lsn::new(self.0))
+    }
+
+    /// The commit that must be durable before anybody is told what was read here; `None` if it is.
+    pub fn waits_for(self) -> Option<CommitNo> {
+        (self.0 & PENDING != 0).then_some(CommitNo(self.0 & !PENDING))
     }
 }
 
 impl fmt::Debug for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.lsn() {
-            Some(lsn) => lsn.fmt(f),
-            None => CommitNo(self.0 & !PENDING).fmt(f),
+        match self.waits_for() {
+            Some(commit) => commit.fmt(f),
+            None => Lsn::new(self.0).fmt(f),
         }
     }
 }
