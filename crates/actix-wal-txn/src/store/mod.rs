@@ -335,13 +335,11 @@ impl Store {
         let (mut keys, mut bytes) = (0, 0);
         for (key, id) in self.index.range::<[u8], _>(range.bounds()) {
             keys += 1;
-            if let Some(version) = self.chains[*id as usize].seen_by(view) {
-                piece.seen = piece.seen.max(Some(version.at));
-                if let Some(value) = &version.value {
-                    bytes += key.len() + value.len();
-                    let (key, value) = (key.clone(), value.clone());
-                    piece.rows.push(Row { key, value, stamp: version.at });
-                }
+            let chain = &self.chains[*id as usize];
+            piece.changed = piece.changed.max(chain.newest().map(|newest| newest.at));
+            if let Some(Version { at, value: Some(value) }) = chain.seen_by(view) {
+                bytes += key.len() + value.len();
+                piece.rows.push(Row { key: key.clone(), value: value.clone(), stamp: *at });
             }
             if keys >= budget.keys || bytes >= budget.bytes {
                 piece.next = Some(key.clone());

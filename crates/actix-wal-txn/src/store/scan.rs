@@ -47,8 +47,13 @@ impl KeyRange {
     }
 
     /// As the standard library takes it.
-    pub(super) fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    pub(crate) fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
         (self.from.as_ref().map(Bytes::as_ref), self.to.as_ref().map(Bytes::as_ref))
+    }
+
+    /// It, up to this key.
+    pub fn through(&self, key: Bytes) -> Self {
+        KeyRange { from: self.from.clone(), to: Bound::Included(key) }
     }
 
     /// What is left of it behind this key.
@@ -97,9 +102,9 @@ pub struct Row {
 pub struct Piece {
     /// The rows, without those that are deleted.
     pub rows: Vec<Row>,
-    /// The newest commit that the piece has seen anything of, a deletion included. A reader of the newest state must
-    /// not tell what it has read before that commit is durable.
-    pub seen: Option<Stamp>,
+    /// The latest change of any key that was looked at, deletions included, whether the view shows it or not. A reader
+    /// of the newest state must not tell what it has read before that one is durable.
+    pub changed: Option<Stamp>,
     /// Where the next piece begins: behind this key. `None`: this was the last one.
     pub next: Option<Bytes>,
 }
