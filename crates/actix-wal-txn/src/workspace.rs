@@ -49,7 +49,7 @@ impl Default for WorkLimits {
     }
 }
 
-/// Why a transaction can not go on. It has no effect; whoever began it may begin another one.
+/// Why a transaction can not go on. It has no effect, and its client may begin another one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WorkError {
     /// Somebody else has changed a key since the snapshot, and was first.

@@ -48,7 +48,7 @@ impl Graph {
         self.edges.extend(writer.map(|writer| (writer, reader, Rests::WriteRead)));
         let next = match writer {
             None => Some(0),
-            // A writer without a place: whoever wrote over it is not known.
+            // A writer without a place: which one wrote over it is not known.
             Some(writer) => places.get(&writer).map(|at| at + 1),
         };
         let next = next.and_then(|next| order.get(next));

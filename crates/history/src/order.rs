@@ -218,7 +218,7 @@ fn committed(transactions: &[&Transaction], written: &HashMap<&str, Written>) ->
             }
         }
     }
-    // Whoever learned the version knows that it committed.
+    // A client that learned the version knows that it committed.
     let known = |(done, it): (&mut bool, &&Transaction)| *done |= it.version.is_some();
     committed.iter_mut().zip(transactions).for_each(known);
     committed

@@ -1,4 +1,4 @@
-//! The state of a store in a file, so that its log need not be kept for ever.
+//! The state of a store in a file, so that its log need not be kept forever.
 //!
 //! A file holds every key that had a value at one durable LSN. It is written a piece at a time, beside the commits,
 //! and has its name only when it is whole and synced. Only after that may the log be released, and only up to the

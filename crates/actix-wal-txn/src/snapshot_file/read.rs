@@ -10,7 +10,7 @@ use super::format::{self, BLOCK_HEAD, CHECKSUM, END, HEADER, Next};
 use super::{SnapshotError, SnapshotFault, name_of};
 use crate::store::Row;
 
-/// Reads a snapshot file, block by block. What it gives is proven to be right only when it has come to its end: whoever
+/// Reads a snapshot file, block by block. What it gives is proven to be right only when it has come to its end: code that
 /// loads it into a store throws that away if a later block is bad.
 #[derive(Debug)]
 pub struct SnapshotReader {

@@ -1,4 +1,4 @@
-//! The store against a model that keeps every commit for ever, and the orders that are easy to get wrong.
+//! The store against a model that keeps every commit forever, and the orders that are easy to get wrong.
 
 use std::collections::BTreeSet;
 
