@@ -5,9 +5,14 @@
 //! | [`store`] | versions of keys in memory, without actors: the newest state, and snapshots of what is durable |
 //! | [`snapshot_file`] | the state at an LSN in a file, so that the log before it can be released |
 //! | [`workspace`] | one interactive transaction: what it has read and written, and whether it may commit |
+//! | [`latest`] | a transaction that is sent whole, on the newest versions |
+//! | [`commits`] | commits on their way into the log, and the answers that wait for them |
 //! | [`watches`] | the ranges that serializable transactions have read |
 
+pub mod commits;
+pub mod latest;
 pub mod snapshot_file;
 pub mod store;
 pub mod watches;
 pub mod workspace;
+mod writes;

@@ -13,13 +13,14 @@
 //! from the moment they are read, by [`Watches`], since looking for changed keys in them would take as long as reading
 //! them again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use actix_wal::Lsn;
 use bytes::Bytes;
 
-use crate::store::{Budget, KeyRange, Piece, Snapshot, Stamp, Store, StoreError, View, Write};
+use crate::store::{Budget, KeyRange, Snapshot, Stamp, Store, StoreError, View, Write};
 use crate::watches::{Watched, Watches};
+use crate::writes::Writes;
 
 /// What a transaction is protected from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,8 +103,7 @@ pub struct Workspace {
     snapshot: Snapshot,
     isolation: Isolation,
     limits: WorkLimits,
-    writes: BTreeMap<Bytes, Option<Bytes>>,
-    bytes: usize,
+    writes: Writes,
     /// Keys that were read from the snapshot. Only for serializable ones.
     reads: BTreeSet<Bytes>,
     ranges: Vec<Watched>,
@@ -116,8 +116,7 @@ impl Workspace {
             snapshot,
             isolation,
             limits,
-            writes: BTreeMap::new(),
-            bytes: 0,
+            writes: Writes::new(limits),
             reads: BTreeSet::new(),
             ranges: Vec::new(),
         }
@@ -139,7 +138,7 @@ impl Workspace {
     /// The snapshot is too old, or the transaction has read too much.
     pub fn get(&mut self, store: &Store, key: &Bytes) -> Result<Option<Bytes>, WorkError> {
         let value = self.get_untracked(store, key)?;
-        if self.isolation == Isolation::Serializable && !self.writes.contains_key(key) {
+        if self.isolation == Isolation::Serializable && self.writes.of(key).is_none() {
             self.reads.insert(key.clone());
             self.check_reads()?;
         }
@@ -151,7 +150,7 @@ impl Workspace {
     /// # Errors
     /// The snapshot is too old.
     pub fn get_untracked(&self, store: &Store, key: &Bytes) -> Result<Option<Bytes>, WorkError> {
-        if let Some(own) = self.writes.get(key) {
+        if let Some(own) = self.writes.of(key) {
             return Ok(own.clone());
         }
         Ok(store.get(key, View::At(&self.snapshot))?.and_then(|found| found.value))
@@ -199,27 +198,10 @@ impl Workspace {
         range: &KeyRange,
         budget: Budget,
     ) -> Result<(Rows, Option<Stamp>), WorkError> {
-        let Piece { rows, changed, mut next } =
-            store.scan(range, View::At(&self.snapshot), budget)?;
-        let covered = next.clone().map_or_else(|| range.clone(), |last| range.through(last));
-        let mut rows: Vec<_> = rows.into_iter().map(|row| (row.key, row.value)).collect();
-        if !covered.is_empty() && !self.writes.is_empty() {
-            let own = self.writes.range::<[u8], _>(covered.bounds());
-            let mut merged: BTreeMap<_, _> = rows.into_iter().collect();
-            for (key, value) in own {
-                match value {
-                    Some(value) => merged.insert(key.clone(), value.clone()),
-                    None => merged.remove(key),
-                };
-            }
-            rows = merged.into_iter().collect();
-            // Its own writes may be more than a piece holds.
-            if rows.len() > budget.keys.max(1) {
-                rows.truncate(budget.keys.max(1));
-                next = rows.last().map(|(key, _)| key.clone());
-            }
-        }
-        Ok((Rows { rows, next }, changed))
+        let piece = store.scan(range, View::At(&self.snapshot), budget)?;
+        let rows = piece.rows.into_iter().map(|row| (row.key, row.value)).collect();
+        let rows = Rows { rows, next: piece.next };
+        Ok((self.writes.over(rows, range, budget), piece.changed))
     }
 
     fn check_reads(&self) -> Result<(), WorkError> {
@@ -232,19 +214,8 @@ impl Workspace {
     ///
     /// # Errors
     /// The transaction has written too much; this write is not among them.
-    pub fn write(&mut self, Write { key, value }: Write) -> Result<(), WorkError> {
-        let size = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
-        let before = self.writes.get(&key).map(|earlier| key.len() + size(earlier));
-        let bytes = self.bytes - before.unwrap_or(0) + key.len() + size(&value);
-        if before.is_none() && self.writes.len() >= self.limits.keys {
-            return Err(WorkError::TooLarge { what: "keys", limit: self.limits.keys });
-        }
-        if bytes > self.limits.bytes {
-            return Err(WorkError::TooLarge { what: "bytes", limit: self.limits.bytes });
-        }
-        self.bytes = bytes;
-        self.writes.insert(key, value);
-        Ok(())
+    pub fn write(&mut self, write: Write) -> Result<(), WorkError> {
+        self.writes.add(write)
     }
 
     /// Whether it may commit now: nothing that it rests on has changed.
@@ -271,7 +242,7 @@ impl Workspace {
 
     /// What it writes, in the order of keys.
     pub fn into_writes(self) -> Vec<Write> {
-        self.writes.into_iter().map(|(key, value)| Write { key, value }).collect()
+        self.writes.into_vec()
     }
 }
 

@@ -1,14 +1,14 @@
-//! Guards P25: random schedules of interactive transactions over the plain store, with commits that become durable late
-//! or fail, are judged by what each transaction was told.
+//! Guards P25: random schedules of transactions, interactive ones and ones that are sent whole, over the plain types, with
+//! commits that become durable late or fail. They are judged by what each client was told, and when.
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
 use std::time::Duration;
 
-use actix_wal::Lsn;
 use actix_wal::testkit::Random;
-use actix_wal_txn::store::{Budget, CommitNo, KeyRange, Limits, Store, Write};
-use actix_wal_txn::watches::Watches;
+use actix_wal::{Cause, CommitError, Lsn};
+use actix_wal_txn::commits::{Answers, Commits, Verdict};
+use actix_wal_txn::store::{Budget, KeyRange, Limits, Store, Write};
 use actix_wal_txn::workspace::{Isolation, WorkLimits, Workspace};
 use bytes::Bytes;
 use history::{History, Kind, Level, Operation, Outcome, Session, Transaction, check};
@@ -25,15 +25,24 @@ struct Client {
     noted: Transaction,
 }
 
+/// An answer that has not been given.
+#[derive(Debug)]
+struct Waits {
+    noted: Transaction,
+    /// It was sent whole: its client knows nothing yet. Otherwise it knows what it has read.
+    is_whole: bool,
+}
+
 struct World {
-    store: Store,
-    watches: Watches,
+    commits: Commits<Waits>,
     random: Random,
     isolation: Isolation,
     open: Vec<Client>,
-    /// Put into the log and not answered yet, in the order of their commits.
-    waiting: Vec<(CommitNo, Transaction)>,
     done: Vec<Transaction>,
+    /// The log has given an epoch up: it fails all that was put in before that is known here.
+    failing: bool,
+    /// How many transactions have begun.
+    begun: usize,
     now: u64,
     lsn: u64,
     next_value: u64,
@@ -42,13 +51,13 @@ struct World {
 impl World {
     fn new(seed: u64, isolation: Isolation) -> Self {
         World {
-            store: Store::new(Limits::default()),
-            watches: Watches::default(),
+            commits: Commits::new(Store::new(Limits::default())),
             random: Random::new(seed),
             isolation,
             open: Vec::new(),
-            waiting: Vec::new(),
             done: Vec::new(),
+            failing: false,
+            begun: 0,
             now: 0,
             lsn: 0,
             next_value: 1,
@@ -57,60 +66,65 @@ impl World {
 
     fn step(&mut self) {
         self.now += 1;
-        match self.random.below(16) {
+        match self.random.below(20) {
             0..3 if self.open.len() < 8 => self.begin(),
             3..11 if !self.open.is_empty() => self.work(),
             11..13 if !self.open.is_empty() => self.commit(),
-            13 if self.random.one_in(12) => self.fail(),
-            14 => drop(self.store.collect(Duration::ZERO, 3)),
+            13 if self.random.one_in(12) => self.failing = !self.commits.is_empty(),
+            14 => drop(self.commits.store_mut().collect(Duration::ZERO, 3)),
+            15..18 => self.execute(),
             _ => self.settle(),
         }
     }
 
+    fn noted(&mut self) -> Transaction {
+        self.begun += 1;
+        let outcome = Outcome::Committed;
+        Transaction { began: self.now, ended: None, outcome, version: None, operations: vec![] }
+    }
+
     fn begin(&mut self) {
-        let snapshot = self.store.snapshot(Duration::ZERO);
+        let snapshot = self.commits.store_mut().snapshot(Duration::ZERO);
         let work = Workspace::new(snapshot, self.isolation, WorkLimits::default());
-        let noted = Transaction {
-            began: self.now,
-            ended: None,
-            outcome: Outcome::Unknown,
-            version: None,
-            operations: Vec::new(),
-        };
+        let noted = self.noted();
         self.open.push(Client { work, noted });
+    }
+
+    fn any_write(&mut self) -> (Write, Operation) {
+        let (key, value) = (self.random.of(0..=KEYS - 1), self.next_value);
+        self.next_value += 1;
+        let write = Write { key: name(key).into(), value: Some(value.to_string().into()) };
+        (write, Operation::Write { key: name(key), value })
     }
 
     fn work(&mut self) {
         let at = self.random.of(0..=self.open.len() - 1);
-        let key = self.random.of(0..=KEYS - 1);
+        let (what, key) = (self.random.below(4), self.random.of(0..=KEYS - 1));
+        let keys = 1 + self.random.below(KEYS as u64) as usize;
+        let (write, written) = self.any_write();
+        let (store, watches) = self.commits.to_scan();
         let Client { work, noted } = &mut self.open[at];
-        let number = |value: Bytes| String::from_utf8_lossy(&value).parse().expect("a number");
-        match self.random.below(4) {
+        match what {
             0 => {
-                let value = self.next_value;
-                self.next_value += 1;
-                let written =
-                    Write { key: name(key).into(), value: Some(value.to_string().into()) };
-                work.write(written).expect("few");
-                noted.operations.push(Operation::Write { key: name(key), value });
+                work.write(write).expect("few");
+                noted.operations.push(written);
             }
             1 => {
-                let range = KeyRange::prefix("key ");
-                let budget =
-                    Budget { keys: 1 + self.random.below(KEYS as u64) as usize, bytes: 1 << 20 };
-                let rows =
-                    work.scan(&self.store, &mut self.watches, &range, budget).expect("young");
+                let budget = Budget { keys, bytes: 1 << 20 };
+                let rows = work.scan(store, watches, &KeyRange::prefix("key "), budget);
+                let rows = rows.expect("young");
                 // A key that the piece has passed over has no value.
                 let last =
                     rows.next.map_or(KEYS - 1, |last| usize::from(last[last.len() - 1] - b'0'));
                 for key in 0..=last {
                     let row = rows.rows.iter().find(|(found, _)| *found == name(key));
-                    let value = row.map(|(_, value)| number(value.clone()));
+                    let value = row.map(|(_, value)| number(value));
                     noted.operations.push(Operation::Read { key: name(key), value });
                 }
             }
             _ => {
-                let value = work.get(&self.store, &name(key).into()).expect("young").map(number);
+                let value = work.get(store, &name(key).into()).expect("young");
+                let value = value.as_ref().map(number);
                 noted.operations.push(Operation::Read { key: name(key), value });
             }
         }
@@ -119,18 +133,51 @@ impl World {
     fn commit(&mut self) {
         let at = self.random.of(0..=self.open.len() - 1);
         let Client { work, mut noted } = self.open.swap_remove(at);
-        if work.check(&self.store).is_err() {
+        if work.check(self.commits.store()).is_err() {
             noted.outcome = Outcome::Aborted;
-        } else if work.is_read_only() {
-            // All that it read is durable, so that it can be answered at once.
-            noted.outcome = Outcome::Committed;
-        } else {
-            let writes = work.into_writes();
-            self.watches.note(&writes);
-            let commit = self.store.install(&writes).expect("room");
-            return self.waiting.push((commit, noted));
+        } else if !work.is_read_only() {
+            return self.put(&work.into_writes(), Waits { noted, is_whole: false });
         }
+        // All that it read is durable, so that it can be answered at once.
         self.answer(noted);
+    }
+
+    fn put(&mut self, writes: &[Write], waits: Waits) {
+        if let Err((mut waits, _)) = self.commits.put(writes, waits) {
+            waits.noted.outcome = Outcome::Aborted;
+            self.answer(waits.noted);
+        }
+    }
+
+    /// A transaction that is sent whole: it reads, perhaps writes, and perhaps thinks better of it.
+    fn execute(&mut self) {
+        let mut noted = self.noted();
+        let steps: Vec<_> = (0..1 + self.random.below(4))
+            .map(|_| (self.random.one_in(2), self.random.of(0..=KEYS - 1), self.any_write()))
+            .collect();
+        let aborts = self.random.one_in(5);
+        let ran = self.commits.run(WorkLimits::default(), |latest| {
+            for (reads, key, (write, written)) in steps {
+                if reads {
+                    let value = latest.get(name(key).as_bytes()).expect("few");
+                    let value = value.as_ref().map(number);
+                    noted.operations.push(Operation::Read { key: name(key), value });
+                } else {
+                    latest.write(write).expect("few");
+                    noted.operations.push(written);
+                }
+            }
+            if aborts { Err(()) } else { Ok(()) }
+        });
+        if !ran.writes.is_empty() {
+            return self.put(&ran.writes, Waits { noted, is_whole: true });
+        }
+        if ran.result.is_err() {
+            noted.outcome = Outcome::Aborted;
+        }
+        if let Err(now) = self.commits.keep_back(ran.seen, Waits { noted, is_whole: true }) {
+            self.answer(now.noted);
+        }
     }
 
     fn answer(&mut self, mut noted: Transaction) {
@@ -138,37 +185,44 @@ impl World {
         self.done.push(noted);
     }
 
-    /// The oldest commit becomes durable, and is answered.
+    /// The log has settled the oldest commit, and its answers go out.
     fn settle(&mut self) {
-        if !self.waiting.is_empty() {
-            let (_, mut noted) = self.waiting.remove(0);
-            self.lsn += 1;
-            self.store.durable(Lsn::new(self.lsn));
-            (noted.outcome, noted.version) = (Outcome::Committed, Some(self.lsn));
-            self.answer(noted);
+        if self.commits.is_empty() {
+            return;
         }
-    }
-
-    /// A commit fails, and all that came after it.
-    fn fail(&mut self) {
-        if !self.waiting.is_empty() {
-            let at = self.random.of(0..=self.waiting.len() - 1);
-            self.store.fail_from(self.waiting[at].0);
-            for (_, mut noted) in self.waiting.split_off(at) {
-                noted.outcome = Outcome::Aborted;
-                self.answer(noted);
+        self.lsn += 1;
+        let lsn = Lsn::new(self.lsn);
+        let failed = CommitError::NotDurable { lsn, cause: Cause::Closed };
+        let answers: Answers<_> =
+            self.commits.settled(if self.failing { Err(failed) } else { Ok(lsn) });
+        self.failing &= !self.commits.is_empty();
+        for (Waits { mut noted, is_whole }, verdict) in answers {
+            match verdict {
+                Verdict::Durable(lsn) => noted.version = lsn.map(Lsn::get),
+                Verdict::Failed(_) | Verdict::SawFailed(_) => {
+                    noted.outcome = Outcome::Aborted;
+                    // The client of one that was sent whole is not told what it has read.
+                    let is_write = |it: &Operation| matches!(it, Operation::Write { .. });
+                    noted.operations.retain(|it| !is_whole || is_write(it));
+                }
             }
+            self.answer(noted);
         }
     }
 
     fn history(mut self) -> History {
         (0..3000).for_each(|_| self.step());
-        while !self.waiting.is_empty() {
+        while !self.commits.is_empty() {
             self.settle();
         }
+        assert_eq!(self.done.len() + self.open.len(), self.begun, "each is answered once");
         let session = |noted| Session { name: String::new(), transactions: vec![noted] };
         History { sessions: self.done.into_iter().map(session).collect() }
     }
+}
+
+fn number(value: &Bytes) -> u64 {
+    String::from_utf8_lossy(value).parse().expect("a number")
 }
 
 #[test]

@@ -332,16 +332,16 @@ impl Store {
         if range.is_empty() {
             return Ok(piece);
         }
-        let (mut keys, mut bytes) = (0, 0);
+        let mut bytes = 0;
         for (key, id) in self.index.range::<[u8], _>(range.bounds()) {
-            keys += 1;
+            piece.looked += 1;
             let chain = &self.chains[*id as usize];
             piece.changed = piece.changed.max(chain.newest().map(|newest| newest.at));
             if let Some(Version { at, value: Some(value) }) = chain.seen_by(view) {
                 bytes += key.len() + value.len();
                 piece.rows.push(Row { key: key.clone(), value: value.clone(), stamp: *at });
             }
-            if keys >= budget.keys || bytes >= budget.bytes {
+            if piece.looked >= budget.keys || bytes >= budget.bytes {
                 piece.next = Some(key.clone());
                 break;
             }

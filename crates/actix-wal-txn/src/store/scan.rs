@@ -107,6 +107,8 @@ pub struct Piece {
     pub changed: Option<Stamp>,
     /// Where the next piece begins: behind this key. `None`: this was the last one.
     pub next: Option<Bytes>,
+    /// How many keys were looked at.
+    pub looked: usize,
 }
 
 #[cfg(test)]

@@ -1,0 +1,287 @@
+//! The commits that are on their way into the log, and the answers that wait for them.
+//!
+//! A plain type around the [`Store`]. It guards promise P25: no answer reveals a commit that a crash could still lose. A
+//! transaction on the newest versions may see what is not durable; so its answer is kept back until that is, whether it
+//! wrote anything or not.
+//!
+//! The order of everything is that in which commits are put into the log. They become durable in that order. If one
+//! fails, then all that were put in after it fail as well, since they may build on it: their versions are taken out at
+//! once, and the log has to see to it that none of them becomes durable. What is put in later builds on none of them.
+
+use std::collections::VecDeque;
+
+use actix_wal::{CommitError, Lsn};
+
+use crate::latest::Latest;
+use crate::store::{CommitNo, Store, StoreError, Write};
+use crate::watches::Watches;
+use crate::workspace::WorkLimits;
+
+/// What became of what an answer waits for.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Everything that it tells is durable. Its own commit, if it has one, is at this LSN.
+    Durable(Option<Lsn>),
+    /// Its own commit is not durable, or nobody knows.
+    Failed(CommitError),
+    /// It has seen a commit that failed. It has no effect, and what it has read never was.
+    SawFailed(CommitError),
+}
+
+/// Answers, in the order in which they can be given.
+pub type Answers<A> = Vec<(A, Verdict)>;
+
+/// Why nothing can be put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PutError {
+    /// The log has made a commit durable after one that it failed, and that one may be what it builds on.
+    #[error(
+        "the commit at LSN {lsn} is durable though one before it is not: the state in memory is not that of the log; \
+         restart, which recovers what the log holds"
+    )]
+    Contradiction {
+        /// The commit that should have failed.
+        lsn: Lsn,
+    },
+    /// The store refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a transaction on the newest versions has done.
+#[derive(Debug)]
+pub struct Ran<T, E> {
+    /// What it gave.
+    pub result: Result<T, E>,
+    /// What it writes; nothing if it failed.
+    pub writes: Vec<Write>,
+    /// The newest commit that it has seen anything of, unless all of that is durable.
+    pub seen: Option<CommitNo>,
+}
+
+/// A commit that is on its way.
+#[derive(Debug)]
+struct OnTheWay<A> {
+    own: A,
+    /// Answers of others that have seen it, and nothing later.
+    others: Vec<A>,
+}
+
+/// The commits on their way, and the store. `A` is an answer that waits, such as the sender to a client.
+#[derive(Debug)]
+pub struct Commits<A> {
+    store: Store,
+    watches: Watches,
+    /// In the order of the log; those of the store that are open.
+    on_the_way: VecDeque<OnTheWay<A>>,
+    /// The number of the first of them.
+    first: CommitNo,
+    /// Those that were taken out of the store because one before them failed. The log has yet to say that they failed too.
+    taken_back: VecDeque<A>,
+    /// One of those is durable all the same.
+    contradiction: Option<Lsn>,
+}
+
+impl<A> Commits<A> {
+    /// Nothing on its way yet, over what was recovered.
+    pub fn new(store: Store) -> Self {
+        Commits {
+            store,
+            watches: Watches::default(),
+            on_the_way: VecDeque::new(),
+            first: CommitNo::default(),
+            taken_back: VecDeque::new(),
+            contradiction: None,
+        }
+    }
+
+    /// The store, to read from it.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The store, to open snapshots of it, and to collect.
+    pub fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
+    /// The store, and the ranges that are watched.
+    pub fn to_scan(&mut self) -> (&Store, &mut Watches) {
+        (&self.store, &mut self.watches)
+    }
+
+    /// Runs a transaction on the newest versions. If it writes, [`put`](Self::put) takes that; otherwise its answer is
+    /// to be [kept back](Self::keep_back).
+    pub fn run<T, E>(
+        &self,
+        limits: WorkLimits,
+        run: impl FnOnce(&mut Latest<'_>) -> Result<T, E>,
+    ) -> Ran<T, E> {
+        let mut latest = Latest::new(&self.store, limits);
+        let result = run(&mut latest);
+        let (writes, seen) = latest.finish();
+        let writes = if result.is_ok() { writes } else { Vec::new() };
+        Ran { result, writes, seen }
+    }
+
+    /// Installs a commit, which must be put into the log now, before anything else is. Its answer is given when its
+    /// outcome is known.
+    ///
+    /// # Errors
+    /// Nothing is installed, and the answer is given back.
+    pub fn put(&mut self, writes: &[Write], answer: A) -> Result<CommitNo, (A, PutError)> {
+        if let Some(lsn) = self.contradiction {
+            return Err((answer, PutError::Contradiction { lsn }));
+        }
+        match self.store.install(writes) {
+            Err(refused) => Err((answer, refused.into())),
+            Ok(commit) => {
+                self.watches.note(writes);
+                self.on_the_way.push_back(OnTheWay { own: answer, others: Vec::new() });
+                Ok(commit)
+            }
+        }
+    }
+
+    /// The log did not even take the commit that was installed last: it is undone, and its answer given back, with
+    /// those of others that have seen it.
+    pub fn undo(&mut self, commit: CommitNo) -> Option<(A, Vec<A>)> {
+        debug_assert_eq!(commit.0 + 1, self.first.0 + self.on_the_way.len() as u64);
+        self.store.fail_from(commit);
+        let OnTheWay { own, others } = self.on_the_way.pop_back()?;
+        Some((own, others))
+    }
+
+    /// Keeps an answer back until what it has seen is durable.
+    ///
+    /// # Errors
+    /// It can be given now: all of that is durable.
+    pub fn keep_back(&mut self, seen: Option<CommitNo>, answer: A) -> Result<(), A> {
+        let at = seen.and_then(|seen| seen.0.checked_sub(self.first.0));
+        match at.and_then(|at| self.on_the_way.get_mut(at as usize)) {
+            Some(commit) => {
+                commit.others.push(answer);
+                Ok(())
+            }
+            None => Err(answer),
+        }
+    }
+
+    /// The log has settled the oldest commit that it had not settled yet.
+    pub fn settled(&mut self, outcome: Result<Lsn, CommitError>) -> Answers<A> {
+        if let Some(own) = self.taken_back.pop_front() {
+            return vec![(own, self.take_back(outcome))];
+        }
+        let Some(commit) = self.on_the_way.pop_front() else {
+            return Answers::new();
+        };
+        match outcome {
+            Ok(lsn) => {
+                self.first = self.first.next();
+                self.store.durable(lsn);
+                let mut answers = vec![(commit.own, Verdict::Durable(Some(lsn)))];
+                answers.extend(commit.others.into_iter().map(|it| (it, Verdict::Durable(None))));
+                answers
+            }
+            Err(failed) => self.fail(commit, failed),
+        }
+    }
+
+    /// Takes out of the store what failed and all that came after it.
+    fn fail(&mut self, commit: OnTheWay<A>, failed: CommitError) -> Answers<A> {
+        self.store.fail_from(self.first);
+        let saw = |it| (it, Verdict::SawFailed(failed.clone()));
+        let mut answers = vec![(commit.own, Verdict::Failed(failed.clone()))];
+        answers.extend(commit.others.into_iter().map(saw));
+        for later in self.on_the_way.drain(..) {
+            self.taken_back.push_back(later.own);
+            answers.extend(later.others.into_iter().map(saw));
+        }
+        answers
+    }
+
+    /// One that came after one that failed.
+    fn take_back(&mut self, outcome: Result<Lsn, CommitError>) -> Verdict {
+        match outcome {
+            Err(failed) => Verdict::Failed(failed),
+            Ok(lsn) => {
+                self.contradiction = Some(lsn);
+                Verdict::Durable(Some(lsn))
+            }
+        }
+    }
+
+    /// The log is durable up to here, and has said so of every commit below.
+    pub fn advance(&mut self, through: Lsn) {
+        self.store.advance(through);
+    }
+
+    /// How many commits the log has not settled yet.
+    pub fn len(&self) -> usize {
+        self.on_the_way.len() + self.taken_back.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_wal::Cause;
+
+    use super::*;
+    use crate::store::{Limits, View};
+
+    fn put(commits: &mut Commits<u32>, key: &'static str, answer: u32) -> CommitNo {
+        let write = Write { key: key.into(), value: Some("1".into()) };
+        commits.put(&[write], answer).unwrap()
+    }
+
+    fn failed(lsn: u64) -> Result<Lsn, CommitError> {
+        Err(CommitError::NotDurable { lsn: Lsn::new(lsn), cause: Cause::Closed })
+    }
+
+    #[test]
+    fn p25_a_commit_after_a_failed_one_is_taken_back_and_one_put_in_later_is_not() {
+        let mut commits = Commits::new(Store::new(Limits::default()));
+        put(&mut commits, "a", 1);
+        let second = put(&mut commits, "b", 2);
+        commits.keep_back(Some(second), 20).unwrap();
+        let answers = commits.settled(failed(1));
+        assert!(matches!(answers[..], [(1, Verdict::Failed(_)), (20, Verdict::SawFailed(_))]));
+
+        put(&mut commits, "c", 3);
+        assert!(matches!(commits.settled(failed(2))[..], [(2, Verdict::Failed(_))]));
+        let answers = commits.settled(Ok(Lsn::new(3)));
+        assert!(matches!(answers[..], [(3, Verdict::Durable(Some(_)))]), "{answers:?}");
+        for (key, is_there) in [("a", false), ("b", false), ("c", true)] {
+            let found = commits.store().get(key.as_bytes(), View::Latest).unwrap();
+            assert_eq!(found.is_some(), is_there, "{key}");
+        }
+        assert!(commits.is_empty());
+    }
+
+    #[test]
+    fn p25_a_log_that_contradicts_itself_is_written_to_no_more() {
+        let mut commits = Commits::new(Store::new(Limits::default()));
+        put(&mut commits, "a", 1);
+        put(&mut commits, "b", 2);
+        commits.settled(failed(1));
+        let answers = commits.settled(Ok(Lsn::new(2)));
+        assert!(matches!(answers[..], [(2, Verdict::Durable(Some(_)))]), "{answers:?}");
+        let refused = commits.put(&[], 3).unwrap_err();
+        assert_eq!(refused, (3, PutError::Contradiction { lsn: Lsn::new(2) }));
+    }
+
+    #[test]
+    fn what_the_log_does_not_take_is_undone_with_those_that_saw_it() {
+        let mut commits = Commits::new(Store::new(Limits::default()));
+        put(&mut commits, "a", 1);
+        let second = put(&mut commits, "b", 2);
+        commits.keep_back(Some(second), 20).unwrap();
+        assert_eq!(commits.undo(second), Some((2, vec![20])));
+        assert_eq!((commits.len(), commits.store().changed(b"b")), (1, None));
+    }
+}
