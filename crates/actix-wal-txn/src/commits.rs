@@ -6,9 +6,10 @@
 //!
 //! The order of everything is that in which commits are put into the log. They become durable in that order. If one
 //! fails, then all that were put in after it fail as well, since they may build on it: their versions are taken out at
-//! once, and the log has to see to it that none of them becomes durable. What is put in later builds on none of them.
+//! once, and the log has to see to it that none of them becomes durable. What is put in later builds on none of them. The
+//! log may tell of failures in any order.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use actix_wal::{CommitError, Lsn};
 
@@ -62,6 +63,7 @@ pub struct Ran<T, E> {
 /// A commit that is on its way.
 #[derive(Debug)]
 struct OnTheWay<A> {
+    number: CommitNo,
     own: A,
     /// Answers of others that have seen it, and nothing later.
     others: Vec<A>,
@@ -74,10 +76,8 @@ pub struct Commits<A> {
     watches: Watches,
     /// In the order of the log; those of the store that are open.
     on_the_way: VecDeque<OnTheWay<A>>,
-    /// The number of the first of them.
-    first: CommitNo,
     /// Those that were taken out of the store because one before them failed. The log has yet to say that they failed too.
-    taken_back: VecDeque<A>,
+    taken_back: BTreeMap<CommitNo, A>,
     /// One of those is durable all the same.
     contradiction: Option<Lsn>,
 }
@@ -89,8 +89,7 @@ impl<A> Commits<A> {
             store,
             watches: Watches::default(),
             on_the_way: VecDeque::new(),
-            first: CommitNo::default(),
-            taken_back: VecDeque::new(),
+            taken_back: BTreeMap::new(),
             contradiction: None,
         }
     }
@@ -135,10 +134,10 @@ impl<A> Commits<A> {
         }
         match self.store.install(writes) {
             Err(refused) => Err((answer, refused.into())),
-            Ok(commit) => {
+            Ok(number) => {
                 self.watches.note(writes);
-                self.on_the_way.push_back(OnTheWay { own: answer, others: Vec::new() });
-                Ok(commit)
+                self.on_the_way.push_back(OnTheWay { number, own: answer, others: Vec::new() });
+                Ok(number)
             }
         }
     }
@@ -146,9 +145,9 @@ impl<A> Commits<A> {
     /// The log did not even take the commit that was installed last: it is undone, and its answer given back, with
     /// those of others that have seen it.
     pub fn undo(&mut self, commit: CommitNo) -> Option<(A, Vec<A>)> {
-        debug_assert_eq!(commit.0 + 1, self.first.0 + self.on_the_way.len() as u64);
-        self.store.fail_from(commit);
-        let OnTheWay { own, others } = self.on_the_way.pop_back()?;
+        self.on_the_way.back().filter(|newest| newest.number == commit)?;
+        let OnTheWay { number, own, others } = self.on_the_way.pop_back()?;
+        self.store.fail_from(number);
         Some((own, others))
     }
 
@@ -157,8 +156,7 @@ impl<A> Commits<A> {
     /// # Errors
     /// It can be given now: all of that is durable.
     pub fn keep_back(&mut self, seen: Option<CommitNo>, answer: A) -> Result<(), A> {
-        let at = seen.and_then(|seen| seen.0.checked_sub(self.first.0));
-        match at.and_then(|at| self.on_the_way.get_mut(at as usize)) {
+        match seen.and_then(|seen| self.on_the_way.get_mut(self.place(seen)?)) {
             Some(commit) => {
                 commit.others.push(answer);
                 Ok(())
@@ -167,35 +165,48 @@ impl<A> Commits<A> {
         }
     }
 
-    /// The log has settled the oldest commit that it had not settled yet.
-    pub fn settled(&mut self, outcome: Result<Lsn, CommitError>) -> Answers<A> {
-        if let Some(own) = self.taken_back.pop_front() {
+    fn place(&self, commit: CommitNo) -> Option<usize> {
+        self.on_the_way.binary_search_by_key(&commit, |on_the_way| on_the_way.number).ok()
+    }
+
+    /// The log has said what became of a commit. Of several that it tells of at once, the oldest comes first.
+    pub fn settled(&mut self, commit: CommitNo, outcome: Result<Lsn, CommitError>) -> Answers<A> {
+        if let Some(own) = self.taken_back.remove(&commit) {
             return vec![(own, self.take_back(outcome))];
         }
-        let Some(commit) = self.on_the_way.pop_front() else {
-            return Answers::new();
-        };
-        match outcome {
-            Ok(lsn) => {
-                self.first = self.first.next();
-                self.store.durable(lsn);
-                let mut answers = vec![(commit.own, Verdict::Durable(Some(lsn)))];
-                answers.extend(commit.others.into_iter().map(|it| (it, Verdict::Durable(None))));
-                answers
+        match (self.place(commit), outcome) {
+            (None, _) => Answers::new(),
+            (Some(at), Err(failed)) => self.fail(at, failed),
+            (Some(0), Ok(lsn)) => self.durable(lsn),
+            (Some(_), Ok(lsn)) => {
+                debug_assert!(false, "LSN {lsn} is durable before what was put in before it");
+                self.contradiction = Some(lsn);
+                Answers::new()
             }
-            Err(failed) => self.fail(commit, failed),
         }
     }
 
+    /// The oldest of them is durable.
+    fn durable(&mut self, lsn: Lsn) -> Answers<A> {
+        let Some(OnTheWay { own, others, .. }) = self.on_the_way.pop_front() else {
+            return Answers::new();
+        };
+        self.store.durable(lsn);
+        let others = others.into_iter().map(|other| (other, Verdict::Durable(None)));
+        std::iter::once((own, Verdict::Durable(Some(lsn)))).chain(others).collect()
+    }
+
     /// Takes out of the store what failed and all that came after it.
-    fn fail(&mut self, commit: OnTheWay<A>, failed: CommitError) -> Answers<A> {
-        self.store.fail_from(self.first);
-        let saw = |it| (it, Verdict::SawFailed(failed.clone()));
-        let mut answers = vec![(commit.own, Verdict::Failed(failed.clone()))];
-        answers.extend(commit.others.into_iter().map(saw));
-        for later in self.on_the_way.drain(..) {
-            self.taken_back.push_back(later.own);
-            answers.extend(later.others.into_iter().map(saw));
+    fn fail(&mut self, at: usize, failed: CommitError) -> Answers<A> {
+        let mut answers = Answers::new();
+        for OnTheWay { number, own, others } in self.on_the_way.drain(at..) {
+            if answers.is_empty() {
+                self.store.fail_from(number);
+                answers.push((own, Verdict::Failed(failed.clone())));
+            } else {
+                self.taken_back.insert(number, own);
+            }
+            answers.extend(others.into_iter().map(|it| (it, Verdict::SawFailed(failed.clone()))));
         }
         answers
     }
@@ -246,15 +257,15 @@ mod tests {
     #[test]
     fn p25_a_commit_after_a_failed_one_is_taken_back_and_one_put_in_later_is_not() {
         let mut commits = Commits::new(Store::new(Limits::default()));
-        put(&mut commits, "a", 1);
+        let first = put(&mut commits, "a", 1);
         let second = put(&mut commits, "b", 2);
         commits.keep_back(Some(second), 20).unwrap();
-        let answers = commits.settled(failed(1));
+        let answers = commits.settled(first, failed(1));
         assert!(matches!(answers[..], [(1, Verdict::Failed(_)), (20, Verdict::SawFailed(_))]));
 
-        put(&mut commits, "c", 3);
-        assert!(matches!(commits.settled(failed(2))[..], [(2, Verdict::Failed(_))]));
-        let answers = commits.settled(Ok(Lsn::new(3)));
+        let third = put(&mut commits, "c", 3);
+        assert!(matches!(commits.settled(second, failed(2))[..], [(2, Verdict::Failed(_))]));
+        let answers = commits.settled(third, Ok(Lsn::new(3)));
         assert!(matches!(answers[..], [(3, Verdict::Durable(Some(_)))]), "{answers:?}");
         for (key, is_there) in [("a", false), ("b", false), ("c", true)] {
             let found = commits.store().get(key.as_bytes(), View::Latest).unwrap();
@@ -266,10 +277,10 @@ mod tests {
     #[test]
     fn p25_a_log_that_contradicts_itself_is_written_to_no_more() {
         let mut commits = Commits::new(Store::new(Limits::default()));
-        put(&mut commits, "a", 1);
-        put(&mut commits, "b", 2);
-        commits.settled(failed(1));
-        let answers = commits.settled(Ok(Lsn::new(2)));
+        let first = put(&mut commits, "a", 1);
+        let second = put(&mut commits, "b", 2);
+        commits.settled(first, failed(1));
+        let answers = commits.settled(second, Ok(Lsn::new(2)));
         assert!(matches!(answers[..], [(2, Verdict::Durable(Some(_)))]), "{answers:?}");
         let refused = commits.put(&[], 3).unwrap_err();
         assert_eq!(refused, (3, PutError::Contradiction { lsn: Lsn::new(2) }));

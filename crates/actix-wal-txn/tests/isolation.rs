@@ -3,12 +3,13 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix_wal::testkit::Random;
 use actix_wal::{Cause, CommitError, Lsn};
 use actix_wal_txn::commits::{Answers, Commits, Verdict};
-use actix_wal_txn::store::{Budget, KeyRange, Limits, Store, Write};
+use actix_wal_txn::store::{Budget, CommitNo, KeyRange, Limits, Store, Write};
 use actix_wal_txn::workspace::{Isolation, WorkLimits, Workspace};
 use bytes::Bytes;
 use history::{History, Kind, Level, Operation, Outcome, Session, Transaction, check};
@@ -39,7 +40,9 @@ struct World {
     isolation: Isolation,
     open: Vec<Client>,
     done: Vec<Transaction>,
-    /// The log has given an epoch up: it fails all that was put in before that is known here.
+    /// What was put into the log and is not settled.
+    log: VecDeque<CommitNo>,
+    /// The log has given an epoch up: it fails all that was put in before that is known here, in any order.
     failing: bool,
     /// How many transactions have begun.
     begun: usize,
@@ -56,6 +59,7 @@ impl World {
             isolation,
             open: Vec::new(),
             done: Vec::new(),
+            log: VecDeque::new(),
             failing: false,
             begun: 0,
             now: 0,
@@ -143,9 +147,12 @@ impl World {
     }
 
     fn put(&mut self, writes: &[Write], waits: Waits) {
-        if let Err((mut waits, _)) = self.commits.put(writes, waits) {
-            waits.noted.outcome = Outcome::Aborted;
-            self.answer(waits.noted);
+        match self.commits.put(writes, waits) {
+            Ok(commit) => self.log.push_back(commit),
+            Err((mut waits, _)) => {
+                waits.noted.outcome = Outcome::Aborted;
+                self.answer(waits.noted);
+            }
         }
     }
 
@@ -185,17 +192,19 @@ impl World {
         self.done.push(noted);
     }
 
-    /// The log has settled the oldest commit, and its answers go out.
+    /// The log settles a commit, and the answers go out.
     fn settle(&mut self) {
-        if self.commits.is_empty() {
+        if self.log.is_empty() {
             return;
         }
         self.lsn += 1;
         let lsn = Lsn::new(self.lsn);
+        let at = if self.failing { self.random.of(0..=self.log.len() - 1) } else { 0 };
         let failed = CommitError::NotDurable { lsn, cause: Cause::Closed };
-        let answers: Answers<_> =
-            self.commits.settled(if self.failing { Err(failed) } else { Ok(lsn) });
-        self.failing &= !self.commits.is_empty();
+        let outcome = if self.failing { Err(failed) } else { Ok(lsn) };
+        let commit = self.log.remove(at).expect("it is there");
+        let answers: Answers<_> = self.commits.settled(commit, outcome);
+        self.failing &= !self.log.is_empty();
         for (Waits { mut noted, is_whole }, verdict) in answers {
             match verdict {
                 Verdict::Durable(lsn) => noted.version = lsn.map(Lsn::get),

@@ -133,9 +133,9 @@ pub struct Store {
     limits: Limits,
     index: BTreeMap<Bytes, ChainId>,
     chains: Slab<Chain>,
-    /// Commits that are not durable yet, oldest first; the first one is number `first_open`.
+    /// Commits that are not durable yet, oldest first.
     open: VecDeque<OpenCommit>,
-    first_open: CommitNo,
+    next_commit: CommitNo,
     durable: Lsn,
     snapshots: Snapshots,
     /// Keys with old versions, by the commit that made them old.
@@ -149,8 +149,11 @@ pub struct Store {
 
 type ChainId = u32;
 
-/// The keys that a commit wrote.
-type OpenCommit = SmallVec<[ChainId; 2]>;
+#[derive(Debug)]
+struct OpenCommit {
+    number: CommitNo,
+    chains: SmallVec<[ChainId; 2]>,
+}
 
 #[derive(Debug)]
 struct Garbage {
@@ -171,7 +174,7 @@ impl Store {
             index: BTreeMap::new(),
             chains: Slab::new(),
             open: VecDeque::new(),
-            first_open: CommitNo::default(),
+            next_commit: CommitNo::default(),
             durable: Lsn::NONE,
             snapshots: Snapshots::default(),
             garbage: VecDeque::new(),
@@ -188,8 +191,9 @@ impl Store {
     /// [`StoreError::Overloaded`]; then nothing is installed, and the commit must not be put into the log.
     pub fn install(&mut self, writes: &[Write]) -> Result<CommitNo, StoreError> {
         self.make_sure_of_room(writes)?;
-        let commit = CommitNo(self.first_open.0 + self.open.len() as u64);
-        let at = Stamp::pending(commit);
+        let number = self.next_commit;
+        self.next_commit = number.next();
+        let at = Stamp::pending(number);
         let mut chains = SmallVec::with_capacity(writes.len());
         for Write { key, value } in writes {
             let id = self.chain_of(key);
@@ -203,8 +207,8 @@ impl Store {
             self.bytes += version.bytes();
             self.chains[id as usize].push(version);
         }
-        self.open.push_back(chains);
-        Ok(commit)
+        self.open.push_back(OpenCommit { number, chains });
+        Ok(number)
     }
 
     fn make_sure_of_room(&self, writes: &[Write]) -> Result<(), StoreError> {
@@ -239,10 +243,9 @@ impl Store {
     /// The oldest commit that is open is durable, at this LSN.
     pub fn durable(&mut self, lsn: Lsn) {
         debug_assert!(lsn > self.durable, "{lsn} after {}", self.durable);
-        if let Some(commit) = self.open.pop_front() {
-            let pending = Stamp::pending(self.first_open);
-            self.first_open = self.first_open.next();
-            for id in commit {
+        if let Some(OpenCommit { number, chains }) = self.open.pop_front() {
+            let pending = Stamp::pending(number);
+            for id in chains {
                 let chain = &mut self.chains[id as usize];
                 chain.settle(pending, lsn);
                 let old: usize = chain.made_old_by(lsn).map(Version::bytes).sum();
@@ -263,16 +266,13 @@ impl Store {
     /// Takes a commit out that is not in the log, and all that were installed after it, before anything reads again.
     /// Returns how many that were.
     pub fn fail_from(&mut self, commit: CommitNo) -> usize {
-        debug_assert!(commit >= self.first_open, "{commit:?} is durable");
-        let keep = commit.0.saturating_sub(self.first_open.0) as usize;
-        let mut failed = 0;
+        let keep = self.open.partition_point(|open| open.number < commit);
+        let failed = self.open.len() - keep;
         while self.open.len() > keep
-            && let Some(commit) = self.open.pop_back()
+            && let Some(OpenCommit { number, chains }) = self.open.pop_back()
         {
-            failed += 1;
-            let at = Stamp::pending(CommitNo(self.first_open.0 + self.open.len() as u64));
-            for id in commit {
-                if let Some(version) = self.chains[id as usize].withdraw(at) {
+            for id in chains {
+                if let Some(version) = self.chains[id as usize].withdraw(Stamp::pending(number)) {
                     self.forget(&version);
                 }
                 self.remove_if_empty(id);

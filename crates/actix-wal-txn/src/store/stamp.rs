@@ -5,7 +5,7 @@ use std::fmt;
 use actix_wal::Lsn;
 
 /// The number of a commit in this life of the store: 0, 1, 2 and so on, in the order in which they were installed,
-/// which is that of their LSNs.
+/// which is that of their LSNs. No number is used twice, also if its commit fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitNo(
     /// The number.
