@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use actix_wal::Lsn;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use slab::Slab;
 use smallvec::SmallVec;
 
@@ -34,7 +35,7 @@ use self::snapshots::Snapshots;
 pub use self::stamp::{CommitNo, Stamp};
 
 /// What one commit does to one key: sets it to a value, or deletes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Write {
     /// The key.
     pub key: Bytes,

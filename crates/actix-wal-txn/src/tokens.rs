@@ -1,0 +1,133 @@
+//! What clients ask after an answer that they did not get.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use actix_wal::Lsn;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// A name that a client gives to its commit, which nobody else uses: a random number, or the number of the client with
+/// one of its own. If it never gets an answer, it asks with this for the outcome, also after a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Token(Bytes);
+
+impl Token {
+    /// The most bytes that count; a longer one is cut, so keep them short.
+    pub const MAX: usize = 64;
+
+    /// A token of these bytes.
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        let mut bytes = bytes.into();
+        bytes.truncate(Token::MAX);
+        Token(bytes)
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// What became of the commit with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenOutcome {
+    /// It is durable, at this LSN.
+    Committed(Lsn),
+    /// It has been put into the log, and is not durable yet: ask again.
+    Open,
+    /// It is not in the log. No commit with this token was ever put in, or it failed.
+    Aborted,
+    /// Nobody knows any more: it may have committed before the oldest token that is remembered.
+    Forgotten,
+}
+
+/// The tokens of the newest commits that have one.
+#[derive(Debug)]
+pub struct Tokens {
+    committed: HashMap<Token, Lsn>,
+    /// Oldest first.
+    order: VecDeque<Token>,
+    open: HashSet<Token>,
+    limit: usize,
+    /// Whether one has been forgotten, or the log before the snapshot may have had some.
+    has_forgotten: bool,
+}
+
+impl Tokens {
+    /// Remembers so many. `complete` says that the log has been replayed from its very first record.
+    pub fn new(limit: usize, complete: bool) -> Self {
+        Tokens {
+            committed: HashMap::new(),
+            order: VecDeque::new(),
+            open: HashSet::new(),
+            limit,
+            has_forgotten: !complete,
+        }
+    }
+
+    /// A commit with this token has been put in. Whether no other has: if one has, it must not be put in again.
+    pub fn put_in(&mut self, token: &Token) -> bool {
+        !self.committed.contains_key(token) && self.open.insert(token.clone())
+    }
+
+    /// It is durable.
+    pub fn committed(&mut self, token: Token, lsn: Lsn) {
+        self.open.remove(&token);
+        if self.committed.insert(token.clone(), lsn).is_none() {
+            self.order.push_back(token);
+        }
+        while self.order.len() > self.limit
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.committed.remove(&oldest);
+            self.has_forgotten = true;
+        }
+    }
+
+    /// It is certainly not in the log.
+    pub fn aborted(&mut self, token: &Token) {
+        self.open.remove(token);
+    }
+
+    /// What became of it.
+    pub fn outcome(&self, token: &Token) -> TokenOutcome {
+        match self.committed.get(token) {
+            Some(lsn) => TokenOutcome::Committed(*lsn),
+            None if self.open.contains(token) => TokenOutcome::Open,
+            None if self.has_forgotten => TokenOutcome::Forgotten,
+            None => TokenOutcome::Aborted,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_known_until_it_is_forgotten_and_is_used_once() {
+        let mut tokens = Tokens::new(2, true);
+        let token = |at: u8| Token::new(vec![at]);
+        assert_eq!(tokens.outcome(&token(1)), TokenOutcome::Aborted);
+        assert!(tokens.put_in(&token(1)) && !tokens.put_in(&token(1)));
+        assert_eq!(tokens.outcome(&token(1)), TokenOutcome::Open);
+        tokens.committed(token(1), Lsn::new(7));
+        assert!(!tokens.put_in(&token(1)), "it has committed");
+        tokens.put_in(&token(2));
+        tokens.aborted(&token(2));
+        assert_eq!(tokens.outcome(&token(2)), TokenOutcome::Aborted);
+
+        tokens.committed(token(3), Lsn::new(8));
+        assert_eq!(tokens.outcome(&token(1)), TokenOutcome::Committed(Lsn::new(7)));
+        tokens.committed(token(4), Lsn::new(9));
+        // From now on nobody can say of a token that it never was.
+        assert_eq!(tokens.outcome(&token(1)), TokenOutcome::Forgotten);
+        assert_eq!(tokens.outcome(&token(5)), TokenOutcome::Forgotten);
+        assert_eq!(tokens.outcome(&token(4)), TokenOutcome::Committed(Lsn::new(9)));
+    }
+
+    #[test]
+    fn without_the_whole_log_an_unknown_token_is_forgotten() {
+        assert_eq!(Tokens::new(2, false).outcome(&Token::new("t")), TokenOutcome::Forgotten);
+    }
+}
