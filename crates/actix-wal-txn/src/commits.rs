@@ -142,13 +142,14 @@ impl<A> Commits<A> {
         }
     }
 
-    /// The log did not even take the commit that was installed last: it is undone, and its answer given back, with
-    /// those of others that have seen it.
-    pub fn undo(&mut self, commit: CommitNo) -> Option<(A, Vec<A>)> {
+    /// The log did not even take the commit that was installed last, which nobody has seen yet: it is undone, and its
+    /// answer given back.
+    pub fn undo(&mut self, commit: CommitNo) -> Option<A> {
         self.on_the_way.back().filter(|newest| newest.number == commit)?;
         let OnTheWay { number, own, others } = self.on_the_way.pop_back()?;
+        debug_assert!(others.is_empty(), "{number:?} has been seen");
         self.store.fail_from(number);
-        Some((own, others))
+        Some(own)
     }
 
     /// Keeps an answer back until what it has seen is durable.
@@ -287,12 +288,12 @@ mod tests {
     }
 
     #[test]
-    fn what_the_log_does_not_take_is_undone_with_those_that_saw_it() {
+    fn what_the_log_does_not_take_is_undone() {
         let mut commits = Commits::new(Store::new(Limits::default()));
-        put(&mut commits, "a", 1);
+        let first = put(&mut commits, "a", 1);
         let second = put(&mut commits, "b", 2);
-        commits.keep_back(Some(second), 20).unwrap();
-        assert_eq!(commits.undo(second), Some((2, vec![20])));
+        assert_eq!(commits.undo(first), None, "it is not the newest");
+        assert_eq!(commits.undo(second), Some(2));
         assert_eq!((commits.len(), commits.store().changed(b"b")), (1, None));
     }
 }

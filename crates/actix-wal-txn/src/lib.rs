@@ -1,19 +1,67 @@
 //! Transactions on [`actix_wal`]: parts for servers that other people write.
 //!
+//! A transaction is one record of the log, so that all of it survives a crash or nothing, and its LSN is its timestamp.
+//! There are two ways to read:
+//!
+//! * An **interactive** transaction ([`Begin`](messages::Begin), [`Commit`](messages::Commit)) sees a snapshot of what is
+//!   durable. It never waits to read. If another one changed its keys meanwhile, it is refused.
+//! * A **whole** transaction ([`Execute`](messages::Execute)) runs alone on the newest versions, durable or not, and has no
+//!   conflicts: one hot key changes as often as many. Its answer is kept back until all that it tells is durable.
+//!
+//! So no answer reveals a commit that a crash could still lose, unless its client asked for `Async` (promise P25).
+//!
+//! ```
+//! use actix_wal::{Wal, WalConfig};
+//! use actix_wal_txn::coordinator::{CoordinatorLimits, TransactionCoordinator};
+//! use actix_wal_txn::messages::Execute;
+//! use actix_wal_txn::recovery;
+//! use actix_wal_txn::store::{Limits, Write};
+//!
+//! # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let directory = folder.path().join("log");
+//! let opening = Wal::open(WalConfig::new(directory));
+//! let (wal, recovered) = recovery::open(opening, Limits::default()).await?;
+//! let coordinator =
+//!     TransactionCoordinator::start(&wal, recovered, CoordinatorLimits::default()).await?;
+//! let visit = Execute::new(|latest| {
+//!     let visits = latest.get(b"visits")?.map_or(1, |visits| visits[0] + 1);
+//!     latest.write(Write { key: "visits".into(), value: Some(vec![visits].into()) })?;
+//!     Ok(visits)
+//! });
+//! let done = coordinator.send(visit).await??; // and now it is durable
+//! println!("visit {} at LSN {:?}", done.value, done.lsn);
+//! # assert_eq!(done.value, 1);
+//! # Ok(wal.close().await?) }
+//! ```
+//!
 //! | part | what |
 //! |---|---|
-//! | [`store`] | versions of keys in memory, without actors: the newest state, and snapshots of what is durable |
-//! | [`snapshot_file`] | the state at an LSN in a file, so that the log before it can be released |
+//! | [`coordinator`] | the actor that transactions are sent to; its [`messages`] and [`error`]s |
+//! | [`recovery`] | from a log to the state that its transactions have left |
+//! | [`commits`] | commits on their way into the log, and the answers that wait for them |
 //! | [`workspace`] | one interactive transaction: what it has read and written, and whether it may commit |
 //! | [`latest`] | a transaction that is sent whole, on the newest versions |
-//! | [`commits`] | commits on their way into the log, and the answers that wait for them |
+//! | [`store`] | versions of keys in memory: the newest state, and snapshots of what is durable |
+//! | [`watches`] | the ranges that serializable transactions have read |
 //! | [`record`] | what a transaction writes into the log |
 //! | [`tokens`] | what became of a commit whose answer was lost |
-//! | [`watches`] | the ranges that serializable transactions have read |
+//! | [`snapshot_file`] | the state at an LSN in a file |
+//!
+//! All but the first two are plain types without actor, thread or clock.
+//!
+//! Not there yet: two-phase commit; and a log is never released, since nothing writes snapshot files while commits run.
+//! Until an append can name the epoch that it builds on, a commit may become durable on top of one that was refused: with
+//! [`FaultPolicy::FailFast`](actix_wal::FaultPolicy), or when the disk was full for a moment. The coordinator sees that,
+//! says so, and takes no more commits.
 
 pub mod commits;
+pub mod coordinator;
+pub mod error;
 pub mod latest;
+pub mod messages;
 pub mod record;
+pub mod recovery;
 pub mod snapshot_file;
 pub mod store;
 pub mod tokens;

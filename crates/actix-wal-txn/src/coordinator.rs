@@ -1,0 +1,458 @@
+//! The actor that transactions are sent to.
+//!
+//! - **Role**: runs the transactions of one log, and answers their clients by its durability.
+//! - **Owns**: the versions of all keys, the open transactions, the commits on their way, the tokens.
+//! - **Receives**: [`Begin`], [`Get`], [`Scan`], [`Put`], [`Delete`], [`Commit`], [`Abort`], [`Execute`], [`GetOutcome`] and
+//!   [`GetUsage`] of clients; [`Accepted`] of the Appender; [`LogEvent`] of the Flusher.
+//! - **Sends**: appends through its outbox, one record for a commit; answers.
+//! - **Never**: waits, touches a disk, or tells what a crash could still lose.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, MessageResult, Response};
+use actix_wal::messages::{Accepted, LogEvent};
+use actix_wal::{AppendError, Cause, CommitError, Durability, InFlight, Lsn, Outcome, Wal};
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::commits::{Answers, Commits, Ran, Verdict};
+use crate::error::TxnError;
+use crate::messages::{
+    Abort, Begin, Commit, Committed, CoordinatorUsage, Delete, Execute, Executed, Get, GetOutcome,
+    GetUsage, Put, Scan, TxnId,
+};
+use crate::record::TxnRecord;
+use crate::recovery::Recovered;
+use crate::store::{CommitNo, Store, Write};
+use crate::tokens::{Token, Tokens};
+use crate::watches::Watches;
+use crate::workspace::{Rows, WorkLimits, Workspace};
+
+/// The bounds of a coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoordinatorLimits {
+    /// How many interactive transactions may be open.
+    pub open: usize,
+    /// How long one may be open.
+    pub age: Duration,
+    /// What one transaction may read and write.
+    pub work: WorkLimits,
+}
+
+impl Default for CoordinatorLimits {
+    /// 10,000 transactions, each for at most 30 seconds.
+    fn default() -> Self {
+        let age = Duration::from_secs(30);
+        CoordinatorLimits { open: 10_000, age, work: WorkLimits::default() }
+    }
+}
+
+/// Runs the transactions of one log.
+#[derive(Debug)]
+pub struct TransactionCoordinator {
+    limits: CoordinatorLimits,
+    log: InFlight<CommitNo>,
+    commits: Commits<Waiting>,
+    tokens: Tokens,
+    open: HashMap<TxnId, Open>,
+    next: TxnId,
+    started: Instant,
+    collecting: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    work: Workspace,
+    since: Duration,
+}
+
+/// An answer that waits, and the token to settle with it.
+struct Waiting {
+    token: Option<Token>,
+    answer: Answer,
+}
+
+/// Tells a client what became of its transaction. That of a client which has its answer does nothing.
+type Answer = Box<dyn FnOnce(Result<Option<Lsn>, TxnError>) + Send>;
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").field("token", &self.token).finish_non_exhaustive()
+    }
+}
+
+/// How many keys are collected before somebody else is served.
+const COLLECTED_AT_ONCE: usize = 256;
+
+/// How often transactions are looked at that may have grown too old.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl TransactionCoordinator {
+    /// A coordinator of a log whose state has been recovered, in this context. It is to be
+    /// [subscribed](Wal::subscribe) to the log: [`start`](Self::start) does both.
+    pub fn new(
+        wal: &Wal,
+        recovered: Recovered,
+        limits: CoordinatorLimits,
+        context: &mut Context<Self>,
+    ) -> Self {
+        let Recovered { store, tokens } = recovered;
+        TransactionCoordinator {
+            limits,
+            log: InFlight::new(wal.outbox(context.address().recipient())),
+            commits: Commits::new(store),
+            tokens,
+            open: HashMap::new(),
+            next: TxnId(1),
+            started: Instant::now(),
+            collecting: false,
+        }
+    }
+
+    /// Starts a coordinator in the current Arbiter, and subscribes it to the log. It ends with the log, and does not keep
+    /// it open.
+    ///
+    /// # Errors
+    /// The log is closed.
+    pub async fn start(
+        wal: &Wal,
+        recovered: Recovered,
+        limits: CoordinatorLimits,
+    ) -> Result<actix::Addr<Self>, Cause> {
+        let coordinator = TransactionCoordinator::create(|context| {
+            TransactionCoordinator::new(wal, recovered, limits, context)
+        });
+        wal.subscribe(coordinator.clone().recipient()).await?;
+        Ok(coordinator)
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// An open transaction, and what it reads. One that is too old ends here, if nobody has looked before.
+    fn open(&mut self, txn: TxnId) -> Result<(&mut Workspace, &Store, &mut Watches), TxnError> {
+        let (now, limit) = (self.now(), self.limits.age);
+        if self.open.get(&txn).is_some_and(|open| now - open.since > limit) {
+            self.open.remove(&txn);
+            return Err(TxnError::Expired { limit });
+        }
+        let (store, watches) = self.commits.to_scan();
+        let open = self.open.get_mut(&txn).ok_or(TxnError::NotOpen { txn })?;
+        Ok((&mut open.work, store, watches))
+    }
+
+    /// Ends a transaction.
+    fn end(&mut self, txn: TxnId) -> Result<Workspace, TxnError> {
+        self.open(txn)?;
+        self.open.remove(&txn).map(|open| open.work).ok_or(TxnError::NotOpen { txn })
+    }
+
+    /// Puts a commit into the store and the log. The answer is given when it is settled, or now if it is refused or
+    /// `Async`.
+    fn put(
+        &mut self,
+        writes: Vec<Write>,
+        durability: Durability,
+        token: Option<Token>,
+        answer: Answer,
+    ) {
+        if token.as_ref().is_some_and(|token| !self.tokens.put_in(token)) {
+            return answer(Err(TxnError::TokenUsed));
+        }
+        let (now, later): (Option<Answer>, Answer) = match durability {
+            Durability::Async => (Some(answer), Box::new(|_| {})),
+            _ => (None, answer),
+        };
+        let result = self.put_in(writes, durability, token, later);
+        match (result, now) {
+            (Ok(()), Some(now)) => now(Ok(None)),
+            (Ok(()), None) => {}
+            (Err((later, refused)), now) => now.unwrap_or(later)(Err(refused)),
+        }
+    }
+
+    fn put_in(
+        &mut self,
+        writes: Vec<Write>,
+        durability: Durability,
+        token: Option<Token>,
+        answer: Answer,
+    ) -> Result<(), (Answer, TxnError)> {
+        let record = TxnRecord::Commit { token, writes };
+        let encoded = record.encode();
+        let TxnRecord::Commit { token, writes } = record;
+        let waiting = Waiting { token, answer };
+        let (waiting, refused) = match (encoded, self.commits.put(&writes, waiting)) {
+            (Ok(bytes), Ok(commit)) => match self.log.append_with(bytes, durability, commit) {
+                Ok(_) => return Ok(()),
+                Err((commit, refused)) => (self.commits.undo(commit), TxnError::Refused(refused)),
+            },
+            (Err(error), Ok(commit)) => (self.commits.undo(commit), error.into()),
+            (_, Err((waiting, refused))) => (Some(waiting), refused.into()),
+        };
+        match waiting {
+            Some(Waiting { token, answer }) => {
+                token.iter().for_each(|token| self.tokens.aborted(token));
+                Err((answer, refused))
+            }
+            // It has been put in just now, and nobody has taken it out.
+            None => Ok(()),
+        }
+    }
+
+    /// The log has settled these.
+    fn settle(&mut self, mut settled: Vec<(CommitNo, Outcome)>) {
+        // Of what one event tells, the log gives what failed first.
+        settled.sort_by_key(|(commit, _)| *commit);
+        for (commit, outcome) in settled {
+            let answers = self.commits.settled(commit, outcome.map(|range| range.first));
+            self.answer(answers);
+        }
+    }
+
+    fn answer(&mut self, answers: Answers<Waiting>) {
+        for (Waiting { token, answer }, verdict) in answers {
+            answer(match verdict {
+                Verdict::Durable(lsn) => {
+                    if let (Some(token), Some(lsn)) = (token, lsn) {
+                        self.tokens.committed(token, lsn);
+                    }
+                    Ok(lsn)
+                }
+                Verdict::Failed(failed) => {
+                    // What nobody knows stays open: only a restart tells.
+                    if failed.is_not_durable() {
+                        token.iter().for_each(|token| self.tokens.aborted(token));
+                    }
+                    Err(TxnError::of_outcome(failed))
+                }
+                Verdict::SawFailed(failed) => Err(TxnError::SawFailed(failed)),
+            });
+        }
+    }
+
+    /// Takes old versions out, a few at a time.
+    fn collect(&mut self, context: &mut Context<Self>) {
+        let now = self.now();
+        if !self.collecting && self.commits.store_mut().collect(now, COLLECTED_AT_ONCE) {
+            self.collecting = true;
+            // Behind whatever waits in the mailbox.
+            context.notify(GoOnCollecting);
+        }
+    }
+}
+
+impl Actor for TransactionCoordinator {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.run_interval(LOOK, |this, context| {
+            let earliest = this.now().saturating_sub(this.limits.age);
+            this.open.retain(|_, open| open.since >= earliest);
+            this.collect(context);
+        });
+    }
+}
+
+struct GoOnCollecting;
+
+impl actix::Message for GoOnCollecting {
+    type Result = ();
+}
+
+impl Handler<GoOnCollecting> for TransactionCoordinator {
+    type Result = ();
+
+    fn handle(&mut self, _: GoOnCollecting, context: &mut Self::Context) {
+        self.collecting = false;
+        self.collect(context);
+    }
+}
+
+impl Handler<Begin> for TransactionCoordinator {
+    type Result = Result<TxnId, TxnError>;
+
+    fn handle(&mut self, Begin { isolation }: Begin, _: &mut Self::Context) -> Self::Result {
+        if self.open.len() >= self.limits.open {
+            return Err(TxnError::TooMany { limit: self.limits.open });
+        }
+        let (txn, since) = (self.next, self.now());
+        self.next = TxnId(txn.0 + 1);
+        let snapshot = self.commits.store_mut().snapshot(since);
+        let work = Workspace::new(snapshot, isolation, self.limits.work);
+        self.open.insert(txn, Open { work, since });
+        Ok(txn)
+    }
+}
+
+impl Handler<Get> for TransactionCoordinator {
+    type Result = Result<Option<Bytes>, TxnError>;
+
+    fn handle(&mut self, get: Get, _: &mut Self::Context) -> Self::Result {
+        let Get { txn, key, tracked } = get;
+        let (work, store, _) = self.open(txn)?;
+        let value = if tracked { work.get(store, &key) } else { work.get_untracked(store, &key) };
+        Ok(value?)
+    }
+}
+
+impl Handler<Scan> for TransactionCoordinator {
+    type Result = Result<Rows, TxnError>;
+
+    fn handle(&mut self, scan: Scan, _: &mut Self::Context) -> Self::Result {
+        let Scan { txn, range, budget, tracked } = scan;
+        let (work, store, watches) = self.open(txn)?;
+        Ok(if tracked {
+            work.scan(store, watches, &range, budget)?
+        } else {
+            work.scan_untracked(store, &range, budget)?
+        })
+    }
+}
+
+impl Handler<Put> for TransactionCoordinator {
+    type Result = Result<(), TxnError>;
+
+    fn handle(&mut self, Put { txn, key, value }: Put, _: &mut Self::Context) -> Self::Result {
+        Ok(self.open(txn)?.0.write(Write { key, value: Some(value) })?)
+    }
+}
+
+impl Handler<Delete> for TransactionCoordinator {
+    type Result = Result<(), TxnError>;
+
+    fn handle(&mut self, Delete { txn, key }: Delete, _: &mut Self::Context) -> Self::Result {
+        Ok(self.open(txn)?.0.write(Write { key, value: None })?)
+    }
+}
+
+impl Handler<Abort> for TransactionCoordinator {
+    type Result = Result<(), TxnError>;
+
+    fn handle(&mut self, Abort { txn }: Abort, _: &mut Self::Context) -> Self::Result {
+        self.end(txn).map(drop)
+    }
+}
+
+impl Handler<Commit> for TransactionCoordinator {
+    type Result = Response<Result<Committed, TxnError>>;
+
+    fn handle(&mut self, commit: Commit, _: &mut Self::Context) -> Self::Result {
+        let Commit { txn, durability, token } = commit;
+        let work = match self.end(txn) {
+            Ok(work) => work,
+            Err(refused) => return Response::reply(Err(refused)),
+        };
+        if let Err(conflict) = work.check(self.commits.store()) {
+            return Response::reply(Err(conflict.into()));
+        }
+        if work.is_read_only() {
+            // All that it has read is durable.
+            return Response::reply(Ok(Committed { lsn: None }));
+        }
+        let (client, answer) = client(|lsn| Ok(Committed { lsn }));
+        self.put(work.into_writes(), durability, token, client);
+        answer
+    }
+}
+
+impl<T: Send + 'static> Handler<Execute<T>> for TransactionCoordinator {
+    type Result = Response<Result<Executed<T>, TxnError>>;
+
+    fn handle(&mut self, execute: Execute<T>, _: &mut Self::Context) -> Self::Result {
+        let Execute { work, durability, token } = execute;
+        let Ran { result, writes, seen } = self.commits.run(self.limits.work, |latest| {
+            // What it has written is thrown away, and it has nothing else of ours.
+            catch_unwind(AssertUnwindSafe(|| work(latest)))
+                .unwrap_or_else(|panic| Err(TxnError::Panicked { message: text_of(&*panic) }))
+        });
+        let (client, answer) = client(move |lsn| Ok(Executed { value: result?, lsn }));
+        if !writes.is_empty() {
+            self.put(writes, durability, token, client);
+        } else if durability == Durability::Async {
+            client(Ok(None));
+        } else if let Err(now) =
+            self.commits.keep_back(seen, Waiting { token: None, answer: client })
+        {
+            (now.answer)(Ok(None));
+        }
+        answer
+    }
+}
+
+/// What answers a client, and what it waits for. What the transaction gave is put together only when it may be told.
+fn client<T: Send + 'static>(
+    give: impl FnOnce(Option<Lsn>) -> Result<T, TxnError> + Send + 'static,
+) -> (Answer, Response<Result<T, TxnError>>) {
+    let (reply, answer) = oneshot::channel();
+    // A client that is gone needs no answer.
+    let client =
+        move |settled: Result<Option<Lsn>, TxnError>| drop(reply.send(settled.and_then(give)));
+    let gone = || {
+        Err(TxnError::Unknown(CommitError::Refused(AppendError::Unknown {
+            cause: Cause::Stopped { actor: "TransactionCoordinator" },
+        })))
+    };
+    let answer = Response::fut(async move { answer.await.unwrap_or_else(|_| gone()) });
+    (Box::new(client), answer)
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".to_owned())
+}
+
+impl Handler<GetOutcome> for TransactionCoordinator {
+    type Result = MessageResult<GetOutcome>;
+
+    fn handle(&mut self, GetOutcome(token): GetOutcome, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.tokens.outcome(&token))
+    }
+}
+
+impl Handler<GetUsage> for TransactionCoordinator {
+    type Result = MessageResult<GetUsage>;
+
+    fn handle(&mut self, _: GetUsage, _: &mut Self::Context) -> Self::Result {
+        let watched = self.commits.to_scan().1.len();
+        MessageResult(CoordinatorUsage {
+            store: self.commits.store_mut().usage(),
+            open: self.open.len(),
+            on_the_way: self.commits.len(),
+            watched,
+        })
+    }
+}
+
+/// The Appender has answered appends: those that it refused are settled.
+impl Handler<Accepted> for TransactionCoordinator {
+    type Result = ();
+
+    fn handle(&mut self, accepted: Accepted, _: &mut Self::Context) {
+        let settled = self.log.accepted(accepted).collect();
+        self.settle(settled);
+    }
+}
+
+/// The log gets on, or something happens to it.
+impl Handler<LogEvent> for TransactionCoordinator {
+    type Result = ();
+
+    fn handle(&mut self, event: LogEvent, context: &mut Self::Context) {
+        let settled = self.log.event(&event).collect();
+        self.settle(settled);
+        match event {
+            LogEvent::Durable { through, .. } => {
+                self.commits.advance(through);
+                self.collect(context);
+            }
+            LogEvent::Closed { .. } => context.stop(),
+            _ => {}
+        }
+    }
+}

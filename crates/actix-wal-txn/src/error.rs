@@ -1,0 +1,132 @@
+//! Why a transaction has no effect, or nobody knows.
+
+use std::time::Duration;
+
+use actix_wal::error::EncodeError;
+use actix_wal::{AppendError, CommitError, Lsn};
+
+use crate::commits::PutError;
+use crate::messages::TxnId;
+use crate::store::StoreError;
+use crate::workspace::WorkError;
+
+/// Why a transaction did not do what was asked. Unless it is [`Unknown`](Self::Unknown), it has no effect, now or after any
+/// restart.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TxnError {
+    /// There is no such transaction: it has ended, or never began here.
+    #[error("transaction {} is not open: it has ended, or belongs to an earlier life; begin another one", .txn.0)]
+    NotOpen {
+        /// The transaction.
+        txn: TxnId,
+    },
+    /// It was open for longer than is allowed, and has been ended.
+    #[error(
+        "the transaction was open for more than {limit:?} and has been ended; begin another one"
+    )]
+    Expired {
+        /// The bound.
+        limit: Duration,
+    },
+    /// As many transactions are open as are allowed.
+    #[error(
+        "{limit} transactions are open, and no more are allowed; try again when some have ended"
+    )]
+    TooMany {
+        /// The bound.
+        limit: usize,
+    },
+    /// Another transaction was first, this one does too much, or its snapshot is too old.
+    #[error(transparent)]
+    Work(#[from] WorkError),
+    /// The work of a whole transaction says that it must have no effect.
+    #[error("the transaction aborts: {reason}")]
+    Aborted {
+        /// Why.
+        reason: String,
+    },
+    /// The work of a whole transaction panicked.
+    #[error("the work of the transaction panicked: {message}")]
+    Panicked {
+        /// What it said.
+        message: String,
+    },
+    /// Another commit has this token: that one, or its outcome, is the answer.
+    #[error("a commit with this token is in the log already, or on its way; ask for its outcome")]
+    TokenUsed,
+    /// The store takes no more, or the log contradicts it.
+    #[error(transparent)]
+    Put(#[from] PutError),
+    /// It can not be expressed as a record.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The log has not taken it.
+    #[error("the log refuses the commit: {0}")]
+    Refused(AppendError),
+    /// It is certainly not durable.
+    #[error("the commit is not durable: {0}")]
+    NotDurable(CommitError),
+    /// It has read what another commit wrote that is not durable, and has no effect.
+    #[error("the transaction has seen a commit that failed ({0}); begin again")]
+    SawFailed(CommitError),
+    /// Nobody knows whether it is durable. After a restart its token tells.
+    #[error(
+        "it is not known whether the commit is durable: {0}; after a restart, ask with its token"
+    )]
+    Unknown(CommitError),
+}
+
+impl TxnError {
+    /// Whether it certainly has no effect.
+    pub fn has_no_effect(&self) -> bool {
+        !matches!(self, TxnError::Unknown(_))
+    }
+
+    /// A transaction of the host's own that must have no effect.
+    pub fn aborted(reason: impl Into<String>) -> Self {
+        TxnError::Aborted { reason: reason.into() }
+    }
+
+    pub(crate) fn of_outcome(failed: CommitError) -> Self {
+        if failed.is_not_durable() {
+            TxnError::NotDurable(failed)
+        } else {
+            TxnError::Unknown(failed)
+        }
+    }
+}
+
+impl From<StoreError> for TxnError {
+    fn from(error: StoreError) -> Self {
+        TxnError::Work(error.into())
+    }
+}
+
+/// Why a state can not be recovered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoverError {
+    /// A record of the log can not be understood.
+    #[error(transparent)]
+    Record(#[from] crate::record::RecordFault),
+    /// The log does not open.
+    #[error(transparent)]
+    Open(#[from] actix_wal::OpenError),
+    /// A checkpoint has released records, and with them a part of the state.
+    #[error(
+        "the log has released its records up to LSN {through}, so that it does not have all of the state"
+    )]
+    Released {
+        /// The last LSN that is missing.
+        through: Lsn,
+    },
+    /// What the log holds does not fit into the store.
+    #[error("the commit at LSN {lsn} does not fit: {source}")]
+    Store {
+        /// The record.
+        lsn: Lsn,
+        /// Why not.
+        source: StoreError,
+    },
+}

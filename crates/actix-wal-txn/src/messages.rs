@@ -1,0 +1,202 @@
+//! What is said to a [`TransactionCoordinator`](crate::coordinator::TransactionCoordinator), and what it answers.
+//!
+//! All are sent by clients. A dropped answer, which `send` reports as a closed mailbox, means that the coordinator is
+//! gone: what became of a commit then is [`Unknown`](crate::error::TxnError::Unknown), and a [`Token`] tells later.
+
+use std::fmt;
+
+use actix::Message;
+use actix_wal::{Durability, Lsn};
+use bytes::Bytes;
+
+use crate::error::TxnError;
+use crate::latest::Latest;
+use crate::store::{Budget, KeyRange, Usage};
+use crate::tokens::{Token, TokenOutcome};
+use crate::workspace::{Isolation, Rows};
+
+/// The number of an open transaction. The next coordinator gives the same numbers again, to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TxnId(
+    /// The number.
+    pub u64,
+);
+
+/// Begins an interactive transaction on a snapshot of what is durable. It ends with [`Commit`], [`Abort`], or by itself
+/// when it grows too old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Begin {
+    /// What it is protected from.
+    pub isolation: Isolation,
+}
+
+impl Message for Begin {
+    type Result = Result<TxnId, TxnError>;
+}
+
+/// Asks for the value of a key. Its own writes come first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Get {
+    /// The transaction.
+    pub txn: TxnId,
+    /// The key.
+    pub key: Bytes,
+    /// Whether a later change of the key is a reason to refuse its commit, if it is serializable.
+    pub tracked: bool,
+}
+
+impl Message for Get {
+    type Result = Result<Option<Bytes>, TxnError>;
+}
+
+/// Asks for rows from the beginning of a range, in the order of keys: one piece. Its own writes are among them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// The transaction.
+    pub txn: TxnId,
+    /// The range; for the next piece, what lies [behind](KeyRange::behind) [`Rows::next`].
+    pub range: KeyRange,
+    /// How much one piece may look at.
+    pub budget: Budget,
+    /// Whether a later change in the range is a reason to refuse its commit, if it is serializable.
+    pub tracked: bool,
+}
+
+impl Message for Scan {
+    type Result = Result<Rows, TxnError>;
+}
+
+/// Sets a key when the transaction commits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Put {
+    /// The transaction.
+    pub txn: TxnId,
+    /// The key.
+    pub key: Bytes,
+    /// Its value.
+    pub value: Bytes,
+}
+
+impl Message for Put {
+    type Result = Result<(), TxnError>;
+}
+
+/// Deletes a key when the transaction commits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delete {
+    /// The transaction.
+    pub txn: TxnId,
+    /// The key.
+    pub key: Bytes,
+}
+
+impl Message for Delete {
+    type Result = Result<(), TxnError>;
+}
+
+/// Commits a transaction. The answer comes when it is durable, unless it is `Async`: then at once, and a crash may still
+/// lose it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// The transaction.
+    pub txn: TxnId,
+    /// When the answer comes, and whether the batch is flushed at once.
+    pub durability: Durability,
+    /// What its client asks for the outcome with, if the answer is lost.
+    pub token: Option<Token>,
+}
+
+impl Message for Commit {
+    type Result = Result<Committed, TxnError>;
+}
+
+/// A transaction has committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Its LSN, which is the timestamp of what it wrote. None if it wrote nothing, or is `Async`.
+    pub lsn: Option<Lsn>,
+}
+
+/// Ends a transaction without effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abort {
+    /// The transaction.
+    pub txn: TxnId,
+}
+
+impl Message for Abort {
+    type Result = Result<(), TxnError>;
+}
+
+/// What a whole transaction does: it reads and writes the newest versions, alone. An error makes it have no effect.
+pub type Work<T> = Box<dyn FnOnce(&mut Latest<'_>) -> Result<T, TxnError> + Send>;
+
+/// Runs a whole transaction on the newest versions, durable or not. It has no conflicts, so that many can change one key
+/// between two syncs. The answer, an error of its own included, comes when everything that it has seen and written is
+/// durable.
+pub struct Execute<T> {
+    /// What it does. It must not wait for anything: nobody else is served meanwhile.
+    pub work: Work<T>,
+    /// When the answer comes; with `Async` at once, though it may tell what a crash can lose.
+    pub durability: Durability,
+    /// What its client asks for the outcome with, if the answer is lost.
+    pub token: Option<Token>,
+}
+
+impl<T> Execute<T> {
+    /// A transaction that waits until it is durable.
+    pub fn new(work: impl FnOnce(&mut Latest<'_>) -> Result<T, TxnError> + Send + 'static) -> Self {
+        Execute { work: Box::new(work), durability: Durability::default(), token: None }
+    }
+}
+
+impl<T> fmt::Debug for Execute<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Execute").field("token", &self.token).finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static> Message for Execute<T> {
+    type Result = Result<Executed<T>, TxnError>;
+}
+
+/// A whole transaction has run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Executed<T> {
+    /// What it gave.
+    pub value: T,
+    /// As for [`Committed::lsn`].
+    pub lsn: Option<Lsn>,
+}
+
+/// Asks what became of the commit with this token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GetOutcome(
+    /// The token.
+    pub Token,
+);
+
+impl Message for GetOutcome {
+    type Result = TokenOutcome;
+}
+
+/// Asks what the coordinator holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GetUsage;
+
+impl Message for GetUsage {
+    type Result = CoordinatorUsage;
+}
+
+/// What a coordinator holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CoordinatorUsage {
+    /// Its store.
+    pub store: Usage,
+    /// Interactive transactions that have begun and not ended.
+    pub open: usize,
+    /// Commits that the log has not settled.
+    pub on_the_way: usize,
+    /// Ranges that are watched for serializable transactions.
+    pub watched: usize,
+}
