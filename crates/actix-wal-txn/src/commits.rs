@@ -6,8 +6,8 @@
 //!
 //! The order of everything is that in which commits are put into the log. They become durable in that order. If one
 //! fails, then all that were put in after it fail as well, since they may build on it: their versions are taken out at
-//! once, and the log has to see to it that none of them becomes durable. What is put in later builds on none of them. The
-//! log may tell of failures in any order.
+//! once, and the log ensures that none of them becomes durable. What is put in later builds on none of them. The
+//! log may report failures in any order.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -170,7 +170,7 @@ impl<A> Commits<A> {
         self.on_the_way.binary_search_by_key(&commit, |on_the_way| on_the_way.number).ok()
     }
 
-    /// The log has said what became of a commit. Of several that it tells of at once, the oldest comes first.
+    /// The log has said what became of a commit. Of several that it reports at once, the oldest comes first.
     pub fn settled(&mut self, commit: CommitNo, outcome: Result<Lsn, CommitError>) -> Answers<A> {
         if let Some(own) = self.taken_back.remove(&commit) {
             return vec![(own, self.take_back(outcome))];
