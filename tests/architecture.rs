@@ -268,87 +268,26 @@ fn no_file_is_longer_than_it_should_be() {
     assert_none(faults);
 }
 
-/// The text with every comment, string and character literal blanked. Lines keep their numbers, and what is left of
-/// braces is code.
-fn blanked(text: &str) -> String {
-    let mut blank = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let length = literal_length(rest).unwrap_or(0);
-        let (skipped, behind) = rest.split_at(length.max(first.len_utf8()));
-        match length {
-            0 => blank.push_str(skipped),
-            _ => blank.extend(skipped.chars().map(|c| if c == '\n' { '\n' } else { ' ' })),
-        }
-        // `r` and `b` begin a literal only where no name goes on.
-        let is_name = |c: char| c.is_alphanumeric() || c == '_';
-        let end = behind.find(|c| !is_name(c)).unwrap_or(behind.len());
-        let (name, behind) = behind.split_at(if length == 0 && is_name(first) { end } else { 0 });
-        blank.push_str(name);
-        rest = behind;
-    }
-    blank
+/// The spaces that a line begins with.
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start().len()
 }
 
-/// The length of the comment or literal that a text begins with.
-fn literal_length(text: &str) -> Option<usize> {
-    if text.starts_with("//") {
-        return Some(text.find('\n').unwrap_or(text.len()));
-    }
-    if text.starts_with("/*") {
-        return Some(text.find("*/").map_or(text.len(), |at| at + 2));
-    }
-    let unprefixed = text.trim_start_matches(['b', 'c']);
-    if let Some(raw) = unprefixed.strip_prefix('r') {
-        let hashes = raw.len() - raw.trim_start_matches('#').len();
-        let inner = raw[hashes..].strip_prefix('"')?;
-        let close = format!("\"{}", "#".repeat(hashes));
-        return Some(text.len() - inner.len() + inner.find(&close)? + close.len());
-    }
-    let from = text.len() - unprefixed.len();
-    let quote = unprefixed.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-    let (mut escaped, mut length) = (false, 0);
-    for (at, c) in unprefixed.char_indices().skip(1) {
-        length += 1;
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            c if c == quote => return Some(from + at + 1),
-            // A lifetime has no second quote close by.
-            _ if quote == '\'' && length > 1 && !unprefixed.starts_with("'\\") => return None,
-            _ => {}
-        }
-    }
-    None
-}
-
-/// Every function with a body: its name, its first line, and how many lines it has.
+/// Every function with a body: its name, its first line, and how many lines it has. The sources are as rustfmt leaves
+/// them, so no line between stands as far to the left as the first one and the closing brace.
 fn functions(text: &str) -> Vec<(String, usize, usize)> {
-    let code = blanked(text);
-    let line = |at: usize| code[..at].matches('\n').count() + 1;
+    let lines: Vec<_> = text.lines().collect();
     let mut found = Vec::new();
-    for (at, _) in code.match_indices("fn ") {
-        let starts = !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        let Some(name) = head(&code[at + "fn ".len()..]).filter(|_| starts) else {
-            continue;
-        };
-        // A declaration ends before any body. A `;` in brackets is the length of an array.
-        let (mut depth, mut brackets, mut end) = (0, 0, None);
-        for (offset, c) in code[at..].char_indices() {
-            match c {
-                '[' | '(' => brackets += 1,
-                ']' | ')' => brackets -= 1,
-                '{' => depth += 1,
-                '}' => depth -= 1,
-                ';' if depth == 0 && brackets == 0 => break,
-                _ => continue,
-            }
-            if c == '}' && depth == 0 {
-                end = Some(at + offset);
-                break;
-            }
-        }
-        found.extend(end.map(|end| (name, line(at), line(end) - line(at) + 1)));
+    for (at, line) in lines.iter().enumerate() {
+        let code = line.split("//").next().unwrap_or(line);
+        let Some((before, rest)) = code.split_once("fn ") else { continue };
+        let starts = before.is_empty() || before.ends_with(' ');
+        let Some(name) = head(rest).filter(|_| starts) else { continue };
+        let ends = |next: &&str| indent(next) == indent(line) && next.ends_with(['}', ';']);
+        let count = lines[at..].iter().position(ends);
+        // A declaration ends with a semicolon, before any body.
+        let count = count.filter(|count| lines[at + count].ends_with('}'));
+        found.extend(count.map(|count| (name, at + 1, count + 1)));
     }
     found
 }
@@ -370,20 +309,14 @@ fn no_function_is_longer_than_a_screen() {
 
 #[test]
 fn a_function_is_measured_from_its_first_line_to_its_closing_brace() {
-    let names = |text: &str| functions(text).into_iter().map(|(name, ..)| name).collect::<Vec<_>>();
-    let text =
-        "\npub fn a(x: [u8; 3]) -> u8 {\n    if x { '}' } else { \"}\" } // }\n}\nfn b() {}\n";
-    assert_eq!(functions(text), [("a".to_owned(), 2, 3), ("b".to_owned(), 5, 1)]);
-    assert_eq!(names("trait T { fn declared(&self); fn given(&self) {} }"), ["given"]);
-    assert_eq!(
-        names("fn raw() { r#\"fn x() {\"# } fn next<'a>(b: &'a u8) { b\"{\" }"),
-        ["raw", "next"]
-    );
-    assert_eq!(names("fn quote() { '\\'' } fn next() { '\"' }"), ["quote", "next"]);
-    assert_eq!(
-        names("/* fn gone() {} */ // fn gone() {}\n/// `fn gone() {}`\nfn here() {}"),
-        ["here"]
-    );
+    let text = "\npub fn a(x: [u8; 3]) -> u8 {\n    if x {\n        '}'\n    }\n}\nfn b() {}\n";
+    assert_eq!(functions(text), [("a".to_owned(), 2, 5), ("b".to_owned(), 7, 1)]);
+    let taken_apart = "    fn a(&mut self, One { x }: One) {\n        x\n    }\n";
+    assert_eq!(functions(taken_apart), [("a".to_owned(), 1, 3)]);
+    let declared = "trait T {\n    fn near(&self);\n    fn far(\n        x: u8,\n    ) -> u8;\n";
+    let given = "    fn given(\n        x: u8,\n    ) where\n        u8: Copy,\n    {\n        x()\n    }\n}\n";
+    assert_eq!(functions(&[declared, given].concat()), [("given".to_owned(), 6, 7)]);
+    assert_eq!(functions("/// `fn gone() {}`\n// fn gone() {}\nlet x: fn(u8) = y;\n"), []);
     let long = format!("fn f() {{\n{}}}\n", "    x();\n".repeat(LONGEST_FUNCTION - 1));
     assert_eq!(functions(&long)[0].2, LONGEST_FUNCTION + 1);
 }
