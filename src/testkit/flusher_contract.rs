@@ -22,18 +22,16 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use actix::{Actor, Recipient};
-//! use actix_wal::actors::Flusher;
+//! use actix::{Actor, Addr, Recipient};
+//! use actix_wal::actors::Appender;
 //! use actix_wal::messages::LogEvent;
-//! use actix_wal::testkit::flusher_contract::{FlusherFactory, Levers, Started, run_all};
+//! use actix_wal::testkit::flusher_contract::{FlusherFactory, Levers, run_all};
 //! use actix_wal::testkit::{MockLog, MockScript, MockStep};
-//! use actix_wal::{FaultPolicy, LogParts, Lsn, WalConfig};
+//! use actix_wal::{FaultPolicy, LogParts, Lsn, Wal, WalConfig};
 //!
 //! struct Mocked;
 //!
 //! impl FlusherFactory for Mocked {
-//!     type Flusher = Flusher;
-//!
 //!     fn config(&self) -> WalConfig {
 //!         let mut config = WalConfig::new("unused");
 //!         config.fault_policy = FaultPolicy::FailFast;
@@ -44,18 +42,19 @@
 //!         &self,
 //!         config: &WalConfig,
 //!         parts: LogParts,
-//!         appender: Recipient<LogEvent>,
-//!     ) -> Started<Flusher> {
+//!         appender: &Addr<Appender>,
+//!         events: Recipient<LogEvent>,
+//!     ) -> (Wal, Levers) {
 //!         let script = MockScript::acknowledge();
-//!         let (flusher, mock) = MockLog::flusher(&parts, config, script, appender);
-//!         let flusher = flusher.start();
+//!         let (flusher, mock) = MockLog::flusher(&parts, config, script, events);
+//!         let wal = Wal::compose(config, &parts, Default::default(), appender, &flusher.start());
 //!         let (fail, hold, release) = (mock.clone(), mock.clone(), mock);
 //!         let levers = Levers {
 //!             fail_next: Box::new(move || fail.script_first(MockStep::fail())),
 //!             hold: Box::new(move || hold.script_first(MockStep::Hold)),
 //!             release: Box::new(move || release.release_through(Lsn::MAX)),
 //!         };
-//!         Started { flusher, report: Default::default(), levers }
+//!         (wal, levers)
 //!     }
 //! }
 //!
@@ -76,22 +75,17 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use actix::dev::ToEnvelope;
-use actix::{Actor, Addr, Handler, Recipient};
+use actix::{Actor, Addr, Recipient};
 use tokio::sync::oneshot;
 
 use listener::{Listener, Sleep, check_watermarks, events, failed, final_watermark, watermarks};
 
 use crate::actors::Appender;
 use crate::config::WalConfig;
-use crate::engine::recovery::RecoveryReport;
 use crate::engine::state::parts::LogParts;
 use crate::error::{AppendError, CheckpointError, CommitError};
 use crate::lsn::Lsn;
-use crate::messages::{
-    Append, Checkpoint, Close, GetSegments, GetStats, GetStatus, LogEvent, Read, ReadRange, Rotate,
-    Subscribe, Unsubscribe, WaitForLsn,
-};
+use crate::messages::{Append, LogEvent, WaitForLsn};
 use crate::wal::Wal;
 
 /// A whole check may take so many times as long as it waits for one thing that must happen.
@@ -99,55 +93,23 @@ const PATIENCE_OF_A_CHECK: u32 = 4;
 
 /// How to start a kind of Flusher.
 pub trait FlusherFactory {
-    /// The actor.
-    type Flusher: Actor<
-            Context: ToEnvelope<Self::Flusher, Subscribe>
-                         + ToEnvelope<Self::Flusher, Unsubscribe>
-                         + ToEnvelope<Self::Flusher, Checkpoint>
-                         + ToEnvelope<Self::Flusher, Read>
-                         + ToEnvelope<Self::Flusher, ReadRange>
-                         + ToEnvelope<Self::Flusher, GetSegments>
-                         + ToEnvelope<Self::Flusher, Rotate>
-                         + ToEnvelope<Self::Flusher, GetStats>
-                         + ToEnvelope<Self::Flusher, GetStatus>
-                         + ToEnvelope<Self::Flusher, Close>,
-        > + Handler<Subscribe>
-        + Handler<Unsubscribe>
-        + Handler<Checkpoint>
-        + Handler<Read>
-        + Handler<ReadRange>
-        + Handler<GetSegments>
-        + Handler<Rotate>
-        + Handler<GetStats>
-        + Handler<GetStatus>
-        + Handler<Close>;
-
     /// The settings of the logs. A failed append must be answered, not written again.
     fn config(&self) -> WalConfig;
 
-    /// Starts one for an empty log. It is asked for several, one after the other.
+    /// Starts one for an empty log, and composes the log of it. The Flusher sends its events to `events`, which passes
+    /// them on to the Appender. It is asked for several, one after the other.
     fn start(
         &self,
         config: &WalConfig,
         parts: LogParts,
-        appender: Recipient<LogEvent>,
-    ) -> impl Future<Output = Started<Self::Flusher>>;
+        appender: &Addr<Appender>,
+        events: Recipient<LogEvent>,
+    ) -> impl Future<Output = (Wal, Levers)>;
 
     /// How long a check waits for something that must happen. Never the measure of anything.
     fn patience(&self) -> Duration {
         Duration::from_secs(30)
     }
-}
-
-/// A Flusher that was started.
-#[derive(Debug)]
-pub struct Started<F: Actor> {
-    /// Its address.
-    pub flusher: Addr<F>,
-    /// What recovery said, or would have said.
-    pub report: RecoveryReport,
-    /// What the suite does to its disk.
-    pub levers: Levers,
 }
 
 /// What the suite does to the disk of a Flusher, or to what stands in for it.
@@ -194,18 +156,21 @@ pub async fn examine<F: FlusherFactory>(
 ) -> (Vec<&'static str>, Vec<Broken>) {
     let (mut done, mut broken) = (Vec::new(), Vec::new());
     macro_rules! run {
-        ($($check:ident),*) => {
-            $(if wanted(stringify!($check)) {
-                let check = stringify!($check);
+        ($check:ident, $checked:expr) => {
+            let check = stringify!($check);
+            if wanted(check) {
                 done.push(check);
-                if let Err(seen) = outcome($check(factory), factory.patience()).await {
+                if let Err(seen) = outcome($checked, factory.patience()).await {
                     broken.push(Broken { check, seen });
                 }
-            })*
+            }
+        };
+        ($($check:ident,)*) => {
+            $(run!($check, on_a_log(factory, $check));)*
         };
     }
+    run!(says_ready_first, says_ready_first(factory));
     run!(
-        says_ready_first,
         raises_the_watermark_and_never_lowers_it,
         keeps_open_what_is_held_and_then_covers_it_in_order,
         tells_at_most_once_per_batch,
@@ -214,9 +179,16 @@ pub async fn examine<F: FlusherFactory>(
         reports_what_failed_and_never_covers_it_up,
         answers_everyone_at_close,
         checkpoints_only_what_is_durable,
-        makes_a_group_durable_as_a_whole
+        makes_a_group_durable_as_a_whole,
     );
     (done, broken)
+}
+
+/// Runs a check on a fresh log, which must close cleanly after it.
+async fn on_a_log<F: FlusherFactory>(factory: &F, check: impl AsyncFnOnce(&Subject)) {
+    let subject = Subject::start_after(factory, |_, _| {}).await;
+    check(&subject).await;
+    subject.close().await;
 }
 
 /// How a check ends: well, in a panic, or not at all.
@@ -253,10 +225,6 @@ struct Subject {
 }
 
 impl Subject {
-    async fn start<F: FlusherFactory>(factory: &F) -> Subject {
-        Subject::start_after(factory, |_, _| {}).await
-    }
-
     /// Starts the log, after `first` has done something to its Appender.
     async fn start_after<F: FlusherFactory>(
         factory: &F,
@@ -268,11 +236,8 @@ impl Subject {
         let passes_on = Some((appender.clone().recipient(), Arc::clone(&parts.shared)));
         let tap = Listener { passes_on, ..Listener::default() }.start();
         first(&appender, &parts);
-        let started = factory.start(&config, parts.clone(), tap.clone().recipient()).await;
-        let Started { flusher, report, levers } = started;
-        let wal = Wal::compose(&config, &parts, report, &appender, &flusher);
-        let patience = factory.patience();
-        Subject { wal, appender, tap, levers, patience }
+        let (wal, levers) = factory.start(&config, parts, &appender, tap.clone().recipient()).await;
+        Subject { wal, appender, tap, levers, patience: factory.patience() }
     }
 
     async fn commit(&self, payload: &'static str) -> Lsn {
@@ -283,8 +248,25 @@ impl Subject {
         done(self.wal.append(payload).await, "an append")
     }
 
-    async fn close(self) {
+    async fn close(&self) {
         done(self.wal.close().await, "a close");
+    }
+
+    async fn subscribe(&self, listener: &Addr<Listener>) {
+        done(self.wal.subscribe(listener.clone().recipient()).await, "a subscription");
+    }
+
+    /// A listener that has subscribed.
+    async fn subscriber(&self) -> Addr<Listener> {
+        let listener = Listener::default().start();
+        self.subscribe(&listener).await;
+        listener
+    }
+
+    /// Waits until this is the last watermark that a listener has received.
+    async fn wait_for_watermark(&self, listener: &Addr<Listener>, last: Lsn) {
+        let what = format!("the watermark {last}");
+        self.wait_for(listener, &what, |events| final_watermark(events) == last).await;
     }
 
     /// Waits until the events of a listener satisfy `enough`.
@@ -331,8 +313,7 @@ async fn says_ready_first<F: FlusherFactory>(factory: &F) {
     subject.close().await;
 }
 
-async fn raises_the_watermark_and_never_lowers_it<F: FlusherFactory>(factory: &F) {
-    let subject = Subject::start(factory).await;
+async fn raises_the_watermark_and_never_lowers_it(subject: &Subject) {
     let mut last = Lsn::NONE;
     for round in 0..50 {
         let lsn = if round % 3 == 0 {
@@ -348,15 +329,11 @@ async fn raises_the_watermark_and_never_lowers_it<F: FlusherFactory>(factory: &F
     }
     done(subject.wal.flush().await, "a flush");
     assert_eq!(subject.wal.durable_lsn(), last);
-    subject
-        .wait_for(&subject.tap, "the last watermark", |events| final_watermark(events) == last)
-        .await;
+    subject.wait_for_watermark(&subject.tap, last).await;
     check_watermarks(&events(&subject.tap).await);
-    subject.close().await;
 }
 
-async fn keeps_open_what_is_held_and_then_covers_it_in_order<F: FlusherFactory>(factory: &F) {
-    let subject = Subject::start(factory).await;
+async fn keeps_open_what_is_held_and_then_covers_it_in_order(subject: &Subject) {
     let before = subject.commit("before").await;
     (subject.levers.hold)();
     let mut waiting = Vec::new();
@@ -365,8 +342,7 @@ async fn keeps_open_what_is_held_and_then_covers_it_in_order<F: FlusherFactory>(
         waiting.push((lsn, subject.appender.send(WaitForLsn(lsn))));
     }
     // The Flusher has had its chance: it answers this after whatever it would have said.
-    let probe = Listener::default().start();
-    done(subject.wal.subscribe(probe.clone().recipient()).await, "a subscription");
+    let probe = subject.subscriber().await;
     // What does the work behind it has no such order, and gets a moment.
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(subject.wal.durable_lsn(), before, "nothing that is held may become durable");
@@ -377,20 +353,13 @@ async fn keeps_open_what_is_held_and_then_covers_it_in_order<F: FlusherFactory>(
         assert!(lsn <= subject.wal.durable_lsn());
     }
     let last = subject.wal.durable_lsn();
-    subject
-        .wait_for(&probe, "the watermark at the subscriber", |events| {
-            final_watermark(events) == last
-        })
-        .await;
+    subject.wait_for_watermark(&probe, last).await;
     check_watermarks(&events(&subject.tap).await);
     check_watermarks(&events(&probe).await);
-    subject.close().await;
 }
 
-async fn tells_at_most_once_per_batch<F: FlusherFactory>(factory: &F) {
-    let subject = Subject::start(factory).await;
-    let probe = Listener::default().start();
-    done(subject.wal.subscribe(probe.clone().recipient()).await, "a subscription");
+async fn tells_at_most_once_per_batch(subject: &Subject) {
+    let probe = subject.subscriber().await;
     (subject.levers.hold)();
     let mut last = Lsn::NONE;
     for _ in 0..100 {
@@ -398,61 +367,54 @@ async fn tells_at_most_once_per_batch<F: FlusherFactory>(factory: &F) {
     }
     (subject.levers.release)();
     done(subject.wal.wait_for_lsn(last).await, "waiting for what was released");
-    subject.wait_for(&probe, "the final watermark", |events| final_watermark(events) == last).await;
+    subject.wait_for_watermark(&probe, last).await;
     let batches = subject.wal.stats().batches as usize;
     for listener in [&probe, &subject.tap] {
         let told = watermarks(&events(listener).await).len();
         assert!(told <= batches, "{told} events were told for {batches} batches");
     }
     assert!(batches < 100, "a hundred appends that piled up are no hundred batches");
-    subject.close().await;
 }
 
-async fn tells_a_subscriber_that_was_slow_the_final_watermark<F: FlusherFactory>(factory: &F) {
-    let subject = Subject::start(factory).await;
+async fn tells_a_subscriber_that_was_slow_the_final_watermark(subject: &Subject) {
     let slow = Listener::default().start();
     let (wake, woken) = oneshot::channel();
     done(slow.send(Sleep(woken)).await, "falling asleep");
-    done(subject.wal.subscribe(slow.clone().recipient()).await, "a subscription");
+    subject.subscribe(&slow).await;
     let mut last = Lsn::NONE;
     for _ in 0..30 {
         last = subject.commit("while it sleeps").await;
     }
     // Its mailbox is full by far, and no batch follows.
     let _ = wake.send(());
-    subject.wait_for(&slow, "the final watermark", |events| final_watermark(events) == last).await;
+    subject.wait_for_watermark(&slow, last).await;
     let told = events(&slow).await;
     check_watermarks(&told);
     assert!(watermarks(&told).len() < 30, "a full mailbox is told less, not everything later");
-    subject.close().await;
 }
 
-async fn tells_nothing_to_who_has_unsubscribed<F: FlusherFactory>(factory: &F) {
-    let subject = Subject::start(factory).await;
+async fn tells_nothing_to_who_has_unsubscribed(subject: &Subject) {
     let (gone, stays) = (Listener::default().start(), Listener::default().start());
     for listener in [&gone, &stays, &stays] {
-        done(subject.wal.subscribe(listener.clone().recipient()).await, "a subscription");
+        subject.subscribe(listener).await;
     }
     let first = subject.commit("for both").await;
-    subject.wait_for(&gone, "the first watermark", |events| final_watermark(events) == first).await;
+    subject.wait_for_watermark(&gone, first).await;
     let recipient = || gone.clone().recipient();
     assert!(done(subject.wal.unsubscribe(recipient()).await, "unsubscribing"));
     assert!(!done(subject.wal.unsubscribe(recipient()).await, "unsubscribing again"));
     let before = events(&gone).await.len();
     let last = subject.commit("for one").await;
-    subject.wait_for(&stays, "the last watermark", |events| final_watermark(events) == last).await;
+    subject.wait_for_watermark(&stays, last).await;
     assert_eq!(events(&gone).await.len(), before, "it has unsubscribed");
     let told = watermarks(&events(&stays).await);
     let mut once = told.clone();
     once.dedup();
     assert_eq!(told, once, "subscribing twice is subscribing once");
-    subject.close().await;
 }
 
-async fn reports_what_failed_and_never_covers_it_up<F: FlusherFactory>(factory: &F) {
-    let subject = Subject::start(factory).await;
-    let probe = Listener::default().start();
-    done(subject.wal.subscribe(probe.clone().recipient()).await, "a subscription");
+async fn reports_what_failed_and_never_covers_it_up(subject: &Subject) {
+    let probe = subject.subscriber().await;
     subject.commit("kept").await;
     (subject.levers.fail_next)();
     let lost = match subject.wal.commit("lost").await {
@@ -470,20 +432,16 @@ async fn reports_what_failed_and_never_covers_it_up<F: FlusherFactory>(factory: 
     let told = |events: &[LogEvent]| failed(events).iter().any(|range| range.contains(lost));
     subject.wait_for(&probe, "the failed range", told).await;
     subject.wait_for(&subject.tap, "the failed range", told).await;
-    let late = Listener::default().start();
-    done(subject.wal.subscribe(late.clone().recipient()).await, "a late subscription");
+    let late = subject.subscriber().await;
     subject.wait_for(&late, "the failed range, for who comes late", told).await;
     let kept = failed(&events(&probe).await).iter().any(|range| range.contains(last));
     assert!(!kept, "what is durable has not failed");
     assert_eq!(subject.wal.status().entries_in_flight, 0, "every permit is given back");
     assert_eq!(subject.wal.stats().not_durable, 1);
-    subject.close().await;
 }
 
-async fn answers_everyone_at_close<F: FlusherFactory>(factory: &F) {
-    let subject = Subject::start(factory).await;
-    let probe = Listener::default().start();
-    done(subject.wal.subscribe(probe.clone().recipient()).await, "a subscription");
+async fn answers_everyone_at_close(subject: &Subject) {
+    let probe = subject.subscriber().await;
     (subject.levers.hold)();
     let mut waiting = Vec::new();
     for _ in 0..20 {
@@ -495,11 +453,8 @@ async fn answers_everyone_at_close<F: FlusherFactory>(factory: &F) {
         let wal = subject.wal.clone();
         actix::spawn(async move { wal.close().await })
     };
-    subject
-        .wait_for(&probe, "Closing", |events| {
-            events.iter().any(|event| matches!(event, LogEvent::Closing))
-        })
-        .await;
+    let closing = |event: &LogEvent| matches!(event, LogEvent::Closing);
+    subject.wait_for(&probe, "Closing", |events| events.iter().any(closing)).await;
     // The Flusher has had its chance to answer too early: it answers this later.
     let _ = subject.wal.subscribe(probe.clone().recipient()).await;
     tokio::task::yield_now().await;
@@ -528,8 +483,7 @@ async fn answers_everyone_at_close<F: FlusherFactory>(factory: &F) {
     }
 }
 
-async fn checkpoints_only_what_is_durable<F: FlusherFactory>(factory: &F) {
-    let subject = Subject::start(factory).await;
+async fn checkpoints_only_what_is_durable(subject: &Subject) {
     let lsn = subject.commit("durable").await;
     match subject.wal.checkpoint(lsn.plus(1)).await {
         Err(CheckpointError::NeverAssigned { next, .. }) => assert_eq!(next, lsn.next()),
@@ -538,19 +492,16 @@ async fn checkpoints_only_what_is_durable<F: FlusherFactory>(factory: &F) {
     let low_water = done(subject.wal.checkpoint(lsn).await, "a checkpoint");
     assert_eq!((low_water, subject.wal.status().low_water), (lsn, lsn));
     assert_eq!(done(subject.wal.checkpoint(lsn).await, "the same again"), lsn);
-    let wal = subject.wal.clone();
     subject.close().await;
-    let after = wal.checkpoint(lsn).await;
+    let after = subject.wal.checkpoint(lsn).await;
     assert!(matches!(after, Err(CheckpointError::Closed { .. })), "after a close: {after:?}");
 }
 
-async fn makes_a_group_durable_as_a_whole<F: FlusherFactory>(factory: &F) {
-    let subject = Subject::start(factory).await;
+async fn makes_a_group_durable_as_a_whole(subject: &Subject) {
     let group = done(subject.wal.append_all(["a", "b", "c"]).await, "a group");
     assert_eq!(group.count(), 3);
     done(subject.wal.wait_for_lsn(group.first).await, "its first record");
     assert!(subject.wal.durable_lsn() >= group.last, "one record of a group is never alone");
-    subject.close().await;
 }
 
 fn done<T, E: fmt::Debug>(result: Result<T, E>, what: &str) -> T {

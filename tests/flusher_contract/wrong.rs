@@ -1,53 +1,48 @@
 //! Flushers that break one rule each: a mock, and somebody between it and everyone else.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, Addr, AsyncContext, Context, Handler, MessageResult, Recipient, Response, ResponseFuture,
+    Actor, Addr, AsyncContext, Context, Handler, Message, Recipient, Response, ResponseFuture,
 };
-use actix_wal::actors::Flusher;
-use actix_wal::error::{CheckpointError, CloseError, ReadError, RotateError};
+use actix_wal::actors::{Appender, Flusher};
+use actix_wal::error::{CheckpointError, CloseError};
 use actix_wal::messages::{
     Checkpoint, Close, GetSegments, GetStats, GetStatus, LogEvent, Read, ReadRange, Rotate,
     Subscribe, Unsubscribe,
 };
-use actix_wal::testkit::flusher_contract::{FlusherFactory, Levers, Started};
+use actix_wal::testkit::flusher_contract::{FlusherFactory, Levers};
 use actix_wal::testkit::internals::Parts;
-use actix_wal::testkit::internals::engine::read::cursor::Cursor;
 use actix_wal::testkit::internals::engine::state::shared::Shared;
 use actix_wal::testkit::{MockHandle, MockLog, MockScript, MockStep};
-use actix_wal::{Cause, LogParts, Lsn, WalConfig};
-use actix_wal::{Stats, Status};
+use actix_wal::{Cause, LogParts, Lsn, Wal, WalConfig};
 
-/// Which rule is broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wrong {
-    SpeaksBeforeReady,
-    IsNeverReady,
-    IsAhead,
-    FallsBack,
-    SkipsTheLast,
-    WritesWhatIsHeld,
-    NeverLetsGo,
-    RepeatsItself,
-    ForgetsTheSlow,
-    TellsTheSlowEverything,
-    GoesOnTelling,
-    TellsTwice,
-    DeniesThatItKnewThem,
-    AcknowledgesWhatFailed,
-    HidesWhatFailed,
-    TellsLatecomersNothing,
-    KeepsPermits,
-    ClosesTooEarly,
-    ClosesOnce,
-    EndsWithoutAWord,
-    ReleasesWhatIsNotDurable,
-    ForgetsTheMark,
-    CheckpointsAfterTheEnd,
-    SplitsGroups,
+test_support::caught_by! {
+    SpeaksBeforeReady => "says_ready_first",
+    IsNeverReady => "says_ready_first",
+    IsAhead => "raises_the_watermark_and_never_lowers_it",
+    FallsBack => "raises_the_watermark_and_never_lowers_it",
+    SkipsTheLast => "raises_the_watermark_and_never_lowers_it",
+    WritesWhatIsHeld => "keeps_open_what_is_held_and_then_covers_it_in_order",
+    NeverLetsGo => "keeps_open_what_is_held_and_then_covers_it_in_order",
+    RepeatsItself => "tells_at_most_once_per_batch",
+    ForgetsTheSlow => "tells_a_subscriber_that_was_slow_the_final_watermark",
+    TellsTheSlowEverything => "tells_a_subscriber_that_was_slow_the_final_watermark",
+    GoesOnTelling => "tells_nothing_to_who_has_unsubscribed",
+    TellsTwice => "tells_nothing_to_who_has_unsubscribed",
+    DeniesThatItKnewThem => "tells_nothing_to_who_has_unsubscribed",
+    AcknowledgesWhatFailed => "reports_what_failed_and_never_covers_it_up",
+    HidesWhatFailed => "reports_what_failed_and_never_covers_it_up",
+    TellsLatecomersNothing => "reports_what_failed_and_never_covers_it_up",
+    KeepsPermits => "reports_what_failed_and_never_covers_it_up",
+    ClosesTooEarly => "answers_everyone_at_close",
+    ClosesOnce => "answers_everyone_at_close",
+    EndsWithoutAWord => "answers_everyone_at_close",
+    ReleasesWhatIsNotDurable => "checkpoints_only_what_is_durable",
+    ForgetsTheMark => "checkpoints_only_what_is_durable",
+    CheckpointsAfterTheEnd => "checkpoints_only_what_is_durable",
+    SplitsGroups => "makes_a_group_durable_as_a_whole",
 }
 
 /// Who stands between the mock and the rest of the log.
@@ -229,58 +224,21 @@ impl Handler<Checkpoint> for WrongFlusher {
     }
 }
 
-impl Handler<Read> for WrongFlusher {
-    type Result = ResponseFuture<Result<Cursor, ReadError>>;
+/// Messages that the mock answers, about which no Flusher is wrong.
+macro_rules! pass_on {
+    ($($message:ty),*) => {
+        $(impl Handler<$message> for WrongFlusher {
+            type Result = ResponseFuture<<$message as Message>::Result>;
 
-    fn handle(&mut self, read: Read, _: &mut Self::Context) -> Self::Result {
-        let done = self.mock.send(read);
-        Box::pin(async move { done.await.expect("the mock is alive") })
-    }
+            fn handle(&mut self, message: $message, _: &mut Self::Context) -> Self::Result {
+                let done = self.mock.send(message);
+                Box::pin(async move { done.await.expect("the mock is alive") })
+            }
+        })*
+    };
 }
 
-impl Handler<ReadRange> for WrongFlusher {
-    type Result = ResponseFuture<Result<Cursor, ReadError>>;
-
-    fn handle(&mut self, range: ReadRange, _: &mut Self::Context) -> Self::Result {
-        let done = self.mock.send(range);
-        Box::pin(async move { done.await.expect("the mock is alive") })
-    }
-}
-
-impl Handler<GetSegments> for WrongFlusher {
-    type Result = MessageResult<GetSegments>;
-
-    fn handle(&mut self, _: GetSegments, _: &mut Self::Context) -> MessageResult<GetSegments> {
-        MessageResult(self.shared.catalog.segments())
-    }
-}
-
-impl Handler<Rotate> for WrongFlusher {
-    type Result = ResponseFuture<Result<Lsn, RotateError>>;
-
-    fn handle(&mut self, rotate: Rotate, _: &mut Self::Context) -> Self::Result {
-        let done = self.mock.send(rotate);
-        Box::pin(async move { done.await.expect("the mock is alive") })
-    }
-}
-
-impl Handler<GetStats> for WrongFlusher {
-    type Result = MessageResult<GetStats>;
-
-    fn handle(&mut self, _: GetStats, _: &mut Self::Context) -> MessageResult<GetStats> {
-        let stats: Stats = self.shared.stats();
-        MessageResult(stats)
-    }
-}
-
-impl Handler<GetStatus> for WrongFlusher {
-    type Result = MessageResult<GetStatus>;
-
-    fn handle(&mut self, _: GetStatus, _: &mut Self::Context) -> MessageResult<GetStatus> {
-        let status: Status = self.shared.status();
-        MessageResult(status)
-    }
-}
+pass_on!(Read, ReadRange, GetSegments, Rotate, GetStats, GetStatus);
 
 impl Handler<Close> for WrongFlusher {
     type Result = Response<Result<(), CloseError>>;
@@ -306,8 +264,6 @@ pub(crate) struct WrongFactory {
 }
 
 impl FlusherFactory for WrongFactory {
-    type Flusher = WrongFlusher;
-
     fn config(&self) -> WalConfig {
         self.config.clone()
     }
@@ -317,53 +273,43 @@ impl FlusherFactory for WrongFactory {
         Duration::from_secs(if self.wrong.is_none() { 30 } else { 1 })
     }
 
-    fn start(
+    async fn start(
         &self,
         config: &WalConfig,
         parts: LogParts,
-        appender: Recipient<LogEvent>,
-    ) -> impl Future<Output = Started<WrongFlusher>> {
+        appender: &Addr<Appender>,
+        events: Recipient<LogEvent>,
+    ) -> (Wal, Levers) {
         let wrong = self.wrong;
         let shared = Arc::clone(&Parts::from(parts.clone()).shared);
-        let flusher = WrongFlusher::create(|context| {
-            let script = MockScript::acknowledge();
-            let bent = context.address().recipient();
-            let (mock, levers) = MockLog::flusher(&parts, config, script, bent);
-            let (mock, subscribers) = (mock.start(), Vec::new());
-            WrongFlusher { wrong, mock, levers, shared, appender, subscribers, closed: false }
+        let context = Context::new();
+        let bent = context.address().recipient();
+        let (mock, levers) = MockLog::flusher(&parts, config, MockScript::acknowledge(), bent);
+        let (mock, handle) = (mock.start(), levers.clone());
+        let subscribers = Vec::new();
+        let flusher = context.run(WrongFlusher {
+            wrong,
+            mock,
+            levers,
+            shared,
+            appender: events,
+            subscribers,
+            closed: false,
         });
-        async move {
-            let handle = flusher.send(Handle).await.expect("alive");
-            let (fail, hold, release) = (handle.clone(), handle.clone(), handle);
-            let levers = Levers {
-                fail_next: Box::new(move || {
-                    if wrong != Some(Wrong::AcknowledgesWhatFailed) {
-                        fail.script_first(MockStep::fail());
-                    }
-                }),
-                hold: Box::new(move || hold.script_first(MockStep::Hold)),
-                release: Box::new(move || {
-                    if wrong != Some(Wrong::NeverLetsGo) {
-                        release.release_through(Lsn::MAX);
-                    }
-                }),
-            };
-            Started { flusher, report: Default::default(), levers }
-        }
-    }
-}
-
-/// Asks for the levers of the mock.
-struct Handle;
-
-impl actix::Message for Handle {
-    type Result = MockHandle;
-}
-
-impl Handler<Handle> for WrongFlusher {
-    type Result = MessageResult<Handle>;
-
-    fn handle(&mut self, _: Handle, _: &mut Self::Context) -> MessageResult<Handle> {
-        MessageResult(self.levers.clone())
+        let (fail, hold, release) = (handle.clone(), handle.clone(), handle);
+        let levers = Levers {
+            fail_next: Box::new(move || {
+                if wrong != Some(Wrong::AcknowledgesWhatFailed) {
+                    fail.script_first(MockStep::fail());
+                }
+            }),
+            hold: Box::new(move || hold.script_first(MockStep::Hold)),
+            release: Box::new(move || {
+                if wrong != Some(Wrong::NeverLetsGo) {
+                    release.release_through(Lsn::MAX);
+                }
+            }),
+        };
+        (Wal::compose(config, &parts, Default::default(), appender, &flusher), levers)
     }
 }

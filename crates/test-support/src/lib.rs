@@ -10,7 +10,7 @@
 //! * The [`simulation`]: the log under one seed.
 //! * Real processes and file systems: [`child`], [`lives`], [`kills`], [`mounts`], [`trace`].
 //! * The parts of two examples that tests run too: [`clients`], [`quickstart`], [`soak`].
-//! * The tests themselves: [`environment`], [`scratch`], [`skips`], [`sources`].
+//! * The tests themselves: [`environment`], [`scratch`], [`skips`], [`sources`], and what must be caught, [`wrong`].
 //!
 //! A helper that can not go on panics, and so fails the test that called it.
 
@@ -47,3 +47,4 @@ pub mod soak;
 pub mod sources;
 pub mod trace;
 pub mod witness;
+pub mod wrong;
