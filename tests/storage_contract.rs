@@ -20,7 +20,7 @@ use actix_wal::testkit::{
     FailedSync, FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Persist, Recorder,
     SimDisk, errno,
 };
-use storage_contract::wrong::{Wrong, WrongPlace};
+use storage_contract::wrong::{CAUGHT_BY, Wrong, WrongPlace};
 
 /// All checks, and those that need no simulated loss of power.
 const ALL: usize = 22;
@@ -118,45 +118,11 @@ fn harmless() -> FaultPlan {
     plan
 }
 
-/// Each wrong storage, and a check that must catch it.
-const CAUGHT_BY: [(Wrong, &str); 30] = [
-    (Wrong::IsNotEmpty, "a_new_place_is_empty_and_can_be_named"),
-    (Wrong::HasNoName, "a_new_place_is_empty_and_can_be_named"),
-    (Wrong::HasNoSpace, "a_new_place_is_empty_and_can_be_named"),
-    (Wrong::CreateTruncates, "create_refuses_a_name_that_exists"),
-    (Wrong::CreateRefusesInOtherWords, "create_refuses_a_name_that_exists"),
-    (Wrong::OpenCreates, "open_finds_what_exists_and_nothing_else"),
-    (Wrong::OpenFailsInOtherWords, "open_finds_what_exists_and_nothing_else"),
-    (Wrong::HandlesCache, "a_file_is_the_same_through_every_handle"),
-    (Wrong::RenameReplaces, "rename_never_replaces"),
-    (Wrong::RenameKeepsTheOldName, "rename_moves_the_file"),
-    (Wrong::RemoveForgives, "remove_takes_the_name_away"),
-    (Wrong::RemoveEmpties, "remove_takes_the_name_away"),
-    (Wrong::ListHasNoSizes, "list_tells_every_name_and_size"),
-    (Wrong::ListsFilesOnly, "list_tells_what_is_no_file"),
-    (Wrong::SeesNoFolders, "list_tells_what_is_no_file"),
-    (Wrong::FilesGoByName, "open_files_survive_rename_and_removal"),
-    (Wrong::ReadsFailAtTheEnd, "reads_end_at_the_end"),
-    (Wrong::ReadsAreEmptyBeforeTheEnd, "reads_end_at_the_end"),
-    (Wrong::WritesAppend, "writes_land_at_their_offset"),
-    (Wrong::WritesTruncate, "writes_land_at_their_offset"),
-    (Wrong::HolesHoldRubbish, "what_was_never_written_reads_as_zeros"),
-    (Wrong::NeverCuts, "set_size_cuts_and_extends"),
-    (Wrong::CleanSyncFails, "syncs_succeed_and_change_nothing"),
-    (Wrong::PositionIsShared, "threads_work_at_the_same_time"),
-    (Wrong::LockEndsWithTheStorage, "a_place_has_one_owner_until_the_last_file_is_closed"),
-    (Wrong::ForgetsWhenDropped, "the_next_owner_finds_what_was_written"),
-    (Wrong::SyncLies, "synced_bytes_survive_power_loss"),
-    (Wrong::SyncDirLies, "synced_names_survive_power_loss"),
-    (Wrong::RenameTakesTwoSteps, "a_renamed_file_keeps_one_of_its_names"),
-    (Wrong::BlocksAreLarger, "unsynced_writes_leave_synced_blocks_alone"),
-];
-
 #[test]
 fn for_each_rule_a_storage_that_breaks_it_is_caught() {
     let (mut checks, _) = examine(|| WrongPlace::new(None));
     assert_eq!(checks.len(), ALL);
-    for (wrong, check) in CAUGHT_BY {
+    for &(wrong, check) in CAUGHT_BY {
         let (_, broken) = examine(|| WrongPlace::new(Some(wrong)));
         let caught: BTreeSet<_> = broken.iter().map(|broken| broken.check).collect();
         assert!(caught.contains(check), "{wrong:?} is not caught by {check}, but by {caught:?}");

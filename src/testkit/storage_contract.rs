@@ -110,7 +110,7 @@ pub fn run_all<P: Place>(fresh: impl FnMut() -> P) -> Vec<&'static str> {
 pub fn examine<P: Place>(mut fresh: impl FnMut() -> P) -> (Vec<&'static str>, Vec<Broken>) {
     let (mut done, mut broken) = (Vec::new(), Vec::new());
     for Check { name, rule, remedy, run } in basic::CHECKS.iter().chain(lasting::CHECKS) {
-        match run(&fresh()) {
+        match run.on(&fresh()) {
             Ok(Applies::Yes) => done.push(*name),
             Ok(Applies::No) => {}
             Err(Seen(seen)) => {
@@ -127,8 +127,39 @@ struct Check {
     name: &'static str,
     rule: &'static str,
     remedy: &'static str,
-    run: fn(&dyn Place) -> Result<Applies, Seen>,
+    run: Run,
 }
+
+/// What a check looks at.
+enum Run {
+    /// A storage that was opened in a fresh place.
+    Open(fn(&dyn Storage) -> Result<(), Seen>),
+    /// A fresh place.
+    Place(fn(&dyn Place) -> Result<Applies, Seen>),
+}
+
+impl Run {
+    fn on(&self, place: &dyn Place) -> Result<Applies, Seen> {
+        match self {
+            Run::Open(check) => check(&*place.open()?).map(|()| Applies::Yes),
+            Run::Place(check) => check(place),
+        }
+    }
+}
+
+/// The checks of a module, each named like its function.
+macro_rules! checks {
+    ($($run:ident($check:ident) rule: $rule:literal, remedy: $remedy:literal;)*) => {
+        pub(super) const CHECKS: &[Check] = &[$(Check {
+            name: stringify!($check),
+            rule: $rule,
+            remedy: $remedy,
+            run: Run::$run($check),
+        },)*];
+    };
+}
+
+use checks;
 
 /// Whether a check says anything about a place.
 enum Applies {

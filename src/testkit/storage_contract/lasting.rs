@@ -2,7 +2,9 @@
 
 use std::io;
 
-use super::{Applies, Check, Place, Seen, content, expect, expect_error, file_with, names};
+use super::{
+    Applies, Check, Place, Run, Seen, checks, content, expect, expect_error, file_with, names,
+};
 use crate::storage::{Storage, write_all_at};
 
 type Checked = Result<Applies, Seen>;
@@ -13,44 +15,26 @@ const IMAGES: u64 = 16;
 /// A block: what is synced in one does not suffer from what is written in another.
 const BLOCK: usize = 4096;
 
-pub(super) const CHECKS: &[Check] = &[
-    Check {
-        name: "a_place_has_one_owner_until_the_last_file_is_closed",
+checks! {
+    Place(a_place_has_one_owner_until_the_last_file_is_closed)
         rule: "the holder of the storage, or of a file opened through it, owns the directory (promise P20)",
-        remedy: "lock when it is opened, fail with `WouldBlock`, and let every file hold the lock",
-        run: a_place_has_one_owner_until_the_last_file_is_closed,
-    },
-    Check {
-        name: "the_next_owner_finds_what_was_written",
+        remedy: "lock when it is opened, fail with `WouldBlock`, and let every file hold the lock";
+    Place(the_next_owner_finds_what_was_written)
         rule: "files are read by the next owner as they were left",
-        remedy: "write through to the place, with nothing that goes when the storage is dropped",
-        run: the_next_owner_finds_what_was_written,
-    },
-    Check {
-        name: "synced_bytes_survive_power_loss",
+        remedy: "write through to the place, with nothing that goes when the storage is dropped";
+    Place(synced_bytes_survive_power_loss)
         rule: "bytes written survive power loss once `sync` of that file has returned `Ok`, with the size",
-        remedy: "do not return from `sync` before the device has confirmed it (fdatasync)",
-        run: synced_bytes_survive_power_loss,
-    },
-    Check {
-        name: "synced_names_survive_power_loss",
+        remedy: "do not return from `sync` before the device has confirmed it (fdatasync)";
+    Place(synced_names_survive_power_loss)
         rule: "create, rename and remove survive once `sync_dir` has returned `Ok`",
-        remedy: "sync the directory itself (fsync of its descriptor)",
-        run: synced_names_survive_power_loss,
-    },
-    Check {
-        name: "a_renamed_file_keeps_one_of_its_names",
+        remedy: "sync the directory itself (fsync of its descriptor)";
+    Place(a_renamed_file_keeps_one_of_its_names)
         rule: "a rename is atomic: after power loss the file is found under one of its names",
-        remedy: "do not rename by removing one name and making another",
-        run: a_renamed_file_keeps_one_of_its_names,
-    },
-    Check {
-        name: "unsynced_writes_leave_synced_blocks_alone",
+        remedy: "do not rename by removing one name and making another";
+    Place(unsynced_writes_leave_synced_blocks_alone)
         rule: "nothing that was synced changes because another block is written",
-        remedy: "write no more than the blocks that were asked for",
-        run: unsynced_writes_leave_synced_blocks_alone,
-    },
-];
+        remedy: "write no more than the blocks that were asked for";
+}
 
 fn a_place_has_one_owner_until_the_last_file_is_closed(place: &dyn Place) -> Checked {
     if !place.can_be_reopened() {
