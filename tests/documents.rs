@@ -5,17 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use test_support::sources::{files, quoted, read, root, table, tests_in};
+use test_support::sources::{assert_none, files, quoted, read, root, table, tests_in};
 
 fn pages() -> Vec<String> {
     let mut pages = files("docs", ".md");
     let more = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "controls/README.md"];
     pages.extend(more.map(str::to_owned));
     pages
-}
-
-fn assert_none(faults: Vec<String>) {
-    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
 /// The page without what stands in fenced blocks.

@@ -16,6 +16,12 @@ pub fn read(path: &str) -> String {
     fs::read_to_string(&full).unwrap_or_else(|error| panic!("{}: {error}", full.display()))
 }
 
+/// Fails the test that has found these faults, each on its line.
+#[track_caller]
+pub fn assert_none(faults: Vec<String>) {
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
 /// All files below a folder that end like this, as paths from the root, in order. A folder that is not
 /// there has none, and what was built does not count.
 pub fn files(folder: &str, ending: &str) -> Vec<String> {
