@@ -36,28 +36,23 @@ fn section(title: &str) -> &'static str {
     body.find("\n## ").map_or(body, |end| &body[..end])
 }
 
-fn cells(row: &'static str) -> Vec<&'static str> {
-    row.trim().trim_matches('|').split('|').map(str::trim).collect()
+/// The rows of the table in a section, in cells.
+fn rows(title: &str) -> impl Iterator<Item = Vec<&'static str>> {
+    let rows = section(title).lines().filter(|line| line.starts_with('|'));
+    rows.map(|row| row.trim().trim_matches('|').split('|').map(str::trim).collect())
 }
 
 /// The rows of a field table that have a fixed length.
 fn fields(title: &str) -> Vec<Field> {
-    section(title)
-        .lines()
-        .filter(|line| line.starts_with('|'))
-        .map(cells)
-        .filter_map(|row| {
-            Some(Field { offset: row[0].parse().ok()?, bytes: row[1].parse().ok()?, name: row[2] })
-        })
-        .collect()
+    let field = |row: Vec<&'static str>| {
+        Some(Field { offset: row[0].parse().ok()?, bytes: row[1].parse().ok()?, name: row[2] })
+    };
+    rows(title).filter_map(field).collect()
 }
 
 /// The bits of the flags table, as `(segment or frame, name) -> value of the flag`.
 fn flags() -> BTreeMap<(&'static str, &'static str), u64> {
-    section("Record")
-        .lines()
-        .filter(|line| line.starts_with('|'))
-        .map(cells)
+    rows("Record")
         .filter(|row| ["segment", "frame"].contains(&row[0]))
         .map(|row| ((row[0], row[2]), 1 << row[1].parse::<u32>().expect("a bit")))
         .collect()
@@ -398,28 +393,16 @@ fn the_table_of_a_record_agrees_with_the_code() {
     assert_eq!(bytes[record::RECORD_OVERHEAD..], [9; 300]);
 }
 
-/// The lines of a module's documentation that begin like this.
-fn said_in(source: &'static str, begin: &str) -> Vec<&'static str> {
-    source
-        .lines()
-        .filter_map(|line| line.strip_prefix("//! "))
-        .filter(|line| line.starts_with(begin))
-        .collect()
-}
-
 #[test]
-fn the_page_and_the_code_list_the_same_rules_of_validity() {
-    let page: Vec<_> = section("A frame is valid if and only if")
-        .lines()
-        .filter(|line| line.starts_with("* **V"))
-        .collect();
-    assert_eq!(page.len(), 7);
-    assert_eq!(page, said_in(FRAME_RS, "* **V"));
-}
-
-#[test]
-fn the_page_and_the_code_have_the_same_table_of_verdicts() {
-    let page: Vec<_> = section("Verdicts").lines().filter(|line| line.starts_with('|')).collect();
-    assert_eq!(page.len(), 2 + 6);
-    assert_eq!(page, said_in(SCAN_RS, "|"));
+fn the_page_and_the_code_have_the_same_rules_of_validity_and_table_of_verdicts() {
+    for (title, begin, source, count) in [
+        ("A frame is valid if and only if", "* **V", FRAME_RS, 7),
+        ("Verdicts", "|", SCAN_RS, 2 + 6),
+    ] {
+        let says = |line: &&str| line.starts_with(begin);
+        let page: Vec<_> = section(title).lines().filter(says).collect();
+        let documented = source.lines().filter_map(|line| line.strip_prefix("//! "));
+        assert_eq!(page.len(), count, "{title}");
+        assert_eq!(page, documented.filter(says).collect::<Vec<_>>(), "{title}");
+    }
 }

@@ -10,11 +10,11 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use actix_wal::actors::Appender;
 use actix_wal::error::Cause;
 use actix_wal::messages::{Accepted, LogEvent, Ticket};
+use actix_wal::testkit::SimDisk;
 use actix_wal::testkit::internals::Parts;
 use actix_wal::testkit::internals::engine::intake::entry::{Payload, QueueItem};
 use actix_wal::testkit::internals::engine::intake::inbox::Inbox;
 use actix_wal::testkit::internals::wire::{Collect, OwedAccepted, Reply, Submit};
-use actix_wal::testkit::{MockLog, MockScript, SimDisk};
 use actix_wal::{
     AppendError, CommitError, Durability, Epoch, Lsn, Outbox, OverloadPolicy, Wal, WalConfig,
 };
@@ -307,16 +307,4 @@ async fn p6_commits_that_are_on_their_way_when_the_arbiter_of_the_log_ends_are_a
         }
         arbiter.join().expect("ends");
     }
-}
-
-#[actix::test]
-async fn an_outbox_works_on_a_mocked_log_too() {
-    let (wal, _mock) = MockLog::start(MockScript::acknowledge());
-    let owner = owner(&wal);
-    wal.subscribe(owner.clone().recipient()).await.expect("open");
-    act(&owner, |log| log.append("x")).await.expect("room");
-    wal.flush().await.expect("durable");
-    let received = owner.send(Tell).await.expect("alive");
-    let expected = "[Accepted(Accepted { first: Ticket(0), count: 1, result: Ok(";
-    assert!(format!("{received:?}").starts_with(expected), "{received:?}");
 }
