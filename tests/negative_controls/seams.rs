@@ -2,7 +2,7 @@
 //! promise of theirs. The log itself is as it is.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_wal::storage::{self, FileEntry, Storage, StorageFile};
@@ -16,41 +16,28 @@ use test_support::simulation::{SOUND, Seams};
 /// A control: its name, the promise that it breaks, and what is put into the seam.
 pub(crate) type Control = (&'static str, &'static str, Seams);
 
+/// A disk that lies in this way.
+macro_rules! lie {
+    ($lie:ident) => {
+        Seams { storage: |inner| Liar::over(inner, Lie::$lie), ..SOUND }
+    };
+}
+
 /// All of them.
 pub(crate) const CONTROLS: &[Control] = &[
-    ("a sync does nothing and says Ok", "P1", on_disk(|inner| Liar::over(inner, Lie::NoSync))),
-    (
-        "a sync is done with the next operation",
-        "P1",
-        on_disk(|inner| Liar::over(inner, Lie::LateSync)),
-    ),
-    ("a directory sync does nothing", "P1", on_disk(|inner| Liar::over(inner, Lie::NoDirSync))),
-    (
-        "every other directory sync does nothing",
-        "P1",
-        on_disk(|inner| Liar::over(inner, Lie::RareDirSync)),
-    ),
-    (
-        "a failed sync is tried again, and hidden",
-        "P7",
-        on_disk(|inner| Liar::over(inner, Lie::Retry)),
-    ),
-    ("a failed write is swallowed", "P1", on_disk(|inner| Liar::over(inner, Lie::Swallow))),
-    (
-        "a write is torn, and said to be whole",
-        "P1",
-        on_disk(|inner| Liar::over(inner, Lie::TornWrite)),
-    ),
-    ("a write goes to the next block", "P1", on_disk(|inner| Liar::over(inner, Lie::Misdirect))),
-    ("a read shows zeros", "P2", on_disk(|inner| Liar::over(inner, Lie::Zeros))),
-    ("a short read is said to be whole", "P2", on_disk(|inner| Liar::over(inner, Lie::ShortRead))),
-    ("a rename is not done", "P1", on_disk(|inner| Liar::over(inner, Lie::NoRename))),
-    ("a list leaves out the newest file", "P1", on_disk(|inner| Liar::over(inner, Lie::Forget))),
-    (
-        "a list leaves out the oldest file",
-        "P1",
-        on_disk(|inner| Liar::over(inner, Lie::ForgetOldest)),
-    ),
+    ("a sync does nothing and says Ok", "P1", lie!(NoSync)),
+    ("a sync is done with the next operation", "P1", lie!(LateSync)),
+    ("a directory sync does nothing", "P1", lie!(NoDirSync)),
+    ("every other directory sync does nothing", "P1", lie!(RareDirSync)),
+    ("a failed sync is tried again, and hidden", "P7", lie!(Retry)),
+    ("a failed write is swallowed", "P1", lie!(Swallow)),
+    ("a write is torn, and said to be whole", "P1", lie!(TornWrite)),
+    ("a write goes to the next block", "P1", lie!(Misdirect)),
+    ("a read shows zeros", "P2", lie!(Zeros)),
+    ("a short read is said to be whole", "P2", lie!(ShortRead)),
+    ("a rename is not done", "P1", lie!(NoRename)),
+    ("a list leaves out the newest file", "P1", lie!(Forget)),
+    ("a list leaves out the oldest file", "P1", lie!(ForgetOldest)),
     ("the clock stands still", "P6", Seams { clock: |_| Arc::new(Stopped), ..SOUND }),
     ("the queue mixes up two records", "P9", Seams { queue: |queue| pump(queue, swap), ..SOUND }),
     (
@@ -59,10 +46,6 @@ pub(crate) const CONTROLS: &[Control] = &[
         Seams { queue: |queue| pump(queue, shorten), ..SOUND },
     ),
 ];
-
-const fn on_disk(storage: fn(Arc<dyn Storage>) -> Arc<dyn Storage>) -> Seams {
-    Seams { storage, ..SOUND }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lie {
@@ -105,10 +88,13 @@ impl Liar {
         Arc::new(Liar { inner, lie, late: Arc::default() })
     }
 
+    fn late(&self) -> MutexGuard<'_, Late> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Does what it has said to have done.
     fn catch_up(&self) {
-        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
-        late.files.drain(..).for_each(|file| drop(file.sync()));
+        self.late().files.drain(..).for_each(|file| drop(file.sync()));
     }
 
     fn wrap(&self, inner: Box<dyn StorageFile>) -> Box<dyn StorageFile> {
@@ -117,7 +103,7 @@ impl Liar {
 
     /// Whether this write is one of the few that go wrong.
     fn goes_wrong(&self) -> bool {
-        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut late = self.late();
         late.writes += 1;
         late.writes.is_multiple_of(5)
     }
@@ -164,7 +150,7 @@ impl storage::Forward for Liar {
         match self.lie {
             Lie::NoDirSync => Ok(()),
             Lie::RareDirSync => {
-                let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut late = self.late();
                 late.directory = !late.directory;
                 if late.directory { Ok(()) } else { self.inner.sync_dir() }
             }
@@ -218,9 +204,7 @@ impl storage::ForwardFile for LyingFile {
         match self.liar.lie {
             Lie::NoSync => Ok(()),
             Lie::LateSync => {
-                let late = &self.liar.late;
-                let mut late = late.lock().unwrap_or_else(PoisonError::into_inner);
-                late.files.push(Arc::clone(&self.inner));
+                self.liar.late().files.push(Arc::clone(&self.inner));
                 Ok(())
             }
             Lie::Retry => self.inner.sync().or_else(|_| self.inner.sync()),
