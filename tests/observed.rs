@@ -4,72 +4,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler};
 use actix_wal::testkit::SimDisk;
-use actix_wal::{Durability, FlushPolicy, LogEvent, Lsn, Wal};
+use actix_wal::{Durability, FlushPolicy, Lsn, Wal};
 use test_support::clock::BentClock;
+use test_support::logs::Ear;
 use test_support::settings::segments_of;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
-
-/// Wants everything that is traced, and formats every field of it.
-#[derive(Debug)]
-struct Nosy {
-    seen: Arc<AtomicU64>,
-}
-
-struct Format<'a>(&'a AtomicU64);
-
-impl Visit for Format<'_> {
-    fn record_debug(&mut self, _: &Field, value: &dyn fmt::Debug) {
-        self.0.fetch_add(format!("{value:?}").len() as u64, Ordering::Relaxed);
-    }
-}
-
-impl Subscriber for Nosy {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, span: &Attributes<'_>) -> Id {
-        span.record(&mut Format(&self.seen));
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, values: &Record<'_>) {
-        values.record(&mut Format(&self.seen));
-    }
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut Format(&self.seen));
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
-/// Hears of everything.
-struct Listener;
-
-impl Actor for Listener {
-    type Context = Context<Self>;
-}
-
-impl Handler<LogEvent> for Listener {
-    type Result = ();
-
-    fn handle(&mut self, _: LogEvent, _: &mut Self::Context) {}
-}
+use test_support::traces::Traces;
+use tracing::Level;
 
 /// What came of a run: the LSNs that were acknowledged, and the bytes of the segments that were used.
 #[derive(Debug, PartialEq, Eq)]
@@ -107,7 +53,7 @@ async fn run(watched: bool) -> Outcome {
     let stop = Arc::new(AtomicBool::new(false));
     let mut watcher = None;
     if watched {
-        wal.subscribe(Listener.start().recipient()).await.unwrap();
+        let _ = Ear::on(&wal).await;
         watcher = Some(ask_all_the_time(wal.clone(), Arc::clone(&stop)));
     }
     let mut acknowledged = Vec::new();
@@ -136,10 +82,10 @@ async fn run(watched: bool) -> Outcome {
 #[actix::test]
 async fn p23_a_watched_log_acknowledges_and_writes_the_same_as_one_that_is_not_watched() {
     let alone = run(false).await;
-    let seen = Arc::new(AtomicU64::new(0));
-    tracing::subscriber::set_global_default(Nosy { seen: Arc::clone(&seen) }).unwrap();
+    let traces = Traces::of(Level::TRACE);
+    tracing::subscriber::set_global_default(traces.clone()).unwrap();
     let watched = run(true).await;
-    assert!(seen.load(Ordering::Relaxed) > 0, "nothing was traced");
+    assert!(!traces.text().is_empty(), "nothing was traced");
     assert_eq!(alone.acknowledged, watched.acknowledged);
     for ((name, expected), (other, found)) in alone.segments.iter().zip(&watched.segments) {
         assert_eq!(name, other);

@@ -1,60 +1,21 @@
 //! Guards P10, P14: what recovery passes over it does not pass over without a word.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
-
-use std::fmt::{self, Write};
-use std::sync::{Arc, Mutex};
+#![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
 use actix_wal::DamagePolicy;
 use actix_wal::testkit::SimDisk;
 use test_support::small_logs::{change, killed_log, recover};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
-
-/// Keeps the warnings.
-#[derive(Clone, Debug, Default)]
-struct Heard(Arc<Mutex<String>>);
-
-struct Line<'a>(&'a mut String);
-
-impl Visit for Line<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        write!(self.0, "{}={value:?} ", field.name()).unwrap();
-    }
-}
-
-impl Subscriber for Heard {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut Line(&mut self.0.lock().unwrap()));
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
+use test_support::traces::Traces;
+use tracing::Level;
 
 /// What is warned of while a log opens with all its records.
 fn warnings(disk: &SimDisk) -> String {
-    let heard = Heard::default();
-    let recovered = tracing::subscriber::with_default(heard.clone(), || {
+    let warnings = Traces::of(Level::WARN);
+    let recovered = tracing::subscriber::with_default(warnings.clone(), || {
         recover(disk, DamagePolicy::Refuse).expect("it opens")
     });
     assert_eq!(recovered.report.last_lsn.get(), 27);
-    let heard = heard.0.lock().unwrap();
-    heard.clone()
+    warnings.text()
 }
 
 #[test]

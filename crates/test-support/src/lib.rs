@@ -10,7 +10,7 @@
 //! * The [`simulation`]: the log under one seed.
 //! * Real processes and file systems: [`child`], [`lives`], [`kills`], [`mounts`], [`trace`].
 //! * The parts of two examples that tests run too: [`clients`], [`quickstart`], [`soak`].
-//! * The tests themselves: [`environment`], [`scratch`], [`skips`], [`sources`], and what must be caught, [`wrong`].
+//! * The tests themselves: [`environment`], [`scratch`], [`skips`], [`sources`], [`traces`], and what must be caught, [`wrong`].
 //!
 //! A helper that can not go on panics, and so fails the test that called it.
 
@@ -46,5 +46,6 @@ pub mod small_logs;
 pub mod soak;
 pub mod sources;
 pub mod trace;
+pub mod traces;
 pub mod witness;
 pub mod wrong;
