@@ -188,16 +188,6 @@ impl OpLog {
         self.state().ops.push(Op::Mark(Mark { kind, value }));
     }
 
-    /// The marks among the first `prefix` operations.
-    pub fn marks_before(&self, prefix: usize) -> Vec<Mark> {
-        let state = self.state();
-        let marks = state.ops.iter().take(prefix).filter_map(|op| match op {
-            Op::Mark(mark) => Some(*mark),
-            _ => None,
-        });
-        marks.collect()
-    }
-
     /// The disk as it may be found if the power failed after the first `prefix` operations. It replays
     /// all of them: for many prefixes use [`Self::cuts`].
     pub fn image(&self, prefix: usize, persist: Persist) -> SimDisk {

@@ -2,7 +2,6 @@
 //! without a thread.
 
 use std::{
-    collections::VecDeque,
     fmt, io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -163,9 +162,8 @@ struct Segments {
     mode: SupplyMode,
     reserve: bool,
     taken: Vec<Need>,
-    recycled: VecDeque<String>,
+    recycled: Vec<String>,
     removed: Vec<String>,
-    stopped: bool,
 }
 
 impl SteppedSegments {
@@ -178,9 +176,8 @@ impl SteppedSegments {
             mode: SupplyMode::Plenty,
             reserve: true,
             taken: Vec::new(),
-            recycled: VecDeque::new(),
+            recycled: Vec::new(),
             removed: Vec::new(),
-            stopped: false,
         })))
     }
 
@@ -198,17 +195,12 @@ impl SteppedSegments {
 
     /// The names that came back to be used again, in order. They are removed from the storage.
     pub fn recycled(&self) -> Vec<String> {
-        self.lock().recycled.iter().cloned().collect()
+        self.lock().recycled.clone()
     }
 
     /// The names that must not be used again, in order.
     pub fn removed(&self) -> Vec<String> {
         self.lock().removed.clone()
-    }
-
-    /// Whether it was shut down.
-    pub fn is_stopped(&self) -> bool {
-        self.lock().stopped
     }
 
     fn lock(&self) -> MutexGuard<'_, Segments> {
@@ -271,7 +263,7 @@ impl SegmentSource for SteppedSegments {
         for OldSegment { name, .. } in old {
             // A name that is gone already is as good as removed.
             let _ = segments.storage.remove(&name);
-            segments.recycled.push_back(name);
+            segments.recycled.push(name);
         }
     }
 
@@ -281,7 +273,5 @@ impl SegmentSource for SteppedSegments {
         segments.removed.push(name);
     }
 
-    fn stop(&mut self) {
-        self.lock().stopped = true;
-    }
+    fn stop(&mut self) {}
 }
