@@ -221,15 +221,16 @@ impl Workspace {
     /// Whether it may commit now: nothing that it rests on has changed.
     ///
     /// # Errors
-    /// The conflict.
+    /// The conflict; or the snapshot is too old, so that the traces of one may have been collected.
     pub fn check(&self, store: &Store) -> Result<(), WorkError> {
+        if self.is_read_only() {
+            return Ok(());
+        }
+        store.check(View::At(&self.snapshot))?;
         let snapshot = self.snapshot();
         let has_changed = |key: &&Bytes| store.changed(key) > Some(Stamp::of(snapshot));
         if let Some(key) = self.writes.keys().find(has_changed) {
             return Err(WorkError::WriteConflict { key: key.clone(), snapshot });
-        }
-        if self.is_read_only() {
-            return Ok(());
         }
         if let Some(key) = self.reads.iter().find(has_changed) {
             return Err(WorkError::ReadConflict { key: key.clone(), snapshot });
@@ -359,6 +360,28 @@ mod tests {
                 let expected = if commits { Ok(()) } else { refused };
                 assert_eq!(result, expected, "{key} in {pieces}, late: {is_late}");
             }
+        }
+    }
+
+    #[test]
+    fn p25_a_conflict_whose_traces_may_have_been_collected_is_a_conflict() {
+        for (isolation, reads) in [(Isolation::Snapshot, false), (Isolation::Serializable, true)] {
+            let (mut store, mut watches) = (store_of(&["a", "b"]), Watches::default());
+            let mut old = begin(&mut store, isolation);
+            if reads {
+                old.get(&store, &"a".into()).unwrap();
+            }
+            old.write(put(if reads { "b" } else { "a" }, "1")).unwrap();
+            let mut deletes = begin(&mut store, isolation);
+            deletes.write(Write { key: "a".into(), value: None }).unwrap();
+            commit(deletes, &mut store, &mut watches).unwrap();
+            store.durable(Lsn::new(2));
+            // Above the age limit of its snapshot, and with it goes the tombstone.
+            store.collect(Duration::from_secs(3600), 10);
+            assert_eq!(store.changed(b"a"), None);
+            let refused = commit(old, &mut store, &mut watches).unwrap_err();
+            let too_old = StoreError::SnapshotTooOld { lsn: Lsn::FIRST, horizon: Lsn::new(2) };
+            assert_eq!(refused, WorkError::Store(too_old));
         }
     }
 

@@ -350,7 +350,8 @@ impl Store {
         Ok(piece)
     }
 
-    fn check(&self, view: View<'_>) -> Result<(), StoreError> {
+    /// Whether everything is there that the view shows, and every trace of what has changed since.
+    pub(crate) fn check(&self, view: View<'_>) -> Result<(), StoreError> {
         match view {
             View::At(snapshot) if snapshot.lsn() < self.horizon => {
                 let (lsn, horizon) = (snapshot.lsn(), self.horizon);
