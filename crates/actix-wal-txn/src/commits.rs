@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use actix_wal::{CommitError, Lsn};
+use actix_wal::{Cause, CommitError, Lsn};
 
 use crate::latest::Latest;
 use crate::store::{CommitNo, Store, StoreError, Write};
@@ -129,8 +129,8 @@ impl<A> Commits<A> {
     /// # Errors
     /// Nothing is installed, and the answer is given back.
     pub fn put(&mut self, writes: &[Write], answer: A) -> Result<CommitNo, (A, PutError)> {
-        if let Some(lsn) = self.contradiction {
-            return Err((answer, PutError::Contradiction { lsn }));
+        if let Err(contradiction) = self.check() {
+            return Err((answer, contradiction));
         }
         match self.store.install(writes) {
             Err(refused) => Err((answer, refused.into())),
@@ -179,12 +179,27 @@ impl<A> Commits<A> {
             (None, _) => Answers::new(),
             (Some(at), Err(failed)) => self.fail(at, failed),
             (Some(0), Ok(lsn)) => self.durable(lsn),
-            (Some(_), Ok(lsn)) => {
-                debug_assert!(false, "LSN {lsn} is durable before what was put in before it");
-                self.contradiction = Some(lsn);
-                Answers::new()
-            }
+            (Some(at), Ok(lsn)) => self.overtaken(at, lsn),
         }
+    }
+
+    /// One is durable before those that were put in before it. The store can not show that: it is answered, and those
+    /// after it are taken back.
+    fn overtaken(&mut self, at: usize, lsn: Lsn) -> Answers<A> {
+        self.contradiction = Some(lsn);
+        let what = "a commit is durable before one that was put in before it".to_owned();
+        let mut answers =
+            self.fail(at, CommitError::Unknown { lsn, cause: Cause::Broken { what } });
+        answers.iter_mut().take(1).for_each(|own| own.1 = Verdict::Durable(Some(lsn)));
+        answers
+    }
+
+    /// Whether the store shows what the log holds.
+    ///
+    /// # Errors
+    /// The log has contradicted itself. What is read then may lack commits that were answered.
+    pub fn check(&self) -> Result<(), PutError> {
+        self.contradiction.map_or(Ok(()), |lsn| Err(PutError::Contradiction { lsn }))
     }
 
     /// The oldest of them is durable.
@@ -223,11 +238,6 @@ impl<A> Commits<A> {
         }
     }
 
-    /// The log is durable up to here, and has said so of every commit below.
-    pub fn advance(&mut self, through: Lsn) {
-        self.store.advance(through);
-    }
-
     /// How many commits the log has not settled yet.
     pub fn len(&self) -> usize {
         self.on_the_way.len() + self.taken_back.len()
@@ -241,8 +251,6 @@ impl<A> Commits<A> {
 
 #[cfg(test)]
 mod tests {
-    use actix_wal::Cause;
-
     use super::*;
     use crate::store::{Limits, View};
 
@@ -285,6 +293,23 @@ mod tests {
         assert!(matches!(answers[..], [(2, Verdict::Durable(Some(_)))]), "{answers:?}");
         let refused = commits.put(&[], 3).unwrap_err();
         assert_eq!(refused, (3, PutError::Contradiction { lsn: Lsn::new(2) }));
+    }
+
+    #[test]
+    fn p6_p25_one_that_is_durable_before_an_older_one_is_answered_and_the_last() {
+        let mut commits = Commits::new(Store::new(Limits::default()));
+        let [first, second, third] =
+            [("a", 1), ("b", 2), ("c", 3)].map(|(key, answer)| put(&mut commits, key, answer));
+        commits.keep_back(Some(second), 20).unwrap();
+        let answers = commits.settled(second, Ok(Lsn::new(2)));
+        assert!(
+            matches!(answers[..], [(2, Verdict::Durable(Some(_))), (20, Verdict::SawFailed(_))]),
+            "{answers:?}"
+        );
+        assert!(commits.check().is_err());
+        assert!(matches!(commits.settled(first, Ok(Lsn::FIRST))[..], [(1, Verdict::Durable(_))]));
+        assert!(matches!(commits.settled(third, failed(3))[..], [(3, Verdict::Failed(_))]));
+        assert!(commits.is_empty(), "each is answered");
     }
 
     #[test]

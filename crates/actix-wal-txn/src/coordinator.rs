@@ -278,6 +278,7 @@ impl Handler<Begin> for TransactionCoordinator {
     type Result = Result<TxnId, TxnError>;
 
     fn handle(&mut self, Begin { isolation }: Begin, _: &mut Self::Context) -> Self::Result {
+        self.commits.check()?;
         if self.open.len() >= self.limits.open {
             return Err(TxnError::TooMany { limit: self.limits.open });
         }
@@ -366,6 +367,9 @@ impl<T: Send + 'static> Handler<Execute<T>> for TransactionCoordinator {
 
     fn handle(&mut self, execute: Execute<T>, _: &mut Self::Context) -> Self::Result {
         let Execute { work, durability, token } = execute;
+        if let Err(contradiction) = self.commits.check() {
+            return Response::reply(Err(contradiction.into()));
+        }
         let Ran { result, writes, seen } = self.commits.run(self.limits.work, |latest| {
             // What it has written is thrown away, and it has nothing else of ours.
             catch_unwind(AssertUnwindSafe(|| work(latest)))
@@ -447,10 +451,7 @@ impl Handler<LogEvent> for TransactionCoordinator {
         let settled = self.log.event(&event).collect();
         self.settle(settled);
         match event {
-            LogEvent::Durable { through, .. } => {
-                self.commits.advance(through);
-                self.collect(context);
-            }
+            LogEvent::Durable { .. } => self.collect(context),
             LogEvent::Closed { .. } => context.stop(),
             _ => {}
         }

@@ -68,7 +68,7 @@ pub async fn open(opening: Open, limits: Limits) -> Result<(Wal, Recovered), Rec
         .await;
     let empty = (Recovered::empty(limits), None);
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    let (mut recovered, failed) = mem::replace(&mut *state, empty);
+    let (recovered, failed) = mem::replace(&mut *state, empty);
     if let Some(failed) = failed {
         return Err(failed);
     }
@@ -77,6 +77,5 @@ pub async fn open(opening: Open, limits: Limits) -> Result<(Wal, Recovered), Rec
     if !report.low_water.is_none() {
         return Err(RecoverError::Released { through: report.low_water });
     }
-    recovered.store.advance(wal.durable_lsn());
     Ok((wal, recovered))
 }

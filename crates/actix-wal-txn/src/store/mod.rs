@@ -259,11 +259,6 @@ impl Store {
         self.durable = lsn;
     }
 
-    /// The log is durable up to this LSN, which may be that of a record which is none of the store's.
-    pub fn advance(&mut self, through: Lsn) {
-        self.durable = self.durable.max(through);
-    }
-
     /// Takes a commit out that is not in the log, and all that were installed after it, before anything reads again.
     /// Returns how many that were.
     pub fn fail_from(&mut self, commit: CommitNo) -> usize {
@@ -389,7 +384,7 @@ impl Store {
         self.remove_if_empty(chain);
     }
 
-    /// Up to here everything is durable, by what [`durable`](Self::durable) has told.
+    /// The LSN of the newest durable commit.
     pub fn durable_lsn(&self) -> Lsn {
         self.durable
     }
