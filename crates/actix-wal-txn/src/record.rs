@@ -91,7 +91,7 @@ mod tests {
             key: key.into(),
             value: value.map(Into::into),
         };
-        let token = Some(Token::new("t"));
+        let token = Some(Token::new("t").unwrap());
         TxnRecord::Commit { token, writes: vec![write("a", Some("xyz")), write("b", None)] }
     }
 

@@ -11,15 +11,26 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Token(Bytes);
 
+/// The bytes are too many for a [`Token`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a token has at most {} bytes, and this one has {length}: send a hash of it", Token::MAX)]
+pub struct TokenTooLong {
+    /// How many there are.
+    pub length: usize,
+}
+
 impl Token {
-    /// The most bytes that count; a longer one is cut, so keep them short.
+    /// The most bytes that it may have.
     pub const MAX: usize = 64;
 
     /// A token of these bytes.
-    pub fn new(bytes: impl Into<Bytes>) -> Self {
-        let mut bytes = bytes.into();
-        bytes.truncate(Token::MAX);
-        Token(bytes)
+    ///
+    /// # Errors
+    /// They are too many. To cut them would make one token of two, and of two commits one.
+    pub fn new(bytes: impl Into<Bytes>) -> Result<Self, TokenTooLong> {
+        let bytes = bytes.into();
+        let length = bytes.len();
+        if length <= Token::MAX { Ok(Token(bytes)) } else { Err(TokenTooLong { length }) }
     }
 
     /// Its bytes.
@@ -107,7 +118,7 @@ mod tests {
     #[test]
     fn a_token_is_known_until_it_is_forgotten_and_is_used_once() {
         let mut tokens = Tokens::new(2, true);
-        let token = |at: u8| Token::new(vec![at]);
+        let token = |at: u8| Token::new(vec![at]).unwrap();
         assert_eq!(tokens.outcome(&token(1)), TokenOutcome::Aborted);
         assert!(tokens.put_in(&token(1)) && !tokens.put_in(&token(1)));
         assert_eq!(tokens.outcome(&token(1)), TokenOutcome::Open);
@@ -128,6 +139,18 @@ mod tests {
 
     #[test]
     fn without_the_whole_log_an_unknown_token_is_forgotten() {
-        assert_eq!(Tokens::new(2, false).outcome(&Token::new("t")), TokenOutcome::Forgotten);
+        assert_eq!(
+            Tokens::new(2, false).outcome(&Token::new("t").unwrap()),
+            TokenOutcome::Forgotten
+        );
+    }
+
+    #[test]
+    fn a_token_that_is_too_long_is_refused_and_not_cut() {
+        assert!(Token::new(vec![7; Token::MAX]).is_ok());
+        let refused = Token::new(vec![7; 65]).unwrap_err();
+        assert!(
+            refused.to_string().starts_with("a token has at most 64 bytes, and this one has 65")
+        );
     }
 }

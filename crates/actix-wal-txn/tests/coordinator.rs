@@ -230,7 +230,7 @@ async fn p25_a_log_that_keeps_a_record_on_top_of_one_that_failed_is_written_to_n
 #[actix::test]
 async fn a_token_tells_what_became_of_a_commit_and_keeps_it_from_being_done_twice() {
     let (_wal, coordinator, mock) = mocked(MockScript::manual()).await;
-    let token = Token::new("client 1, payment 7");
+    let token = Token::new("client 1, payment 7").unwrap();
     let pay = || Execute { token: Some(token.clone()), ..add("a", 1) };
     let outcome = || async { coordinator.send(GetOutcome(token.clone())).await.unwrap() };
     assert_eq!(outcome().await, TokenOutcome::Aborted);
@@ -252,7 +252,7 @@ async fn p1_p25_a_real_log_recovers_what_its_transactions_were_told() {
     let folder = tempfile::tempdir().unwrap();
     let config = || WalConfig::new(folder.path().join("log"));
     const ACCOUNTS: [&str; 4] = ["a", "b", "c", "d"];
-    let token = Token::new("the last one");
+    let token = Token::new("the last one").unwrap();
     for life in 0..3 {
         let (wal, recovered) =
             recovery::open(Wal::open(config()), Limits::default()).await.unwrap();
