@@ -55,6 +55,12 @@ pub enum SnapshotFault {
         /// Why it failed.
         source: io::Error,
     },
+    /// What was to be written does not belong into it.
+    #[error("{reason}: it can not be in this snapshot")]
+    Invalid {
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// Its bytes are not those that were written. Another snapshot and the log since that one do not need it.
     #[error("it is damaged: {reason}")]
     Damaged {

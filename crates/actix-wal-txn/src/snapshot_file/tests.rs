@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::format::{BLOCK_HEAD, Block, CHECKSUM};
 use super::*;
-use crate::store::{Row, Stamp};
+use crate::store::{CommitNo, Row, Stamp};
 
 const LOG: [u8; 16] = [7; 16];
 
@@ -223,6 +223,26 @@ fn a_file_of_another_log_and_one_of_a_newer_version_are_refused_by_name() {
     disk.write_file(&name_of(Lsn::new(5)), format::header(LOG, lsn));
     let refused = SnapshotReader::open(&*storage, LOG, Lsn::new(5)).unwrap_err();
     assert!(refused.to_string().contains("another LSN"), "{refused}");
+}
+
+#[test]
+fn p25_a_row_that_is_newer_than_the_snapshot_is_refused() {
+    let storage = SimDisk::new().mount().unwrap();
+    for (stamp, is_taken) in [
+        (Stamp::of(Lsn::new(5)), true),
+        (Stamp::of(Lsn::new(6)), false),
+        (Stamp::pending(CommitNo(0)), false),
+    ] {
+        let row = Row { key: "a".into(), value: "1".into(), stamp };
+        let written = write(&storage, Lsn::new(5), &[row]);
+        assert_eq!(written.is_ok(), is_taken, "{stamp:?}: {written:?}");
+        if let Err(refused) = written {
+            assert!(
+                refused.to_string().contains("a row is newer than the snapshot: it can"),
+                "{refused}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -132,9 +132,8 @@ impl SnapshotWriter {
         result.map_err(|source| fault(self.lsn, self.offset, SnapshotFault::Io { what, source }))
     }
 
-    fn invalid(&self, what: &'static str) -> SnapshotError {
-        let source = io::ErrorKind::InvalidInput.into();
-        fault(self.lsn, self.offset, SnapshotFault::Io { what, source })
+    fn invalid(&self, reason: &'static str) -> SnapshotError {
+        fault(self.lsn, self.offset, SnapshotFault::Invalid { reason })
     }
 }
 

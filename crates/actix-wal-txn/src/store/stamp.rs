@@ -36,7 +36,7 @@ impl Stamp {
     }
 
     /// That of a commit which has been put into the log, and is not durable yet.
-    pub(super) fn pending(commit: CommitNo) -> Self {
+    pub(crate) fn pending(commit: CommitNo) -> Self {
         Stamp(PENDING | commit.0)
     }
 
