@@ -32,8 +32,8 @@ pub enum TxnRecord {
 pub enum RecordFault {
     /// A newer version of this crate wrote it.
     #[error(
-        "the record at LSN {lsn} has version {version}, and this program knows versions up to {VERSION}: open the log \
-         with a newer program"
+        "the record at LSN {lsn} has version {version}, and this program knows versions up to {VERSION}: a newer program \
+         wrote it, so open the log with that; or it is none of a transaction, and this is another program's log"
     )]
     Newer {
         /// The record.

@@ -287,3 +287,29 @@ async fn p1_p25_a_real_log_recovers_what_its_transactions_were_told() {
         wal.close().await.unwrap();
     }
 }
+
+#[actix::test]
+async fn p10_a_log_that_does_not_have_the_whole_state_is_refused_with_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = |name| {
+        let opening = Wal::open(WalConfig::new(folder.path().join(name)));
+        recovery::open(opening, Limits::default())
+    };
+    let (wal, _) = opened("foreign").await.unwrap();
+    wal.commit("no record of ours").await.unwrap();
+    wal.close().await.unwrap();
+    let refused = opened("foreign").await.unwrap_err().to_string();
+    assert!(refused.starts_with("the record at LSN 1 has version 110"), "{refused}");
+    assert!(refused.ends_with("or it is none of a transaction, and this is another program's log"));
+
+    let (wal, recovered) = opened("released").await.unwrap();
+    let limits = CoordinatorLimits::default();
+    let coordinator = TransactionCoordinator::start(&wal, recovered, limits).await.unwrap();
+    for _ in 0..3 {
+        coordinator.send(add("a", 1)).await.unwrap().unwrap();
+    }
+    wal.checkpoint(Lsn::new(2)).await.unwrap();
+    wal.close().await.unwrap();
+    let refused = opened("released").await.unwrap_err().to_string();
+    assert!(refused.starts_with("the log has released its records up to LSN 2"), "{refused}");
+}
