@@ -49,8 +49,8 @@ impl<'a> Latest<'a> {
         let keys = budget.keys.min(self.looks_left.max(1));
         let budget = Budget { keys, ..budget };
         let Piece { rows, changed, next, looked } = self.store.scan(range, View::Latest, budget)?;
-        self.look(looked)?;
         self.seen = self.seen.max(changed.and_then(|stamp| stamp.waits_for()));
+        self.look(looked)?;
         let rows = Rows { rows: rows.into_iter().map(|row| (row.key, row.value)).collect(), next };
         Ok(self.writes.over(rows, range, budget))
     }

@@ -80,7 +80,7 @@ pub struct Budget {
 }
 
 impl Default for Budget {
-    /// Less than a millisecond of work: 1,024 keys or 256 KiB.
+    /// 1,024 keys or 256 KiB.
     fn default() -> Self {
         Budget { keys: 1024, bytes: 256 << 10 }
     }
