@@ -9,7 +9,7 @@ use actix_wal::testkit::internals::engine::read::cursor::Cursor;
 use actix_wal::{AppendError, Cause, CommitError, Durability, Lsn, ReadError, Status, Wal};
 
 use super::world::World;
-use crate::facts::{Fact, Key, payload};
+use crate::facts::{Fact, Key, assigned, payload};
 
 /// Nobody waits longer than this for an answer, whatever happens (promise P6).
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -88,8 +88,7 @@ impl Client {
         for (key, lsn) in std::mem::take(&mut self.unwatched) {
             match self.wal.outcome(lsn) {
                 None => self.unwatched.push((key, lsn)),
-                Some(Ok(())) => self.world.fact(Fact::Acknowledged { key }),
-                Some(Err(error)) => self.failed(key, &error)?,
+                Some(outcome) => self.ended(key, outcome)?,
             }
         }
         let status = self.wal.status();
@@ -141,20 +140,19 @@ impl Client {
     }
 
     fn committed(&self, key: Key, committed: Result<Lsn, CommitError>) -> Result<(), String> {
-        match committed {
-            Ok(first) => {
-                self.world.fact(Fact::Assigned { key, first });
+        if let Some(first) = assigned(&committed) {
+            self.world.fact(Fact::Assigned { key, first });
+        }
+        self.ended(key, committed.map(drop))
+    }
+
+    fn ended(&self, key: Key, outcome: Result<(), CommitError>) -> Result<(), String> {
+        match outcome {
+            Ok(()) => {
                 self.world.fact(Fact::Acknowledged { key });
                 Ok(())
             }
-            Err(error) => {
-                if let CommitError::NotDurable { lsn: first, .. }
-                | CommitError::Unknown { lsn: first, .. } = error
-                {
-                    self.world.fact(Fact::Assigned { key, first });
-                }
-                self.failed(key, &error)
-            }
+            Err(error) => self.failed(key, &error),
         }
     }
 
@@ -186,13 +184,7 @@ impl Client {
     }
 
     async fn wait(&self, key: Key, lsn: Lsn) -> Result<(), String> {
-        match in_time(self.wal.wait_for_lsn(lsn)).await? {
-            Ok(()) => {
-                self.world.fact(Fact::Acknowledged { key });
-                Ok(())
-            }
-            Err(error) => self.failed(key, &error),
-        }
+        self.ended(key, in_time(self.wal.wait_for_lsn(lsn)).await?)
     }
 
     /// More commits at once than may be in flight.
