@@ -55,7 +55,7 @@ pub struct Segment<'a> {
     bytes: &'a [u8],
     log_id: [u8; 16],
     pub sequence: u64,
-    size: u64,
+    pub size: u64,
     block: u64,
     recycled: bool,
     growing: bool,
@@ -84,20 +84,32 @@ impl Segment<'_> {
 pub struct Frame {
     pub offset: u64,
     start: bool,
-    close: bool,
+    pub close: bool,
     sequence: u64,
     salt: u64,
     epoch: u64,
     pub first: u64,
-    next: u64,
-    count: u32,
+    pub next: u64,
+    pub count: u32,
     payload_len: u64,
-    low_water: u64,
-    cut: u64,
+    pub low_water: u64,
+    pub cut: u64,
     limit: u64,
     chain: u32,
     pub checksum: u32,
     pub payloads: Vec<Vec<u8>>,
+}
+
+impl Frame {
+    /// How many bytes it takes without its padding.
+    pub fn size(&self) -> u64 {
+        104 + self.payload_len + 4
+    }
+
+    /// Its last LSN; of a frame without records the one before its first.
+    pub fn last(&self) -> u64 {
+        self.first + u64::from(self.count) - 1
+    }
 }
 
 /// How a segment ends.
@@ -124,15 +136,29 @@ pub struct Walk {
 pub fn crc(parts: &[&[u8]]) -> u32 {
     let mut crc = u32::MAX;
     for byte in parts.iter().flat_map(|part| part.iter()) {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
-        }
+        crc = (crc >> 8) ^ CRC_OF_BYTE[(crc as u8 ^ byte) as usize];
     }
     !crc
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+/// Bit by bit this takes most of the time of the tests.
+const CRC_OF_BYTE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = byte as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+};
+
+pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
     (0..4).map(|i| u32::from(bytes[at + i]) << (8 * i)).sum()
 }
 
@@ -235,7 +261,7 @@ fn header(segment: &Segment<'_>, at: u64) -> Result<Frame, No> {
 
 /// The length of a frame with its padding.
 fn len_of(frame: &Frame, segment: &Segment<'_>) -> u64 {
-    (104 + frame.payload_len + 4).div_ceil(segment.block) * segment.block
+    frame.size().div_ceil(segment.block) * segment.block
 }
 
 /// V5.
@@ -293,8 +319,7 @@ pub fn walk(segment: &Segment<'_>, live_end: Option<u64>) -> Walk {
             Err(_) => (None, false),
             Ok(mut frame) => {
                 let matches = checksum_matches(segment, &mut frame);
-                let last = frame.first.saturating_add(u64::from(frame.count)) - 1;
-                let crosses = frame.count > 0 && live_end.is_some_and(|end| last > end);
+                let crosses = frame.count > 0 && live_end.is_some_and(|end| frame.last() > end);
                 let holds = matches && read_records(segment, &mut frame);
                 if holds && follows(&frame, &walk.frames) && !crosses {
                     walk.offset += len_of(&frame, segment);
@@ -546,9 +571,8 @@ fn open(directory: &Directory<'_>) -> Result<Opened, Refusal> {
 }
 
 /// The last LSN that is live, by the frames of the last segment.
-fn last_live(frames: &[Frame]) -> u64 {
-    let with_records = frames.iter().rfind(|frame| frame.count > 0);
-    with_records.map_or(frames[0].cut, |frame| frame.first + u64::from(frame.count) - 1)
+pub fn last_live(frames: &[Frame]) -> u64 {
+    frames.iter().rfind(|frame| frame.count > 0).map_or(frames[0].cut, Frame::last)
 }
 
 /// What stands behind the last segment with a start frame.
