@@ -8,12 +8,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use actix_wal::testkit::internals::format::segment::{
     FileKind, SegmentHeader, file_kind, segment_name,
 };
-use actix_wal::testkit::{Cuts, FailedSync, Op, Persist, SimDisk};
+use actix_wal::testkit::{Cuts, FailedSync, Op, Persist, Random, SimDisk};
 
-use super::histories::{History, PIECE, Stage};
-use actix_wal::testkit::Random;
 use test_support::agree::{agree_on_directory, files_on};
 use test_support::counts::Counts;
+use test_support::driven::histories::{History, PIECE, Stage};
 use test_support::facts::Fact;
 use test_support::judge::Judge;
 use test_support::naive::Answer;

@@ -1,6 +1,6 @@
 //! What the tests, examples and fuzz targets of the log share, compiled once.
 //!
-//! * A log without a thread, driven by hand: [`driven`].
+//! * A log without a thread, driven by hand through its histories: [`driven`].
 //! * Logs on simulated and faulty disks: [`logs`], [`small_logs`], [`refusals`], [`segments`], [`history`]; their [`settings`],
 //!   their [`clock`] and a system that is [`refusing`] them threads.
 //! * What clients were told, and whether a recovery agrees: [`facts`], [`witness`], [`recovered`],

@@ -1,6 +1,9 @@
 //! A log driven by hand on one thread: the flush loop, the assigner, the preparer and recovery that
 //! production runs, one step at a time, with a client that notes what it is told.
 
+pub mod histories;
+mod meanwhile;
+
 use std::sync::Arc;
 use std::time::Duration;
 
