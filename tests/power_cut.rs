@@ -84,7 +84,7 @@ fn cut_everywhere(
         "low-water marks",
         "logs of two segments",
     ];
-    seen.assert_seen(1, &wanted);
+    seen.assert_seen(1, wanted);
     failed
 }
 

@@ -123,7 +123,7 @@ const LOOKED_AT: &str = "images";
 const SECOND_READER: &str = "images that the second reader saw";
 
 pub(crate) fn check_that_it_saw_enough(tally: &Counts) {
-    tally.assert_seen(3, &WANTED);
+    tally.assert_seen(3, WANTED);
     let few = tally.of(LOOKED_AT) / SECOND_READER_EVERY / 2;
     assert!(tally.of(SECOND_READER) > few, "the second reader saw too few: {tally:#?}");
 }

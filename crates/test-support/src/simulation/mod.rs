@@ -39,6 +39,7 @@ use actix_wal::{
 
 use crate::facts::{Fact, digest};
 use crate::oracle::Oracle;
+use crate::panics::INJECTED;
 use crate::recovered::Recovered;
 use crate::settings::blocks;
 use chaos::{Chaos, Wrap};
@@ -558,9 +559,6 @@ impl Log {
         self.wal.close().await
     }
 }
-
-/// How panics begin that the disk makes on purpose.
-pub const INJECTED: &str = "injected panic";
 
 fn panicked(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);

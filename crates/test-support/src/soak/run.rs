@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
-use std::{env, io, panic, thread};
+use std::{env, io, thread};
 
 use actix_wal::testkit::{FaultPlan, Random};
 use actix_wal::{OpenError, RecoveryReport};
@@ -189,15 +189,4 @@ pub fn be_a_child_if_told() -> bool {
         tell(Told::Broken(error.to_string()));
     }
     true
-}
-
-/// Says nothing of panics that were asked for.
-pub fn silence_injected_panics() {
-    let default = panic::take_hook();
-    panic::set_hook(Box::new(move |panicked| {
-        let message = panicked.payload().downcast_ref::<String>();
-        if !message.is_some_and(|message| message.starts_with("injected panic")) {
-            default(panicked);
-        }
-    }));
 }
