@@ -165,7 +165,6 @@ pub(crate) struct Sweep<'a> {
     stage: &'a Stage,
     judge: Judge,
     ops: Vec<Op>,
-    learned: usize,
     /// In the order in which they were written.
     unsynced: Vec<Unsynced>,
     /// Whether the last of them was written after everything that was synced.
@@ -192,7 +191,6 @@ impl<'a> Sweep<'a> {
             stage,
             judge,
             ops: stage.log.ops(),
-            learned: 0,
             unsynced: Vec::new(),
             ends_unsynced: false,
             distinct: HashSet::new(),
@@ -239,11 +237,9 @@ impl<'a> Sweep<'a> {
         if !cuts.advance() {
             return false;
         }
-        for mark in &cuts.marks()[self.learned..] {
-            self.judge.oracle.learn(self.stage.facts[mark.value as usize]);
+        if self.judge.learn(cuts, &self.stage.facts) {
             self.judged.clear();
         }
-        self.learned = cuts.marks().len();
         let is_segment = |name: &str| matches!(file_kind(name), FileKind::Segment(_));
         match cuts.last_op() {
             Some(Op::Write { name, offset, bytes, .. }) if is_segment(name) => {

@@ -16,17 +16,28 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// One client, and what it says is broken.
 pub(crate) struct Client {
-    pub(crate) number: u32,
-    pub(crate) next: u32,
-    pub(crate) wal: Wal,
-    pub(crate) world: Arc<World>,
+    number: u32,
+    next: u32,
+    wal: Wal,
+    world: Arc<World>,
     /// How long an answer may take while nothing goes wrong.
-    pub(crate) in_time: Option<Duration>,
+    in_time: Option<Duration>,
     /// Records that nobody waits for.
-    pub(crate) unwatched: Vec<(Key, Lsn)>,
+    unwatched: Vec<(Key, Lsn)>,
 }
 
 impl Client {
+    pub(crate) fn new(
+        number: u32,
+        next: u32,
+        wal: &Wal,
+        world: &Arc<World>,
+        in_time: Option<Duration>,
+    ) -> Self {
+        let (wal, world) = (wal.clone(), Arc::clone(world));
+        Client { number, next, wal, world, in_time, unwatched: Vec::new() }
+    }
+
     /// Uses the log until the world has seen enough.
     pub(crate) async fn run(mut self, steps: u32) -> Result<(), String> {
         let patience = self.world.weather().rest.as_millis() as u64;
