@@ -211,18 +211,9 @@ impl Ledger {
                 let first = Lsn::new(first);
                 self.facts.push(Fact::Assigned { key: key(client, sequence), first });
             }
-            ("A", &[client, sequence]) => {
-                self.acknowledged += 1;
-                let key = key(client, sequence);
-                self.settle(key, Outcome::Durable, Some(Fact::Acknowledged { key }));
-            }
-            ("N", &[client, sequence]) => {
-                let key = key(client, sequence);
-                self.settle(key, Outcome::NotDurable, Some(Fact::NotDurable { key }));
-            }
-            ("U", &[client, sequence]) => {
-                self.settle(key(client, sequence), Outcome::Unknown, None);
-            }
+            ("A", &[client, sequence]) => self.settle(key(client, sequence), Outcome::Durable),
+            ("N", &[client, sequence]) => self.settle(key(client, sequence), Outcome::NotDurable),
+            ("U", &[client, sequence]) => self.settle(key(client, sequence), Outcome::Unknown),
             ("C", &[lsn]) => {
                 self.checkpoint = self.checkpoint.max(lsn);
                 self.facts.push(Fact::Checkpoint(Lsn::new(lsn)));
@@ -235,10 +226,17 @@ impl Ledger {
         }
     }
 
-    fn settle(&mut self, key: Key, outcome: Outcome, fact: Option<Fact>) {
+    fn settle(&mut self, key: Key, outcome: Outcome) {
         let known = self.outcomes.get_mut(&key).expect("nobody is told of what was not submitted");
         assert_eq!(known.replace(outcome), None, "P6: {key:?} has two outcomes");
-        self.facts.extend(fact);
+        match outcome {
+            Outcome::Durable => {
+                self.acknowledged += 1;
+                self.facts.push(Fact::Acknowledged { key });
+            }
+            Outcome::NotDurable => self.facts.push(Fact::NotDurable { key }),
+            Outcome::Unknown => {}
+        }
     }
 
     /// Recovers a copy of the log, and holds it against what was told: every record that was acknowledged
