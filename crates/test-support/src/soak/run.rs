@@ -99,7 +99,7 @@ impl Soak {
                 ledger.compare(verifier.take(), report.low_water);
                 ledger.admit(first..first + CLIENTS);
             };
-            life::live(life, Some(verifier.recipient()), tell, opened).await
+            life::live(life, Some(&verifier), tell, opened).await
         });
         self.judge(lived)
     }
@@ -109,7 +109,7 @@ impl Soak {
         let (tell, ledger, directory) = (self.tell(), &self.ledger, &self.directory);
         let looked = actix::System::new().block_on(async move {
             let (verifier, plan) = (Verifier::default(), FaultPlan::new());
-            let wal = life::open(directory, &plan, |_| {}, Some(verifier.recipient())).await?;
+            let wal = life::open(directory, &plan, |_| {}, Some(&verifier)).await?;
             let report = wal.recovery_report().clone();
             ledger.borrow_mut().compare(verifier.take(), report.low_water);
             if release {
