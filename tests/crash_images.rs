@@ -10,8 +10,6 @@
 #![allow(clippy::expect_used)] // Clippy knows a test by its attribute, not the helpers beside it.
 
 mod crash_images {
-    pub(crate) mod histories;
-    pub(crate) mod meanwhile;
     pub(crate) mod sweep;
 }
 
@@ -20,9 +18,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use actix_wal::testkit::Random;
-use crash_images::histories::HISTORIES;
 use crash_images::sweep::{How, Place, Sweep, check_that_it_saw_enough};
 use test_support::counts::Counts;
+use test_support::driven::histories::HISTORIES;
 use test_support::environment::number;
 
 /// Distinct images that are not garbled, unless more are asked for.

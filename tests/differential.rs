@@ -1,9 +1,9 @@
 //! Guards P2, P8, P10, P11, P13, P14: recovery and a second reader, written after `docs/format.md`, agree on
 //! every log and on every damaged one: the records, the verdict, and where it falls.
 //!
-//! What a thread does when is up to the system, so a seed repeats the choices and not the bytes; a directory on
-//! which the two disagree is kept, and its place is printed. `DIFFERENTIAL_DIRECTORY=<place>` replays it,
-//! `DIFFERENTIAL_SEED` sets the seed and `DIFFERENTIAL_ROUNDS` how many logs are damaged.
+//! One seed gives one run; a directory on which the two disagree is kept, and its place is printed.
+//! `DIFFERENTIAL_DIRECTORY=<place>` replays it, `DIFFERENTIAL_SEED` sets the seed and `DIFFERENTIAL_ROUNDS`
+//! how many logs are damaged.
 //!
 //! What the fuzz targets begin with, and what once made them fail, lies in `fuzz/corpus` and is read here too. A
 //! part of it is made of the fixtures: `UPDATE_FUZZ_CORPUS=1 cargo test --test differential`.
@@ -12,27 +12,26 @@
 
 mod differential {
     mod guessed;
-    pub(crate) mod histories;
 }
 
-use differential::histories;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use test_support::agree;
-use test_support::fuzz_input;
 
-use actix_wal::testkit::Random;
+use actix_wal::testkit::{Persist, Random};
+use test_support::agree::{self, files_on};
 use test_support::damages;
+use test_support::driven::histories::{HISTORIES, History};
 use test_support::environment::{number, seed};
+use test_support::fuzz_input;
 use test_support::naive::{Answer, Files, Opened};
 
 /// Logs that are damaged, where nothing else is asked for.
 const ROUNDS: u64 = 6000;
 
-/// Histories that they are taken from.
-const HISTORIES: u64 = 60;
+/// Histories that they are taken from: each kind three times.
+const RECORDED: usize = 3 * HISTORIES.len();
 
 /// A directory of real files.
 fn read_directory(place: &Path) -> Files {
@@ -81,6 +80,25 @@ fn kind(answer: &Answer) -> String {
     }
 }
 
+/// What is left of a log at several instants of its lives: rotated, recycled, failed and restarted, checkpointed,
+/// closed, killed or cut off.
+fn left_by(mut history: History, random: &mut Random) -> Vec<Files> {
+    history.block_size = random.pick(&[512, 512, 512, 1024, 4096]);
+    let mut left = Vec::new();
+    for stage in history.record(random.number()) {
+        let mut cuts = stage.cuts();
+        while cuts.advance() {
+            if random.one_in(60) {
+                let seed = random.number();
+                let kinds = [Persist::Dropped, Persist::Kept, Persist::Torn { seed }];
+                left.push(files_on(&cuts.image(random.pick(&kinds))));
+            }
+        }
+        left.push(files_on(&cuts.killed()));
+    }
+    left
+}
+
 #[test]
 fn p2_p8_p10_p11_p13_p14_both_readers_agree_on_every_log_and_on_every_damaged_one() {
     if let Some(place) = std::env::var_os("DIFFERENTIAL_DIRECTORY") {
@@ -88,10 +106,10 @@ fn p2_p8_p10_p11_p13_p14_both_readers_agree_on_every_log_and_on_every_damaged_on
         return;
     }
     let mut random = Random::new(seed("DIFFERENTIAL_SEED"));
-    let mut logs: Vec<Vec<Files>> =
-        (0..HISTORIES).map(|_| histories::history(random.number())).collect();
+    let histories = HISTORIES.iter().cycle().take(RECORDED);
+    let mut logs: Vec<_> = histories.map(|history| left_by(*history, &mut random)).collect();
     for files in logs.iter().flatten() {
-        let answer = agree(files, "what the actors have written");
+        let answer = agree(files, "as it was left");
         assert!(
             matches!(answer, Answer::Opened(_)),
             "what power loss leaves can be opened: {answer:?}"

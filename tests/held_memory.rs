@@ -54,72 +54,68 @@ async fn append(wal: &Wal) -> Lsn {
 
 #[test]
 fn p16_a_reader_takes_batches_of_a_mebibyte_and_keeps_little_when_it_is_idle() {
-    alone(read_large_frames());
-}
+    alone(async {
+        let folder = folder();
+        let wal = Wal::open(config(&folder)).await.unwrap();
+        let empty = ALLOCATED.allocated();
+        let last = append(&wal).await;
+        until("it gave back what it took", || mib_beyond(empty) < 0.75).await;
+        let before = ALLOCATED.allocated();
+        let mut stream = wal.read(Lsn::FIRST).await.unwrap().follow();
+        let (mut read, mut most) = (Lsn::NONE, 0.0);
+        while read < last {
+            let batch = stream.next_batch().await.unwrap().unwrap();
+            let bytes: usize = batch.iter().map(|(_, payload)| payload.len() + 5).sum();
+            assert!(bytes < MIB + RECORD + 5, "a batch of {bytes} bytes");
+            most = mib_beyond(before).max(most);
+            read = batch.iter().last().unwrap().0;
+        }
+        // The frame it stands in, and the batch.
+        assert!(most <= 16.0 + 1.0 + 1.5, "{most} MiB at most");
+        assert!(most >= 1.0, "{most} MiB at most: they are not counted");
+        let idle = mib_beyond(before);
+        assert!(idle < 0.5, "an idle reader keeps {idle} MiB");
+        drop(stream);
 
-async fn read_large_frames() {
-    let folder = folder();
-    let wal = Wal::open(config(&folder)).await.unwrap();
-    let empty = ALLOCATED.allocated();
-    let last = append(&wal).await;
-    until("it gave back what it took", || mib_beyond(empty) < 0.75).await;
-    let before = ALLOCATED.allocated();
-    let mut stream = wal.read(Lsn::FIRST).await.unwrap().follow();
-    let (mut read, mut most) = (Lsn::NONE, 0.0);
-    while read < last {
-        let batch = stream.next_batch().await.unwrap().unwrap();
-        let bytes: usize = batch.iter().map(|(_, payload)| payload.len() + 5).sum();
-        assert!(bytes < MIB + RECORD + 5, "a batch of {bytes} bytes");
-        most = mib_beyond(before).max(most);
-        read = batch.iter().last().unwrap().0;
-    }
-    // The frame it stands in, and the batch.
-    assert!(most <= 16.0 + 1.0 + 1.5, "{most} MiB at most");
-    assert!(most >= 1.0, "{most} MiB at most: they are not counted");
-    let idle = mib_beyond(before);
-    assert!(idle < 0.5, "an idle reader keeps {idle} MiB");
-    drop(stream);
-
-    // One that reads record by record and stops in the middle of a small batch.
-    let mut stream = wal.read(last).await.unwrap();
-    let record = stream.next().await.unwrap().unwrap();
-    assert_eq!((record.lsn, record.payload.len()), (last, RECORD));
-    drop(record);
-    assert!(stream.next().await.is_none());
-    let idle = mib_beyond(before);
-    assert!(idle < 0.5, "an idle reader keeps {idle} MiB");
-    drop(stream);
-    wal.close().await.unwrap();
+        // One that reads record by record and stops in the middle of a small batch.
+        let mut stream = wal.read(last).await.unwrap();
+        let record = stream.next().await.unwrap().unwrap();
+        assert_eq!((record.lsn, record.payload.len()), (last, RECORD));
+        drop(record);
+        assert!(stream.next().await.is_none());
+        let idle = mib_beyond(before);
+        assert!(idle < 0.5, "an idle reader keeps {idle} MiB");
+        drop(stream);
+        wal.close().await.unwrap();
+    });
 }
 
 #[test]
 fn p16_a_stream_of_tiny_records_takes_no_more_than_its_batch() {
-    alone(read_tiny_records());
-}
-
-async fn read_tiny_records() {
-    let folder = folder();
-    let wal = Wal::open(config(&folder)).await.unwrap();
-    let empty = ALLOCATED.allocated();
-    for _ in 0..20 {
-        wal.append_all((0..20_000).map(|_| &b"x"[..])).await.unwrap();
-    }
-    let last = wal.flush().await.unwrap();
-    until("it gave back what it took", || mib_beyond(empty) < 0.75).await;
-    let before = ALLOCATED.allocated();
-    let mut stream = wal.read(Lsn::FIRST).await.unwrap();
-    let (mut count, mut most) = (0, 0.0);
-    while let Some(record) = stream.next().await {
-        record.unwrap();
-        count += 1;
-        if count % 1000 == 0 {
-            most = mib_beyond(before).max(most);
+    alone(async {
+        let folder = folder();
+        let wal = Wal::open(config(&folder)).await.unwrap();
+        let empty = ALLOCATED.allocated();
+        for _ in 0..20 {
+            wal.append_all((0..20_000).map(|_| &b"x"[..])).await.unwrap();
         }
-    }
-    assert_eq!(count, last.get());
-    assert!((1.0..3.5).contains(&most), "{most} MiB for a batch of one and as much read ahead");
-    assert!(mib_beyond(before) < 0.5, "{} MiB when it has ended", mib_beyond(before));
-    wal.close().await.unwrap();
+        let last = wal.flush().await.unwrap();
+        until("it gave back what it took", || mib_beyond(empty) < 0.75).await;
+        let before = ALLOCATED.allocated();
+        let mut stream = wal.read(Lsn::FIRST).await.unwrap();
+        let (mut count, mut most) = (0, 0.0);
+        while let Some(record) = stream.next().await {
+            record.unwrap();
+            count += 1;
+            if count % 1000 == 0 {
+                most = mib_beyond(before).max(most);
+            }
+        }
+        assert_eq!(count, last.get());
+        assert!((1.0..3.5).contains(&most), "{most} MiB for a batch of one and as much read ahead");
+        assert!(mib_beyond(before) < 0.5, "{} MiB when it has ended", mib_beyond(before));
+        wal.close().await.unwrap();
+    });
 }
 
 /// Notes the largest batch, and what is allocated meanwhile.
@@ -153,26 +149,24 @@ impl Handler<Replay> for Host {
 
 #[test]
 fn p16_a_replay_hands_over_a_mebibyte_at_a_time_and_a_quiet_log_gives_back_what_it_took() {
-    alone(write_and_replay());
-}
+    alone(async {
+        let folder = folder();
+        let first = ALLOCATED.allocated();
+        let wal = Wal::open(config(&folder)).await.unwrap();
+        let empty = mib_beyond(first);
+        append(&wal).await;
+        until("it gave back what it took", || mib_beyond(first) < empty + 0.75).await;
+        wal.close().await.unwrap();
 
-async fn write_and_replay() {
-    let folder = folder();
-    let first = ALLOCATED.allocated();
-    let wal = Wal::open(config(&folder)).await.unwrap();
-    let empty = mib_beyond(first);
-    append(&wal).await;
-    until("it gave back what it took", || mib_beyond(first) < empty + 0.75).await;
-    wal.close().await.unwrap();
-
-    let before = ALLOCATED.allocated();
-    let (told, heard) = tokio::sync::oneshot::channel();
-    let host = Host { before, told: Some(told), ..Host::default() }.start();
-    let wal = Wal::open(config(&folder)).replay_to(host.recipient(), None).await.unwrap();
-    let (largest, most) = heard.await.unwrap();
-    assert!((MIB / 2..MIB + RECORD + 5).contains(&largest), "a batch of {largest} bytes");
-    // The frame that is read, a copy of the last one, a batch with the host and one that is filled.
-    assert!(most < 2.0 * 16.5 + 2.0 * 1.2 + empty + 2.0, "{most} MiB");
-    until("it gave back what it took", || mib_beyond(before) < empty + 0.75).await;
-    wal.close().await.unwrap();
+        let before = ALLOCATED.allocated();
+        let (told, heard) = tokio::sync::oneshot::channel();
+        let host = Host { before, told: Some(told), ..Host::default() }.start();
+        let wal = Wal::open(config(&folder)).replay_to(host.recipient(), None).await.unwrap();
+        let (largest, most) = heard.await.unwrap();
+        assert!((MIB / 2..MIB + RECORD + 5).contains(&largest), "a batch of {largest} bytes");
+        // The frame that is read, a copy of the last one, a batch with the host and one that is filled.
+        assert!(most < 2.0 * 16.5 + 2.0 * 1.2 + empty + 2.0, "{most} MiB");
+        until("it gave back what it took", || mib_beyond(before) < empty + 0.75).await;
+        wal.close().await.unwrap();
+    });
 }

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use actix_wal::FaultPolicy::{FailFast, Resend};
 use actix_wal::storage::{Directory, Storage};
 use actix_wal::testkit::FailedSync::{self, KeepsNewPages, RevertsPages};
-use actix_wal::testkit::Random;
 use actix_wal::testkit::{
-    FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Op, OpLog, Persist, Recorder,
-    SimDisk, errno,
+    FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Op, OpLog, Persist, Random,
+    Recorder, SimDisk, errno,
 };
+use test_support::counts::Counts;
 use test_support::environment::{number, seed};
 use test_support::facts::Fact;
 use test_support::history::{Life, World, config, live};
@@ -70,12 +70,9 @@ fn cut_everywhere(
 ) -> usize {
     let seed = seed("POWER_CUT_SEED");
     let (log, facts) = record(disk, lives, seed);
-    let mut sweep = Sweep::new(name, seed, log, &facts);
-    sweep.run(&facts, failed_sync);
-    let seen = &sweep.judge.seen;
-    let failed =
-        sweep.log.ops().iter().filter(|op| matches!(op, Op::Sync { ok: false, .. })).count();
-    let operations = sweep.log.len();
+    let seen = sweep(name, seed, &log, &facts, failed_sync);
+    let failed = log.ops().iter().filter(|op| matches!(op, Op::Sync { ok: false, .. })).count();
+    let operations = log.len();
     println!("{name}: the images of {operations} operations held, {failed} syncs failed; {seen:?}");
     let wanted = [
         "recoveries that were cut twice",
@@ -84,7 +81,7 @@ fn cut_everywhere(
         "low-water marks",
         "logs of two segments",
     ];
-    seen.assert_seen(1, &wanted);
+    seen.assert_seen(1, wanted);
     failed
 }
 
@@ -109,51 +106,32 @@ fn record(disk: Arc<dyn Storage>, lives: &[Life], seed: u64) -> (OpLog, Vec<Fact
     (world.witness.log.clone(), world.witness.facts())
 }
 
-/// A walk over all prefixes of a history.
-struct Sweep<'a> {
-    name: &'a str,
-    seed: u64,
-    log: OpLog,
-    judge: Judge,
-}
-
-impl<'a> Sweep<'a> {
-    fn new(name: &'a str, seed: u64, log: OpLog, facts: &[Fact]) -> Self {
-        let judge = Judge::new(config(), facts, !seed, CUT_RECOVERY_EVERY);
-        Sweep { name, seed, log, judge }
-    }
-
-    fn run(&mut self, facts: &[Fact], failed_sync: FailedSync) {
-        let ops = self.log.ops();
-        let mut cuts = self.log.cuts().with_failed_sync(failed_sync);
-        let mut learned = 0;
-        while cuts.advance() {
-            for mark in &cuts.marks()[learned..] {
-                self.judge.oracle.learn(facts[mark.value as usize]);
-            }
-            learned = cuts.marks().len();
-            // Marks cost no power: the cut after the last of them is the strictest.
-            if matches!(ops.get(cuts.position()), Some(Op::Mark(_))) {
-                continue;
-            }
-            let torn = Persist::Torn { seed: self.judge.random.number() };
-            for persist in [Persist::Dropped, Persist::Kept, torn] {
-                let disk = cuts.image(persist);
-                if let Err(broken) = self.judge.check_image(&disk) {
-                    self.report(&ops, cuts.position(), &format!("{persist:?}"), &broken);
-                }
-            }
-            if let Err(broken) = self.judge.check_kill(&cuts.killed()) {
-                self.report(&ops, cuts.position(), "killed", &broken);
-            }
+/// Cuts the power after each operation. What was seen.
+fn sweep(name: &str, seed: u64, log: &OpLog, facts: &[Fact], failed_sync: FailedSync) -> Counts {
+    let mut judge = Judge::new(config(), facts, !seed, CUT_RECOVERY_EVERY);
+    let ops = log.ops();
+    let mut cuts = log.cuts().with_failed_sync(failed_sync);
+    while cuts.advance() {
+        judge.learn(&cuts, facts);
+        let position = cuts.position();
+        // Marks cost no power: the cut after the last of them is the strictest.
+        if matches!(ops.get(position), Some(Op::Mark(_))) {
+            continue;
         }
-    }
-
-    fn report(&self, ops: &[Op], position: usize, how: &str, broken: &str) -> ! {
-        for (at, op) in ops.iter().enumerate().take(position).skip(position.saturating_sub(60)) {
-            println!("{at:6} {op}");
+        let holds = |how: &str, checked: Result<(), String>| {
+            let Err(broken) = checked else { return };
+            for (at, op) in ops.iter().enumerate().take(position).skip(position.saturating_sub(60))
+            {
+                println!("{at:6} {op}");
+            }
+            panic!("{name}, cut after {position} operations, {how}, seed {seed}: {broken}");
+        };
+        let torn = Persist::Torn { seed: judge.random.number() };
+        for persist in [Persist::Dropped, Persist::Kept, torn] {
+            let checked = judge.check_image(&cuts.image(persist));
+            holds(&format!("{persist:?}"), checked.map(drop));
         }
-        let Sweep { name, seed, .. } = self;
-        panic!("{name}, cut after {position} operations, {how}, seed {seed}: {broken}");
+        holds("killed", judge.check_kill(&cuts.killed()));
     }
+    judge.seen
 }

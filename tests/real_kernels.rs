@@ -28,27 +28,20 @@ fn the_child_of_these_tests() {
     child::run();
 }
 
-/// Kills on such a file system, which then tells its own kind.
-fn kills_on(kind: Kind) {
-    if let Some(mount) = Mount::new(kind) {
+/// File systems of these kinds, as far as they can be mounted here. Each is printed, for a test that fails on it.
+fn mounted<const N: usize>(kinds: [Kind; N]) -> impl Iterator<Item = (Kind, Mount)> {
+    kinds.into_iter().filter_map(|kind| {
+        println!("on {}", kind.name);
+        Some((kind, Mount::new(kind)?))
+    })
+}
+
+#[test]
+fn p1_p2_p9_p11_killed_processes_lose_nothing_on_any_file_system() {
+    for (kind, mount) in mounted([EXT4, XFS, BTRFS]) {
         assert_eq!(filesystem_name(&mount.place).unwrap(), kind.name);
         kill_again_and_again(&mount.place.join("log"), wanted(30) / 10);
     }
-}
-
-#[test]
-fn p1_p2_p9_p11_killed_processes_lose_nothing_on_ext4() {
-    kills_on(EXT4);
-}
-
-#[test]
-fn p1_p2_p9_p11_killed_processes_lose_nothing_on_xfs() {
-    kills_on(XFS);
-}
-
-#[test]
-fn p1_p2_p9_p11_killed_processes_lose_nothing_on_btrfs() {
-    kills_on(BTRFS);
 }
 
 /// Free space is a hint. A file system that says "0 of 0" is not full: the writes decide.
@@ -66,18 +59,10 @@ async fn p21_a_file_system_that_does_not_tell_its_space_takes_a_log() {
 }
 
 #[actix::test]
-async fn p21_a_full_ext4_refuses_and_takes_appends_again_when_there_is_space() {
-    fill_up_on(EXT4).await;
-}
-
-#[actix::test]
-async fn p21_a_full_xfs_refuses_and_takes_appends_again_when_there_is_space() {
-    fill_up_on(XFS).await;
-}
-
-#[actix::test]
-async fn p21_a_full_btrfs_refuses_and_takes_appends_again_when_there_is_space() {
-    fill_up_on(BTRFS).await;
+async fn p21_a_full_file_system_refuses_and_takes_appends_again_when_there_is_space() {
+    for (kind, mount) in mounted([EXT4, XFS, BTRFS]) {
+        fill_up(kind, mount).await;
+    }
 }
 
 /// Writes a file until nothing more fits.
@@ -113,8 +98,7 @@ fn is_full(state: &LogState) -> bool {
         || matches!(state, LogState::Unavailable(cause) if cause.is_no_space())
 }
 
-async fn fill_up_on(kind: Kind) {
-    let Some(mount) = Mount::new(kind) else { return };
+async fn fill_up(kind: Kind, mount: Mount) {
     let directory = mount.place.join("log");
     let wal = within("open", Wal::open(config(&directory))).await.unwrap();
     let (mut acknowledged, mut open) = (BTreeMap::new(), BTreeMap::new());
@@ -164,18 +148,14 @@ async fn fill_up_on(kind: Kind) {
 }
 
 #[test]
-fn p1_p5_p8_what_ext4_acknowledged_survives_a_shutdown_that_drops_all_that_was_not_synced() {
-    shut_down_under_load(EXT4);
-}
-
-#[test]
-fn p1_p5_p8_what_xfs_acknowledged_survives_a_shutdown_that_drops_all_that_was_not_synced() {
-    shut_down_under_load(XFS);
+fn p1_p5_p8_what_was_acknowledged_survives_a_shutdown_that_drops_all_that_was_not_synced() {
+    for (_, mount) in mounted([EXT4, XFS]) {
+        shut_down_under_load(&mount);
+    }
 }
 
 /// Everything fails from one moment on, and what was not synced before is gone, names as well as bytes.
-fn shut_down_under_load(kind: Kind) {
-    let Some(mount) = Mount::new(kind) else { return };
+fn shut_down_under_load(mount: &Mount) {
     let directory = mount.place.join("log");
     let mut ledger = Ledger::default();
     for round in 0..wanted(30).div_ceil(10) {

@@ -13,17 +13,18 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::RangeInclusive;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use test_support::counts::Counts;
 use test_support::environment::from_environment;
+use test_support::panics::silence_injected_panics;
 use test_support::simulation::watch::run_watched;
 use test_support::simulation::world::Outcome;
-use test_support::simulation::{INJECTED, SOUND, chaos, damage};
+use test_support::simulation::{SOUND, chaos, damage};
 
 /// The seeds of every run of the tests.
 const SEEDS: RangeInclusive<u64> = 0..=9_999;
@@ -129,10 +130,8 @@ fn whatever_happens_to_a_log_it_keeps_what_it_promised() {
     assert!(fewest_crashes >= 1, "a run had no crash");
     if asked.is_none() {
         assert!(power_cuts >= AT_LEAST, "the power was cut {power_cuts} times");
-        for what in chaos::kinds().chain(damage::kinds()).chain(WEATHER).chain(SEEN) {
-            let times = sum.counts.get(what).copied().unwrap_or_default();
-            assert!(times >= AT_LEAST, "only {times} times: {what}");
-        }
+        let all = chaos::kinds().chain(damage::kinds()).chain(WEATHER).chain(SEEN);
+        sum.counts.assert_seen(AT_LEAST, all);
     }
 }
 
@@ -159,14 +158,14 @@ fn replay(seed: u64) -> String {
 }
 
 /// What came of many runs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Sum {
     events: u64,
     fewest_events: u64,
     crashes: u64,
     fewest_crashes: u64,
     power_cuts: u64,
-    counts: BTreeMap<&'static str, u64>,
+    counts: Counts,
     /// The first run that failed.
     failed: Option<(u64, String)>,
 }
@@ -177,15 +176,17 @@ fn run_all(seeds: RangeInclusive<u64>) -> Sum {
     let (left, said) = (Mutex::new(seeds), Mutex::new(began));
     let left = || left.lock().unwrap_or_else(PoisonError::into_inner);
     let cores = thread::available_parallelism().map_or(1, usize::from);
+    let sum = Sum { fewest_events: u64::MAX, fewest_crashes: u64::MAX, ..Sum::default() };
+    let sum = Mutex::new(sum);
     let run_some = || {
-        let mut sum = Sum::default();
         loop {
-            let Some(seed) = left().next() else { return sum };
-            sum.add(seed, watched(seed, false));
+            let Some(seed) = left().next() else { return };
+            let outcome = watched(seed, false);
             // The first failure is the one to look at.
-            if sum.failed.is_some() {
+            if outcome.failure.is_some() {
                 left().by_ref().for_each(drop);
             }
+            sum.lock().unwrap_or_else(PoisonError::into_inner).add(seed, outcome);
             let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
             if said.elapsed() > PROGRESS {
                 *said = Instant::now();
@@ -195,52 +196,25 @@ fn run_all(seeds: RangeInclusive<u64>) -> Sum {
             }
         }
     };
-    let sum = thread::scope(|scope| {
-        let runners: Vec<_> = (0..cores).map(|_| scope.spawn(run_some)).collect();
-        let sums = runners.into_iter().map(|runner| runner.join().expect("a runner"));
-        sums.fold(Sum::default(), Sum::and)
-    });
+    thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(run_some))));
+    let sum = sum.into_inner().expect("no runner panicked");
     if let Some((seed, failure)) = &sum.failed {
         fail(*seed, failure);
     }
     sum
 }
 
-impl Default for Sum {
-    fn default() -> Self {
-        Sum {
-            events: 0,
-            fewest_events: u64::MAX,
-            crashes: 0,
-            fewest_crashes: u64::MAX,
-            power_cuts: 0,
-            counts: BTreeMap::new(),
-            failed: None,
-        }
-    }
-}
-
 impl Sum {
     fn add(&mut self, seed: u64, outcome: Outcome) {
         let Outcome { events, crashes, power_cuts, counts, failure, .. } = outcome;
+        self.events += events;
+        self.fewest_events = self.fewest_events.min(events);
+        self.crashes += crashes;
+        self.fewest_crashes = self.fewest_crashes.min(crashes);
+        self.power_cuts += power_cuts;
+        self.counts.add(&counts);
         let failed = failure.map(|failure| (seed, failure));
-        let (fewest_events, fewest_crashes) = (events, crashes);
-        let one =
-            Sum { events, fewest_events, crashes, fewest_crashes, power_cuts, counts, failed };
-        *self = std::mem::take(self).and(one);
-    }
-
-    fn and(mut self, other: Sum) -> Sum {
-        self.events += other.events;
-        self.fewest_events = self.fewest_events.min(other.fewest_events);
-        self.crashes += other.crashes;
-        self.fewest_crashes = self.fewest_crashes.min(other.fewest_crashes);
-        self.power_cuts += other.power_cuts;
-        for (what, times) in other.counts {
-            *self.counts.entry(what).or_default() += times;
-        }
-        self.failed = self.failed.into_iter().chain(other.failed).min();
-        self
+        self.failed = self.failed.take().into_iter().chain(failed).min();
     }
 }
 
@@ -261,15 +235,4 @@ fn fail(seed: u64, failure: &str) -> ! {
     again.trace[from..].iter().for_each(|line| println!("{line}"));
     println!("replay it: {}", replay(seed));
     panic!("seed {seed}: {failure}");
-}
-
-/// Panics of the storage are part of the weather.
-fn silence_injected_panics() {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let text = panic.payload().downcast_ref::<String>();
-        if !text.is_some_and(|text| text.starts_with(INJECTED)) {
-            usual(panic);
-        }
-    }));
 }

@@ -10,19 +10,20 @@ use actix_wal::Lsn;
 use test_support::clients::ledger::{Counts, Ledger, Replayed};
 use test_support::clients::payload;
 use test_support::clients::told::Told;
+use test_support::panics::silence_injected_panics;
 use test_support::soak::floors::{ENOUGH, Sample, rising};
 use test_support::soak::run;
 
 /// The child of the test below; alone it does nothing.
 #[test]
 fn a_child() {
-    run::silence_injected_panics();
+    silence_injected_panics();
     run::be_a_child_if_told();
 }
 
 #[test]
 fn a_soak_of_a_few_seconds_kills_fails_compares_and_finds_nothing() {
-    run::silence_injected_panics();
+    silence_injected_panics();
     let parent = test_support::scratch::folder();
     let mut again = Command::new(std::env::current_exe().expect("a path"));
     again.args(["--exact", "a_child", "--nocapture"]);

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use actix::Recipient;
-use actix_wal::messages::Replay;
 use actix_wal::{Lsn, OpenError, RecoveryReport, Wal};
 
 use crate::error::QuickstartError;
@@ -19,7 +17,7 @@ pub(crate) fn run(
 ) -> Result<Option<RecoveryReport>, QuickstartError> {
     let (opened, replayed) = actix::System::new().block_on(async {
         let verifier = Verifier::default();
-        let opened = recover(settings, directory, verifier.recipient()).await;
+        let opened = recover(settings, directory, &verifier).await;
         (opened, verifier.take())
     });
     match opened {
@@ -40,10 +38,10 @@ pub(crate) fn run(
 async fn recover(
     settings: &Settings,
     directory: &Path,
-    verifier: Recipient<Replay>,
+    verifier: &Verifier,
 ) -> Result<RecoveryReport, OpenError> {
     let config = settings.config(directory);
-    let wal = Wal::open(config).replay_to(verifier, None).await?;
+    let wal = Wal::open(config).replay_with(None, verifier.eye()).await?;
     let report = wal.recovery_report().clone();
     if let Err(error) = wal.close().await {
         eprintln!("{error}");

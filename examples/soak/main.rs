@@ -24,6 +24,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use test_support::clients::ledger;
+use test_support::panics::silence_injected_panics;
 use test_support::soak::floors::{self, Sample, floor, rising};
 use test_support::soak::run::{self, Soak};
 
@@ -80,7 +81,7 @@ const BROKEN_PROMISE: u8 = 1;
 const NO_RESULT: u8 = 2;
 
 fn main() -> ExitCode {
-    run::silence_injected_panics();
+    silence_injected_panics();
     if run::be_a_child_if_told() {
         return ExitCode::SUCCESS;
     }

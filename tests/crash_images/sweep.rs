@@ -8,12 +8,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use actix_wal::testkit::internals::format::segment::{
     FileKind, SegmentHeader, file_kind, segment_name,
 };
-use actix_wal::testkit::{Cuts, FailedSync, Op, Persist, SimDisk};
+use actix_wal::testkit::{Cuts, FailedSync, Op, Persist, Random, SimDisk};
 
-use super::histories::{History, PIECE, Stage};
-use actix_wal::testkit::Random;
 use test_support::agree::{agree_on_directory, files_on};
 use test_support::counts::Counts;
+use test_support::driven::histories::{History, PIECE, Stage};
 use test_support::facts::Fact;
 use test_support::judge::Judge;
 use test_support::naive::Answer;
@@ -124,7 +123,7 @@ const LOOKED_AT: &str = "images";
 const SECOND_READER: &str = "images that the second reader saw";
 
 pub(crate) fn check_that_it_saw_enough(tally: &Counts) {
-    tally.assert_seen(3, &WANTED);
+    tally.assert_seen(3, WANTED);
     let few = tally.of(LOOKED_AT) / SECOND_READER_EVERY / 2;
     assert!(tally.of(SECOND_READER) > few, "the second reader saw too few: {tally:#?}");
 }
@@ -166,7 +165,6 @@ pub(crate) struct Sweep<'a> {
     stage: &'a Stage,
     judge: Judge,
     ops: Vec<Op>,
-    learned: usize,
     /// In the order in which they were written.
     unsynced: Vec<Unsynced>,
     /// Whether the last of them was written after everything that was synced.
@@ -193,7 +191,6 @@ impl<'a> Sweep<'a> {
             stage,
             judge,
             ops: stage.log.ops(),
-            learned: 0,
             unsynced: Vec::new(),
             ends_unsynced: false,
             distinct: HashSet::new(),
@@ -240,11 +237,9 @@ impl<'a> Sweep<'a> {
         if !cuts.advance() {
             return false;
         }
-        for mark in &cuts.marks()[self.learned..] {
-            self.judge.oracle.learn(self.stage.facts[mark.value as usize]);
+        if self.judge.learn(cuts, &self.stage.facts) {
             self.judged.clear();
         }
-        self.learned = cuts.marks().len();
         let is_segment = |name: &str| matches!(file_kind(name), FileKind::Segment(_));
         match cuts.last_op() {
             Some(Op::Write { name, offset, bytes, .. }) if is_segment(name) => {

@@ -2,8 +2,7 @@
 //! the tests with real processes. It is the test binary itself, started for the one test [`TEST`], which
 //! does nothing unless the variable `ACTIX_WAL_CHILD` is set.
 //!
-//! A line is one `write` that nothing buffers; a pipe takes so little at once whole or not at all. So
-//! the parent knows everything that any client was told, and never sees half a line:
+//! The lines that go through its [`Pipe`]:
 //!
 //! ```text
 //! O                                  the log is about to be opened
@@ -20,14 +19,7 @@
 //! ! <error>                          an error, as `Debug` shows it
 //! ```
 
-use std::cell::RefCell;
-use std::fmt::Debug;
-use std::fs::File;
-use std::io::{Write, stdout};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process;
-use std::rc::Rc;
 use std::time::Duration;
 
 use actix_wal::{
@@ -36,6 +28,7 @@ use actix_wal::{
 };
 
 use crate::facts::{Key, payload};
+use crate::pipe::Pipe;
 
 /// The test that is the child.
 pub const TEST: &str = "the_child_of_these_tests";
@@ -125,20 +118,17 @@ impl Job {
 /// Does the job of this process, if it is a child.
 pub fn run() {
     if let Some(job) = Job::of_this_process() {
-        // The test harness has begun a line of its own.
-        let pipe = Pipe::of_stdout();
-        pipe.write("\n");
-        actix::System::new().block_on(work(job, pipe));
+        actix::System::new().block_on(work(job, Pipe::to_the_parent()));
     }
 }
 
 async fn work(job: Job, pipe: Pipe) {
-    pipe.write("O\n");
+    pipe.tell("O");
     let wal = match Wal::open(job.config()).await {
         Ok(wal) => wal,
-        Err(error) => return pipe.error(&error),
+        Err(error) => return pipe.tell(format_args!("! {error:?}")),
     };
-    pipe.write("R\n");
+    pipe.tell("R");
     actix::spawn(say_states(wal.clone(), pipe.clone()));
     let clients: Vec<_> = (job.first_client..job.first_client + job.clients)
         .map(|client| {
@@ -150,8 +140,8 @@ async fn work(job: Job, pipe: Pipe) {
         client.await.expect("no client panics");
     }
     match wal.close().await {
-        Ok(()) => pipe.write("X\n"),
-        Err(error) => pipe.error(&error),
+        Ok(()) => pipe.tell("X"),
+        Err(error) => pipe.tell(format_args!("! {error:?}")),
     }
 }
 
@@ -166,7 +156,7 @@ async fn say_states(wal: Wal, pipe: Pipe) {
             _ => state.name().to_owned(),
         };
         if said != now {
-            pipe.write(&format!("T {now}\n"));
+            pipe.tell(format_args!("T {now}"));
             said = now;
         }
         actix::clock::sleep(PAUSE).await;
@@ -187,13 +177,14 @@ impl Client {
             let key = Key { client: self.client, sequence };
             let outcome = self.append(key).await;
             let name = format!("{} {sequence}", self.client);
-            match &outcome {
-                Ok(()) => self.pipe.write(&format!("A {name}\n")),
-                Err(error) if error.is_not_durable() => self.pipe.write(&format!("N {name}\n")),
-                Err(_) => self.pipe.write(&format!("U {name}\n")),
-            }
+            let kind = match &outcome {
+                Ok(()) => "A",
+                Err(error) if error.is_not_durable() => "N",
+                Err(_) => "U",
+            };
+            self.pipe.tell(format_args!("{kind} {name}"));
             if let Err(error) = outcome {
-                self.pipe.error(&error);
+                self.pipe.tell(format_args!("! {error:?}"));
                 if is_the_end(&error) {
                     return;
                 }
@@ -211,9 +202,9 @@ impl Client {
         let count = if key.sequence % 7 == 3 { 3 } else { 1 };
         let len = (key.client * 131 + key.sequence * 97) % 700;
         let mut records = (0..count).map(|index| payload(key, index, count, len));
-        self.pipe.write(&format!("S {} {} {count}\n", key.client, key.sequence));
+        self.pipe.tell(format_args!("S {} {} {count}", key.client, key.sequence));
         let assigned = |first: Lsn| {
-            self.pipe.write(&format!("L {} {} {first}\n", key.client, key.sequence));
+            self.pipe.tell(format_args!("L {} {} {first}", key.client, key.sequence));
         };
         if count > 1 {
             let range = self.wal.append_all(records).await?;
@@ -232,12 +223,12 @@ impl Client {
 
     async fn checkpoint(&self) {
         let durable = self.wal.durable_lsn();
-        self.pipe.write(&format!("W {durable}\n"));
+        self.pipe.tell(format_args!("W {durable}"));
         if durable.get() > KEPT {
             let lsn = Lsn::new(durable.get() - KEPT);
-            self.pipe.write(&format!("C {lsn}\n"));
+            self.pipe.tell(format_args!("C {lsn}"));
             if let Err(error) = self.wal.checkpoint(lsn).await {
-                self.pipe.error(&error);
+                self.pipe.tell(format_args!("! {error:?}"));
             }
         }
     }
@@ -247,26 +238,4 @@ impl Client {
 fn is_the_end(error: &CommitError) -> bool {
     use AppendError::{Closed, Poisoned};
     matches!(error, CommitError::Refused(Poisoned { .. } | Closed { .. }))
-}
-
-/// Standard output without the buffer that Rust puts before it.
-#[derive(Clone)]
-struct Pipe(Rc<RefCell<File>>);
-
-impl Pipe {
-    fn of_stdout() -> Pipe {
-        let fd = stdout().as_fd().try_clone_to_owned().expect("a descriptor");
-        Pipe(Rc::new(RefCell::new(File::from(fd))))
-    }
-
-    fn error(&self, error: &dyn Debug) {
-        self.write(&format!("! {error:?}\n"));
-    }
-
-    fn write(&self, line: &str) {
-        if self.0.borrow_mut().write_all(line.as_bytes()).is_err() {
-            // Nobody listens: the parent has gone.
-            process::exit(3);
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! What clients of a log know, and when they knew it: the raw material of the [`Oracle`](crate::oracle).
 
-use actix_wal::Lsn;
 use actix_wal::testkit::Random;
+use actix_wal::{CommitError, Lsn};
 
 /// Who appended what: one record, or one group of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +19,32 @@ pub fn payload(key: Key, index: u32, count: u32, len: u32) -> Vec<u8> {
     let mut random = Random::new(u64::from(key.client) << 32 | u64::from(key.sequence));
     bytes.extend(random.bytes(len as usize));
     bytes
+}
+
+/// What the first bytes of a [`payload`] say of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    pub key: Key,
+    pub index: u32,
+    pub count: u32,
+    pub len: u32,
+}
+
+impl Head {
+    pub fn read(bytes: &[u8]) -> Option<Head> {
+        let word = |at: usize| Some(u32::from_le_bytes(*bytes.get(at * 4..)?.first_chunk()?));
+        let key = Key { client: word(0)?, sequence: word(1)? };
+        Some(Head { key, index: word(2)?, count: word(3)?, len: word(4)? })
+    }
+}
+
+/// The first LSN that an append got, as far as the answer to its commit says so.
+pub fn assigned(committed: &Result<Lsn, CommitError>) -> Option<Lsn> {
+    match committed {
+        Ok(lsn) => Some(*lsn),
+        Err(CommitError::NotDurable { lsn, .. } | CommitError::Unknown { lsn, .. }) => Some(*lsn),
+        Err(_) => None,
+    }
 }
 
 /// What a mark means; its value is the index of one of these.

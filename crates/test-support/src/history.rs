@@ -10,7 +10,7 @@ use actix_wal::{
     AppendError, CommitError, Durability, FaultPolicy, FlushPolicy, Lsn, Wal, WalConfig,
 };
 
-use crate::facts::{Fact, Key, payload};
+use crate::facts::{Fact, Key, assigned, payload};
 use crate::settings;
 use crate::witness::Witness;
 use actix_wal::testkit::Random;
@@ -154,19 +154,16 @@ impl Client {
     async fn commit(&mut self, durability: Durability) {
         let (key, len) = (self.key(1), self.len());
         let committed = self.wal.commit_with(payload(key, 0, 1, len), durability).await;
-        match committed {
-            Ok(first) => {
-                self.witness.note(Fact::Assigned { key, first });
-                self.witness.note(Fact::Acknowledged { key });
-            }
-            Err(error) => {
-                if let CommitError::NotDurable { lsn: first, .. }
-                | CommitError::Unknown { lsn: first, .. } = error
-                {
-                    self.witness.note(Fact::Assigned { key, first });
-                }
-                self.failed(key, &error);
-            }
+        if let Some(first) = assigned(&committed) {
+            self.witness.note(Fact::Assigned { key, first });
+        }
+        self.ended(key, committed.map(drop));
+    }
+
+    fn ended(&self, key: Key, outcome: Result<(), CommitError>) {
+        match outcome {
+            Ok(()) => self.witness.note(Fact::Acknowledged { key }),
+            Err(error) => self.failed(key, &error),
         }
     }
 
@@ -210,10 +207,7 @@ impl Client {
     }
 
     async fn outcome(&self, key: Key, lsn: Lsn) {
-        match self.wal.wait_for_lsn(lsn).await {
-            Ok(()) => self.witness.note(Fact::Acknowledged { key }),
-            Err(error) => self.failed(key, &error),
-        }
+        self.ended(key, self.wal.wait_for_lsn(lsn).await);
     }
 
     async fn checkpoint(&self) {

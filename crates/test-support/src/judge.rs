@@ -6,14 +6,13 @@ use std::sync::Arc;
 use actix_wal::storage::Storage;
 use actix_wal::testkit::internals::Parts;
 use actix_wal::testkit::internals::format::segment::segment_name;
-use actix_wal::testkit::{ManualClock, Persist, Recorder, SimDisk};
+use actix_wal::testkit::{Cuts, ManualClock, Persist, Random, Recorder, SimDisk};
 use actix_wal::{OpenError, RecoveryReport, WalConfig};
 
 use crate::counts::Counts;
 use crate::facts::Fact;
 use crate::oracle::Oracle;
 use crate::recovered::{Recovered, replayed};
-use actix_wal::testkit::Random;
 
 /// Judges images of one history.
 pub struct Judge {
@@ -21,6 +20,8 @@ pub struct Judge {
     pub random: Random,
     /// What was seen in images: a sweep that saw none of it proves little.
     pub seen: Counts,
+    /// How many marks the oracle has learned from.
+    learned: usize,
     config: WalConfig,
     /// In how many images recovery itself is cut: one of so many.
     cut_recovery_every: u64,
@@ -33,9 +34,18 @@ impl Judge {
             oracle: Oracle::new(facts),
             random: Random::new(seed),
             seen: Counts::default(),
+            learned: 0,
             config,
             cut_recovery_every,
         }
+    }
+
+    /// Tells the oracle what clients knew at this cut. Whether they have learned anything since the last one.
+    pub fn learn(&mut self, cuts: &Cuts, facts: &[Fact]) -> bool {
+        let news = &cuts.marks()[self.learned..];
+        news.iter().for_each(|mark| self.oracle.learn(facts[mark.value as usize]));
+        self.learned += news.len();
+        !news.is_empty()
     }
 
     /// P12: a process is killed, the next one recovers from the page cache, then the power fails.

@@ -1,6 +1,6 @@
 //! What the tests, examples and fuzz targets of the log share, compiled once.
 //!
-//! * A log without a thread, driven by hand: [`driven`].
+//! * A log without a thread, driven by hand through its histories: [`driven`].
 //! * Logs on simulated and faulty disks: [`logs`], [`small_logs`], [`refusals`], [`segments`], [`history`]; their [`settings`],
 //!   their [`clock`] and a system that is [`refusing`] them threads.
 //! * What clients were told, and whether a recovery agrees: [`facts`], [`witness`], [`recovered`],
@@ -8,9 +8,9 @@
 //! * The second reader of the format, and the comparison with it: [`naive`], [`agree`], [`damages`],
 //!   [`mend`], [`fuzz_input`].
 //! * The [`simulation`]: the log under one seed.
-//! * Real processes and file systems: [`child`], [`lives`], [`kills`], [`mounts`], [`trace`].
+//! * Real processes and file systems: [`child`], [`pipe`], [`lives`], [`kills`], [`mounts`], [`trace`].
 //! * The parts of two examples that tests run too: [`clients`], [`quickstart`], [`soak`].
-//! * The tests themselves: [`environment`], [`scratch`], [`skips`], [`sources`], [`traces`], and what must be caught, [`wrong`].
+//! * The tests themselves: [`environment`], [`panics`], [`scratch`], [`skips`], [`sources`], [`traces`], and what must be caught, [`wrong`].
 //!
 //! A helper that can not go on panics, and so fails the test that called it.
 
@@ -33,6 +33,8 @@ pub mod mend;
 pub mod mounts;
 pub mod naive;
 pub mod oracle;
+pub mod panics;
+pub mod pipe;
 pub mod quickstart;
 pub mod recovered;
 pub mod refusals;

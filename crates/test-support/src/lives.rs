@@ -17,7 +17,7 @@ use actix_wal::testkit::internals::Parts;
 use actix_wal::{Lsn, OpenError, WalConfig};
 
 use crate::child::{Job, TEST};
-use crate::facts::{Fact, Key};
+use crate::facts::{Fact, Head, Key};
 use crate::oracle::Oracle;
 use crate::recovered::{Recovered, replayed};
 
@@ -211,18 +211,9 @@ impl Ledger {
                 let first = Lsn::new(first);
                 self.facts.push(Fact::Assigned { key: key(client, sequence), first });
             }
-            ("A", &[client, sequence]) => {
-                self.acknowledged += 1;
-                let key = key(client, sequence);
-                self.settle(key, Outcome::Durable, Some(Fact::Acknowledged { key }));
-            }
-            ("N", &[client, sequence]) => {
-                let key = key(client, sequence);
-                self.settle(key, Outcome::NotDurable, Some(Fact::NotDurable { key }));
-            }
-            ("U", &[client, sequence]) => {
-                self.settle(key(client, sequence), Outcome::Unknown, None);
-            }
+            ("A", &[client, sequence]) => self.settle(key(client, sequence), Outcome::Durable),
+            ("N", &[client, sequence]) => self.settle(key(client, sequence), Outcome::NotDurable),
+            ("U", &[client, sequence]) => self.settle(key(client, sequence), Outcome::Unknown),
             ("C", &[lsn]) => {
                 self.checkpoint = self.checkpoint.max(lsn);
                 self.facts.push(Fact::Checkpoint(Lsn::new(lsn)));
@@ -235,10 +226,17 @@ impl Ledger {
         }
     }
 
-    fn settle(&mut self, key: Key, outcome: Outcome, fact: Option<Fact>) {
+    fn settle(&mut self, key: Key, outcome: Outcome) {
         let known = self.outcomes.get_mut(&key).expect("nobody is told of what was not submitted");
         assert_eq!(known.replace(outcome), None, "P6: {key:?} has two outcomes");
-        self.facts.extend(fact);
+        match outcome {
+            Outcome::Durable => {
+                self.acknowledged += 1;
+                self.facts.push(Fact::Acknowledged { key });
+            }
+            Outcome::NotDurable => self.facts.push(Fact::NotDurable { key }),
+            Outcome::Unknown => {}
+        }
     }
 
     /// Recovers a copy of the log, and holds it against what was told: every record that was acknowledged
@@ -249,8 +247,7 @@ impl Ledger {
         copy_files(directory, copy.path());
         let recovered = recover(copy.path(), config)
             .unwrap_or_else(|error| panic!("what {directory:?} held does not open: {error}"));
-        let mut oracle = Oracle::new(&self.facts);
-        self.facts.iter().for_each(|fact| oracle.learn(*fact));
+        let mut oracle = Oracle::after(&self.facts, Oracle::default());
         if let Err(broken) = oracle.check(&recovered) {
             let kept = copy.keep();
             panic!("{broken}\n{:?}\nits files: {}", recovered.report, kept.display());
@@ -263,15 +260,12 @@ impl Ledger {
     fn forget(&mut self, recovered: &Recovered) {
         self.outcomes.clear();
         self.facts.clear();
-        let word = |bytes: &[u8], at: usize| {
-            u32::from_le_bytes(bytes[at * 4..at * 4 + 4].try_into().unwrap())
-        };
         let mut known = None;
         for (lsn, bytes) in &recovered.records {
-            let key = Key { client: word(bytes, 0), sequence: word(bytes, 1) };
+            let Head { key, index, count, .. } = Head::read(bytes).expect("the oracle knows it");
             if known.replace(key) != Some(key) {
-                let first = Lsn::new(lsn - u64::from(word(bytes, 2)));
-                self.facts.push(Fact::Submitted { key, count: word(bytes, 3) });
+                let first = Lsn::new(lsn - u64::from(index));
+                self.facts.push(Fact::Submitted { key, count });
                 self.facts.push(Fact::Assigned { key, first });
                 self.facts.push(Fact::Acknowledged { key });
             }

@@ -1,6 +1,6 @@
 //! Makes checksums match again after a change, so that what is behind them is reached.
 
-use crate::naive::{Files, crc};
+use crate::naive::{Files, crc, u32_at};
 
 /// What is put right.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,15 +22,32 @@ pub fn mend(files: &mut Files, what: Mend) {
             continue;
         }
         if what.segment {
-            let checksum = crc(&[&file[..52]]);
-            file[52..56].copy_from_slice(&checksum.to_le_bytes());
+            mend_header(file);
         }
         mend_frames(file, what, &mut chain);
     }
 }
 
+/// Makes the checksum of a segment header right.
+pub fn mend_header(segment: &mut [u8]) {
+    let checksum = crc(&[&segment[..52]]);
+    segment[52..56].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// Makes the checksums of the frame with which these bytes begin those of this log and this place: that of
+/// its header, and that of its records if they end here.
+pub fn sign(frame: &mut [u8], log_id: &[u8], at: usize) {
+    let checksum = crc(&[log_id, &(at as u64).to_le_bytes(), &frame[..100]]);
+    frame[100..104].copy_from_slice(&checksum.to_le_bytes());
+    let end = 104 + u32_at(frame, 52) as usize;
+    if end + 4 <= frame.len() {
+        let checksum = crc(&[&frame[..100], &frame[104..end]]);
+        frame[end..end + 4].copy_from_slice(&checksum.to_le_bytes());
+    }
+}
+
 fn mend_frames(file: &mut [u8], what: Mend, chain: &mut Option<u32>) {
-    let block = u32::from_le_bytes([file[48], file[49], file[50], file[51]]) as usize;
+    let block = u32_at(file, 48) as usize;
     let block = if (512..=65_536).contains(&block) { block } else { 512 };
     let head = file[..56].to_vec();
     let mut salt: Option<Vec<u8>> = None;
@@ -47,25 +64,12 @@ fn mend_frames(file: &mut [u8], what: Mend, chain: &mut Option<u32>) {
         if let (true, Some(chain)) = (what.chain, &*chain) {
             frame[96..100].copy_from_slice(&chain.to_le_bytes());
         }
-        let len = u32::from_le_bytes([frame[52], frame[53], frame[54], frame[55]]) as usize;
-        let end = 104 + len;
-        let fits = end + 4 <= frame.len();
         if what.frames {
-            let offset = (at as u64).to_le_bytes();
-            let checksum = crc(&[&head[16..32], &offset, &frame[..100]]);
-            frame[100..104].copy_from_slice(&checksum.to_le_bytes());
-            if fits {
-                let checksum = crc(&[&frame[..100], &frame[104..end]]);
-                frame[end..end + 4].copy_from_slice(&checksum.to_le_bytes());
-            }
+            sign(frame, &head[16..32], at);
         }
-        if fits && frame[48..52] != [0; 4] {
-            *chain = Some(u32::from_le_bytes([
-                frame[end],
-                frame[end + 1],
-                frame[end + 2],
-                frame[end + 3],
-            ]));
+        let end = 104 + u32_at(frame, 52) as usize;
+        if end + 4 <= frame.len() && frame[48..52] != [0; 4] {
+            *chain = Some(u32_at(frame, end));
         }
     }
 }

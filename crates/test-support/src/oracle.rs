@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use actix_wal::Lsn;
 
-use crate::facts::{Fact, Key, digest, payload};
+use crate::facts::{Fact, Head, Key, digest, payload};
 use crate::recovered::Recovered;
+
+/// The LSNs of the records that were found, by their append and their index in it.
+pub type Found = BTreeMap<Key, BTreeMap<u32, u64>>;
 
 /// What one append is known to be, at the cut or in the end.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,36 +87,27 @@ impl Oracle {
 
     /// Holds what was recovered against what was known.
     pub fn check(&mut self, recovered: &Recovered) -> Result<(), String> {
-        let report = &recovered.report;
-        let low_water = report.low_water.get();
-        if low_water > self.checkpoint {
-            return Err(format!("P19: low-water mark {low_water}, asked for {}", self.checkpoint));
-        }
-        check_order(recovered)?;
-        let found = self.check_contents(recovered)?;
-        self.check_groups(&found, low_water)?;
-        self.check_known(&found, low_water)?;
+        let found = self.check_is_prefix(recovered)?;
+        self.check_known(&found, recovered.report.low_water.get())?;
         self.check_read(recovered)?;
         self.check_ends(recovered)
     }
 
     /// Holds what was found in a copy that was made while the log went on against what was ever known: every
     /// record is the right one, and none is left out before another.
-    pub fn check_is_prefix(mut self, recovered: &Recovered) -> Result<(), String> {
+    pub fn check_is_prefix(&mut self, recovered: &Recovered) -> Result<Found, String> {
         let low_water = recovered.report.low_water.get();
         if low_water > self.checkpoint {
             return Err(format!("P19: low-water mark {low_water}, asked for {}", self.checkpoint));
         }
         check_order(recovered)?;
         let found = self.check_contents(recovered)?;
-        self.check_groups(&found, low_water)
+        self.check_groups(&found, low_water)?;
+        Ok(found)
     }
 
-    fn check_contents(
-        &mut self,
-        recovered: &Recovered,
-    ) -> Result<BTreeMap<Key, BTreeMap<u32, u64>>, String> {
-        let mut found: BTreeMap<Key, BTreeMap<u32, u64>> = BTreeMap::new();
+    fn check_contents(&mut self, recovered: &Recovered) -> Result<Found, String> {
+        let mut found = Found::new();
         for (lsn, bytes) in &recovered.records {
             let (key, index) = self.identify(*lsn, bytes)?;
             if let Some(twice) = found.entry(key).or_default().insert(index, *lsn) {
@@ -129,12 +123,8 @@ impl Oracle {
 
     /// Whose record it is; it must have been submitted before the cut, byte for byte.
     fn identify(&self, lsn: u64, bytes: &[u8]) -> Result<(Key, u32), String> {
-        let word = |at: usize| {
-            let word = bytes.get(at * 4..at * 4 + 4).and_then(|word| word.try_into().ok());
-            word.map(u32::from_le_bytes).ok_or_else(|| format!("LSN {lsn} is nobody's record"))
-        };
-        let key = Key { client: word(0)?, sequence: word(1)? };
-        let (index, count, len) = (word(2)?, word(3)?, word(4)?);
+        let head = Head::read(bytes).ok_or_else(|| format!("LSN {lsn} is nobody's record"))?;
+        let Head { key, index, count, len } = head;
         let known = self.known.get(&key).filter(|known| known.submitted && known.count == count);
         let known = known.ok_or_else(|| format!("LSN {lsn}: {key:?} was never submitted"))?;
         if bytes.len() != 20 + len as usize || payload(key, index, count, len) != bytes {
@@ -149,11 +139,7 @@ impl Oracle {
     }
 
     /// P3: a group is whole, but for what a checkpoint released.
-    fn check_groups(
-        &self,
-        found: &BTreeMap<Key, BTreeMap<u32, u64>>,
-        low_water: u64,
-    ) -> Result<(), String> {
+    fn check_groups(&self, found: &Found, low_water: u64) -> Result<(), String> {
         for (key, records) in found {
             let count = self.known.get(key).map_or(0, |known| known.count);
             let Some((index, lsn)) = records.first_key_value() else { continue };
@@ -169,11 +155,7 @@ impl Oracle {
     }
 
     /// P1, P2, P8: what was acknowledged is there, what was refused is not.
-    fn check_known(
-        &self,
-        found: &BTreeMap<Key, BTreeMap<u32, u64>>,
-        low_water: u64,
-    ) -> Result<(), String> {
+    fn check_known(&self, found: &Found, low_water: u64) -> Result<(), String> {
         for (key, known) in &self.known {
             let is_there = found.contains_key(key);
             if known.not_durable && is_there {

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use actix::{Actor, Context, Handler, Recipient};
 use actix_wal::Lsn;
 use actix_wal::messages::{Replay, ReplayRefused};
 use serde::Serialize;
@@ -175,39 +174,28 @@ pub struct Replayed {
 }
 
 impl Replayed {
-    pub fn see(&mut self, replay: &Replay) {
-        replay.records.iter().for_each(|(lsn, bytes)| self.push(lsn, bytes));
-    }
-
     pub fn push(&mut self, lsn: Lsn, bytes: &[u8]) {
         self.records.push((lsn, payload::decode(bytes)));
     }
 }
 
-/// Receives what the log replays. What it saw is shared, since an actor takes itself along when it ends.
+/// Sees what the log replays.
 #[derive(Clone, Debug, Default)]
 pub struct Verifier(Arc<Mutex<Replayed>>);
 
 impl Verifier {
-    pub fn recipient(&self) -> Recipient<Replay> {
-        self.clone().start().recipient()
+    /// To be given to [`replay_with`](actix_wal::Open::replay_with).
+    pub fn eye(&self) -> impl FnMut(Replay) -> Result<(), ReplayRefused> + Send + 'static {
+        let seen = Arc::clone(&self.0);
+        move |replay| {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            replay.records.iter().for_each(|(lsn, bytes)| seen.push(lsn, bytes));
+            Ok(())
+        }
     }
 
     /// What it has seen so far.
     pub fn take(&self) -> Replayed {
         mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Actor for Verifier {
-    type Context = Context<Self>;
-}
-
-impl Handler<Replay> for Verifier {
-    type Result = Result<(), ReplayRefused>;
-
-    fn handle(&mut self, replay: Replay, _: &mut Self::Context) -> Self::Result {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).see(&replay);
-        Ok(())
     }
 }

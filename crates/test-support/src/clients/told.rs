@@ -1,17 +1,14 @@
-//! What a life of the log tells about itself: to the ledger, or through a pipe, one line each.
-//!
-//! A line is one `write`. A pipe takes so little at once whole or not at all, so the parent never sees half a
-//! line of a child that is killed.
+//! What a life of the log tells about itself: to the ledger, or through a [`Pipe`], one line each.
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::{Write, stdout};
-use std::process;
 use std::rc::Rc;
 use std::time::Duration;
 
 use actix_wal::testkit::FaultPlan;
 use actix_wal::{Lsn, Wal};
+
+use crate::pipe::Pipe;
 
 /// One thing that was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,17 +64,10 @@ impl Told {
 /// Where things are told.
 pub type Tell = Rc<dyn Fn(Told)>;
 
-/// Tells the parent, which reads what this process prints. Ends the process when the parent has gone.
+/// Tells the parent.
 pub fn to_the_parent() -> Tell {
-    let write = |line: String| {
-        // A whole line goes through the buffer of Rust in one write.
-        if stdout().write_all(line.as_bytes()).is_err() {
-            process::exit(3);
-        }
-    };
-    // A line that something else has begun ends here.
-    write("\n".to_owned());
-    Rc::new(move |told| write(format!("{told}\n")))
+    let pipe = Pipe::to_the_parent();
+    Rc::new(move |told| pipe.tell(told))
 }
 
 /// Counts the faults and the restarts of a log, and reports them.

@@ -127,8 +127,9 @@ impl Dice {
                     // Neither is a fault.
                     FaultEffect::Short(_) => {}
                     FaultEffect::Fail(errno::EINTR) if goes_on_after_a_signal(op) => {}
-                    FaultEffect::Fail(errno::ENOSPC | errno::EDQUOT) => self.world.refused(),
-                    FaultEffect::Fail(errno::EMFILE | errno::ENOMEM) => self.world.is_short(),
+                    FaultEffect::Fail(
+                        errno::ENOSPC | errno::EDQUOT | errno::EMFILE | errno::ENOMEM,
+                    ) => self.world.refused(),
                     _ => self.world.fault(),
                 }
                 self.plan.add(FaultRule::on(op, *effect).times(1));

@@ -9,24 +9,35 @@ use actix_wal::testkit::internals::engine::read::cursor::Cursor;
 use actix_wal::{AppendError, Cause, CommitError, Durability, Lsn, ReadError, Status, Wal};
 
 use super::world::World;
-use crate::facts::{Fact, Key, payload};
+use crate::facts::{Fact, Key, assigned, payload};
 
 /// Nobody waits longer than this for an answer, whatever happens (promise P6).
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// One client, and what it says is broken.
 pub(crate) struct Client {
-    pub(crate) number: u32,
-    pub(crate) next: u32,
-    pub(crate) wal: Wal,
-    pub(crate) world: Arc<World>,
+    number: u32,
+    next: u32,
+    wal: Wal,
+    world: Arc<World>,
     /// How long an answer may take while nothing goes wrong.
-    pub(crate) in_time: Option<Duration>,
+    in_time: Option<Duration>,
     /// Records that nobody waits for.
-    pub(crate) unwatched: Vec<(Key, Lsn)>,
+    unwatched: Vec<(Key, Lsn)>,
 }
 
 impl Client {
+    pub(crate) fn new(
+        number: u32,
+        next: u32,
+        wal: &Wal,
+        world: &Arc<World>,
+        in_time: Option<Duration>,
+    ) -> Self {
+        let (wal, world) = (wal.clone(), Arc::clone(world));
+        Client { number, next, wal, world, in_time, unwatched: Vec::new() }
+    }
+
     /// Uses the log until the world has seen enough.
     pub(crate) async fn run(mut self, steps: u32) -> Result<(), String> {
         let patience = self.world.weather().rest.as_millis() as u64;
@@ -88,8 +99,7 @@ impl Client {
         for (key, lsn) in std::mem::take(&mut self.unwatched) {
             match self.wal.outcome(lsn) {
                 None => self.unwatched.push((key, lsn)),
-                Some(Ok(())) => self.world.fact(Fact::Acknowledged { key }),
-                Some(Err(error)) => self.failed(key, &error)?,
+                Some(outcome) => self.ended(key, outcome)?,
             }
         }
         let status = self.wal.status();
@@ -141,20 +151,19 @@ impl Client {
     }
 
     fn committed(&self, key: Key, committed: Result<Lsn, CommitError>) -> Result<(), String> {
-        match committed {
-            Ok(first) => {
-                self.world.fact(Fact::Assigned { key, first });
+        if let Some(first) = assigned(&committed) {
+            self.world.fact(Fact::Assigned { key, first });
+        }
+        self.ended(key, committed.map(drop))
+    }
+
+    fn ended(&self, key: Key, outcome: Result<(), CommitError>) -> Result<(), String> {
+        match outcome {
+            Ok(()) => {
                 self.world.fact(Fact::Acknowledged { key });
                 Ok(())
             }
-            Err(error) => {
-                if let CommitError::NotDurable { lsn: first, .. }
-                | CommitError::Unknown { lsn: first, .. } = error
-                {
-                    self.world.fact(Fact::Assigned { key, first });
-                }
-                self.failed(key, &error)
-            }
+            Err(error) => self.failed(key, &error),
         }
     }
 
@@ -186,13 +195,7 @@ impl Client {
     }
 
     async fn wait(&self, key: Key, lsn: Lsn) -> Result<(), String> {
-        match in_time(self.wal.wait_for_lsn(lsn)).await? {
-            Ok(()) => {
-                self.world.fact(Fact::Acknowledged { key });
-                Ok(())
-            }
-            Err(error) => self.failed(key, &error),
-        }
+        self.ended(key, in_time(self.wal.wait_for_lsn(lsn)).await?)
     }
 
     /// More commits at once than may be in flight.

@@ -1,18 +1,21 @@
 //! What befalls a log while nobody has it open: rot, files that go missing or come from elsewhere, bytes of another
 //! life. It is done to a copy; the log goes on from the original. Where the damage lies is read from the
-//! bytes, by the page of the format.
+//! bytes by the [second reader](crate::naive) of the format.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use actix_wal::error::Damage;
 use actix_wal::testkit::SimDisk;
-use actix_wal::testkit::internals::format::LogId;
-use actix_wal::testkit::internals::format::segment::{FileKind, SegmentHeader, file_kind};
+use actix_wal::testkit::internals::format::segment::{FileKind, file_kind};
 
 use super::world::World;
+use crate::mend::{mend_header, sign};
+use crate::naive::{self, Frame, u32_at};
 
 const BLOCK: usize = 512;
 const HEADER: usize = 104;
+/// Where it stands in the header of a segment.
+const LOG_ID: Range<usize> = 16..32;
 
 /// What must come of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,21 +119,9 @@ struct Directory {
 
 struct Segment {
     name: String,
-    header: SegmentHeader,
+    number: u64,
     bytes: Vec<u8>,
     frames: Vec<Frame>,
-}
-
-#[derive(Clone, Copy)]
-struct Frame {
-    at: usize,
-    /// From the magic to the end of the checksum.
-    len: usize,
-    first: u64,
-    next: u64,
-    count: u64,
-    low_water: u64,
-    cut: u64,
 }
 
 impl Directory {
@@ -154,9 +145,8 @@ impl Directory {
             let live_end = later.iter().map(|later| later.frames[0].cut).min().unwrap_or(u64::MAX);
             for (index, frame) in segment.frames.iter().enumerate() {
                 let is_last = later.is_empty() && index + 1 == segment.frames.len();
-                let is_live = frame.count > 0
-                    && frame.first > self.low_water
-                    && frame.first + frame.count - 1 <= live_end;
+                let is_live =
+                    frame.count > 0 && frame.first > self.low_water && frame.last() <= live_end;
                 if is_live && !is_last {
                     found.push((at, index));
                 }
@@ -184,11 +174,6 @@ impl Directory {
         self.disk.clone().into()
     }
 
-    fn pick(&self, world: &World) -> Option<(&Segment, Frame)> {
-        let (segment, frame) = one_of(&self.proven(), world)?;
-        Some((&self.segments[segment], self.segments[segment].frames[frame]))
-    }
-
     /// A bit of a live frame turns over.
     fn rot(&self, world: &World) -> Option<Damaged> {
         self.rot_in(one_of(&self.proven(), world)?, world)
@@ -203,9 +188,9 @@ impl Directory {
 
     fn rot_in(&self, (at, index): (usize, usize), world: &World) -> Option<Damaged> {
         let segment = &self.segments[at];
-        let frame = segment.frames[index];
+        let frame = &segment.frames[index];
         let mut bytes = segment.bytes.clone();
-        bytes[frame.at + world.below(frame.len as u64) as usize] ^= 1 << world.below(8);
+        bytes[(frame.offset + world.below(frame.size())) as usize] ^= 1 << world.below(8);
         Some(Damaged { place: self.place_of(at, index), ..self.with(segment, bytes) })
     }
 
@@ -213,21 +198,19 @@ impl Directory {
     /// an end; and where the next number is not there, that is named first.
     fn place_of(&self, at: usize, index: usize) -> Option<Place> {
         let segment = &self.segments[at];
-        let number = segment.header.place.sequence;
         let next = self.segments.get(at + 1);
-        if index == 0 || next.is_some_and(|next| next.header.place.sequence != number + 1) {
+        if index == 0 || next.is_some_and(|next| next.number != segment.number + 1) {
             return None;
         }
-        let (before, frame) = (&segment.frames[..index], segment.frames[index]);
-        let last = before.iter().rev().find(|frame| frame.count > 0);
-        let last = last.map_or(segment.frames[0].cut, |last| last.first + last.count - 1);
-        let lsns = last + 1..=frame.first;
-        Some(Place { segment: number, offset: frame.at as u64, lsns })
+        let (before, frame) = (&segment.frames[..index], &segment.frames[index]);
+        let lsns = naive::last_live(before) + 1..=frame.first;
+        Some(Place { segment: segment.number, offset: frame.offset, lsns })
     }
 
     /// A segment with live records that are vouched for is gone.
     fn lose(&self, world: &World) -> Option<Damaged> {
-        let (segment, _) = self.pick(world)?;
+        let (at, _) = one_of(&self.proven(), world)?;
+        let segment = &self.segments[at];
         // What is left must not look like an older copy of the log: with a prepared segment behind it, and before it
         // none that somebody could have begun in instead.
         if self.segments.last()?.name == segment.name
@@ -246,18 +229,16 @@ impl Directory {
         let mut between = names.filter(|name| *before < **name && *name < last.name);
         between.any(|name| {
             let bytes = self.disk.read_file(&name).unwrap_or_default();
-            let header = SegmentHeader::decode(&bytes);
-            header.is_ok_and(|header| bytes.len() as u64 >= header.size)
+            naive::segment(&bytes).is_ok_and(|segment| bytes.len() as u64 >= segment.size)
         })
     }
 
     /// The last segment ends behind a frame that was vouched for.
     fn shorten(&self, _: &World) -> Option<Damaged> {
         let last = self.segments.last()?;
-        let [.., before, _] = &last.frames[..] else { return None };
-        let is_closed = last.bytes[last.frames.last()?.at + 4] & 2 != 0;
-        let end = before.at + before.len.next_multiple_of(BLOCK);
-        if is_closed && end + BLOCK >= last.bytes.len() && before.count == 0 {
+        let [.., before, gone] = &last.frames[..] else { return None };
+        let end = gone.offset as usize;
+        if gone.close && end + BLOCK >= last.bytes.len() && before.count == 0 {
             return None;
         }
         Some(self.with(last, last.bytes[..end].to_vec()))
@@ -271,13 +252,12 @@ impl Directory {
         }
         let segment = &self.segments[world.below(self.segments.len().max(1) as u64) as usize..];
         let segment = segment.first()?;
-        let mut header = segment.header;
-        header.place.log_id = LogId([0x5a; 16]);
         let mut bytes = segment.bytes.clone();
-        let head = header.encode();
-        bytes[..head.len()].copy_from_slice(&head);
+        bytes[LOG_ID].fill(0x5a);
+        mend_header(&mut bytes);
         for frame in &segment.frames {
-            sign(&mut bytes[frame.at..frame.at + frame.len], &header, frame.at);
+            let at = frame.offset as usize;
+            sign(&mut bytes[at..], &[0x5a; 16], at);
         }
         Some(self.with(segment, bytes))
     }
@@ -309,17 +289,19 @@ impl Directory {
     /// What would be the next frame, in another life of the file; so many blocks behind the place of the next.
     fn another_life(&self, blocks: usize) -> Option<Damaged> {
         let last = self.segments.last()?;
-        let records = |frame: &&Frame| frame.count > 0 && frame.at > BLOCK;
-        let model = *last.frames.iter().rev().find(records)?;
+        let records = |frame: &&Frame| frame.count > 0 && frame.offset as usize > BLOCK;
+        let model = last.frames.iter().rfind(records)?;
         let end = last.frames.last()?;
-        let at = end.at + end.len.next_multiple_of(BLOCK) + blocks * BLOCK;
-        let mut bytes = last.bytes.clone();
-        let mut frame = bytes[model.at..model.at + model.len].to_vec();
+        let at = (end.offset + end.size()) as usize;
+        let at = at.next_multiple_of(BLOCK) + blocks * BLOCK;
+        let mut frame = last.bytes[model.offset as usize..][..model.size() as usize].to_vec();
         frame[16] ^= 1;
         frame[32..40].copy_from_slice(&end.next.to_le_bytes());
-        frame[40..48].copy_from_slice(&(end.next + model.count).to_le_bytes());
-        frame[96..100].copy_from_slice(&last.chain().to_le_bytes());
-        sign(&mut frame, &last.header, at);
+        frame[40..48].copy_from_slice(&(end.next + u64::from(model.count)).to_le_bytes());
+        let chain = last.frames.iter().rfind(|frame| frame.count > 0)?.checksum;
+        frame[96..100].copy_from_slice(&chain.to_le_bytes());
+        sign(&mut frame, &last.bytes[LOG_ID], at);
+        let mut bytes = last.bytes.clone();
         bytes.get_mut(at..at + frame.len())?.copy_from_slice(&frame);
         Some(self.with(last, bytes))
     }
@@ -328,44 +310,18 @@ impl Directory {
 impl Segment {
     /// `None` if it is none.
     fn open(name: &str, bytes: Vec<u8>) -> Option<Self> {
-        let header = SegmentHeader::decode(bytes.get(..BLOCK)?).ok()?;
-        Some(Segment { name: name.to_owned(), header, bytes, frames: Vec::new() })
+        let number = naive::segment(&bytes).ok()?.sequence;
+        Some(Segment { name: name.to_owned(), number, bytes, frames: Vec::new() })
     }
 
     /// `None` if it has not begun.
     fn read(name: &str, bytes: Vec<u8>) -> Option<Self> {
-        let mut segment = Segment::open(name, bytes)?;
-        while let Some(frame) = segment.next_frame() {
-            segment.frames.push(frame);
+        let frames = naive::walk(&naive::segment(&bytes).ok()?, None).frames;
+        if frames.is_empty() {
+            None
+        } else {
+            Some(Segment { frames, ..Segment::open(name, bytes)? })
         }
-        (!segment.frames.is_empty()).then_some(segment)
-    }
-
-    fn next_frame(&self) -> Option<Frame> {
-        let at =
-            self.frames.last().map_or(BLOCK, |last| last.at + last.len.next_multiple_of(BLOCK));
-        let bytes = self.bytes.get(at..)?;
-        let head = bytes.get(..HEADER)?;
-        let is_start = head[4] & 1 != 0;
-        let follows = match self.frames.first() {
-            None => is_start,
-            Some(first) => !is_start && head[16..24] == self.bytes[first.at + 16..first.at + 24],
-        };
-        let len = HEADER + long(head, 52) as u32 as usize + 4;
-        let frame = bytes.get(..len)?;
-        let is_sound = &head[..4] == b"awf1"
-            && long(head, 8) == self.header.place.sequence
-            && long(head, 100) as u32 == head_checksum(head, &self.header, at)
-            && frame[len - 4..] == checksum(frame).to_le_bytes();
-        (follows && is_sound).then(|| Frame {
-            at,
-            len,
-            first: long(head, 32),
-            next: long(head, 40),
-            count: u64::from(long(head, 48) as u32),
-            low_water: long(head, 72),
-            cut: long(head, 80),
-        })
     }
 
     /// Whatever looks like the frames of this life: where they are, and how many bytes they take.
@@ -378,49 +334,12 @@ impl Segment {
             if !is_ours {
                 return found;
             }
-            let len = HEADER + long(head, 52) as u32 as usize + 4;
+            let len = HEADER + u32_at(head, 52) as usize + 4;
             found.push((at, len.next_multiple_of(BLOCK)));
         }
-    }
-
-    /// The checksum of the last frame with records.
-    fn chain(&self) -> u32 {
-        let last = self.frames.iter().rev().find(|frame| frame.count > 0);
-        last.map_or(0, |frame| checksum(&self.bytes[frame.at..frame.at + frame.len]))
     }
 }
 
 fn one_of(places: &[(usize, usize)], world: &World) -> Option<(usize, usize)> {
     places.get(world.below(places.len().max(1) as u64) as usize).copied()
-}
-
-/// The number at this place; the upper half of it may be another one.
-fn long(bytes: &[u8], at: usize) -> u64 {
-    let mut number = [0; 8];
-    let there = &bytes[at..bytes.len().min(at + 8)];
-    number[..there.len()].copy_from_slice(there);
-    u64::from_le_bytes(number)
-}
-
-fn head_checksum(frame: &[u8], header: &SegmentHeader, at: usize) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&header.place.log_id.0);
-    hasher.update(&(at as u64).to_le_bytes());
-    hasher.update(&frame[..HEADER - 4]);
-    hasher.finalize()
-}
-
-fn checksum(frame: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&frame[..HEADER - 4]);
-    hasher.update(&frame[HEADER..frame.len() - 4]);
-    hasher.finalize()
-}
-
-/// Makes the checksums of a frame those of this place.
-fn sign(frame: &mut [u8], header: &SegmentHeader, at: usize) {
-    let sum = head_checksum(frame, header, at);
-    frame[HEADER - 4..HEADER].copy_from_slice(&sum.to_le_bytes());
-    let (sum, end) = (checksum(frame), frame.len() - 4);
-    frame[end..].copy_from_slice(&sum.to_le_bytes());
 }

@@ -10,8 +10,8 @@ use std::thread::{self, JoinHandle};
 use actix_wal::testkit::internals::runtime::threads::Worker;
 use tokio::runtime::Handle;
 
-use super::INJECTED;
 use super::world::{origin, time_began};
+use crate::panics::INJECTED;
 
 thread_local! {
     static GATE: RefCell<Option<Gate>> = const { RefCell::new(None) };

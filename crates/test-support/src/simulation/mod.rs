@@ -39,6 +39,7 @@ use actix_wal::{
 
 use crate::facts::{Fact, digest};
 use crate::oracle::Oracle;
+use crate::panics::INJECTED;
 use crate::recovered::Recovered;
 use crate::settings::blocks;
 use chaos::{Chaos, Wrap};
@@ -123,14 +124,8 @@ impl Run {
         let Some((what, must, damaged)) = damage::draw(disk, &self.world) else {
             return Ok(());
         };
-        let opened = |disk: SimDisk| {
-            disk.set_capacity(u64::MAX);
-            let mounted = disk.mount().map_err(|error| format!("P20: {error}"))?;
-            let config = self.draw_config();
-            Ok::<_, String>(recover(mounted, &config, &self.link(&config), |_, _| {}))
-        };
         let Damaged { disk: damaged, place } = damaged;
-        match (opened(damaged)?, must) {
+        match (self.open_copy(&damaged)?, must) {
             (Err(refused), Must::BeRefused | Must::NotBeBelieved) if !refused.is_a_fault => {
                 match place.filter(|place| !refused.damage.is_some_and(|at| place.is_meant_by(&at)))
                 {
@@ -142,12 +137,20 @@ impl Run {
             }
             (Err(refused), _) => Err(format!("P10: {what}: it does not open: {}", refused.reason)),
             (Ok(_), Must::BeRefused) => Err(format!("P10: {what}: it opens as if nothing were")),
-            (Ok((_, records)), _) => match opened(disk.fork())? {
-                Ok((_, sound)) if sound == records => Ok(()),
+            (Ok((_, found)), _) => match self.open_copy(&disk.fork())? {
+                Ok((_, sound)) if sound.records == found.records => Ok(()),
                 Ok(_) => Err(format!("P13: {what}: it is taken for a part of the log")),
                 Err(refused) => Err(format!("it does not open: {}", refused.reason)),
             },
         }
+    }
+
+    /// Recovers a disk that no life goes on from.
+    fn open_copy(&self, disk: &SimDisk) -> Result<Result<(Begun, Recovered), Refused>, String> {
+        disk.set_capacity(u64::MAX);
+        let mounted = disk.mount().map_err(|error| format!("P20: {error}"))?;
+        let config = self.draw_config();
+        Ok(recover(mounted, &config, &self.link(&config), |_, _| {}))
     }
 
     /// What would have come of this life, had the power failed elsewhere in it.
@@ -166,32 +169,24 @@ impl Run {
     /// the log, or is refused.
     fn look_at_copy(&self, copy: &SimDisk, facts: &[Fact]) -> Result<(), String> {
         self.world.count(damage::HALF_A_COPY);
-        let config = self.draw_config();
-        let mounted = copy.mount().map_err(|error| format!("P20: {error}"))?;
-        let (log, records) = match recover(mounted, &config, &self.link(&config), |_, _| {}) {
-            Ok(recovered) => recovered,
+        let recovered = match self.open_copy(copy)? {
+            Ok((_, recovered)) => recovered,
             Err(refused) if refused.is_a_fault => {
                 return Err(format!("P11: {}: {}", damage::HALF_A_COPY, refused.reason));
             }
             Err(_) => return Ok(()),
         };
-        let report = log.report().clone();
         self.world.count("a copy that opens");
-        let is_prefix = Oracle::after(facts, Oracle::default());
-        let is_prefix = is_prefix.check_is_prefix(&Recovered { records, report });
-        is_prefix.map_err(|broken| format!("{}: {broken}", damage::HALF_A_COPY))
+        let is_prefix = Oracle::after(facts, Oracle::default()).check_is_prefix(&recovered);
+        is_prefix.map(drop).map_err(|broken| format!("{}: {broken}", damage::HALF_A_COPY))
     }
 
     fn look_at(&self, glimpse: &Glimpse, facts: &[Fact]) -> Result<(), String> {
-        let config = self.draw_config();
-        glimpse.disk.set_capacity(u64::MAX);
-        let mounted = glimpse.disk.mount().map_err(|error| format!("P20: {error}"))?;
-        let recovered = recover(mounted, &config, &self.link(&config), |_, _| {});
-        let (log, records) =
-            recovered.map_err(|refused| format!("it does not open: {}", refused.reason))?;
-        let report = log.report().clone();
-        torn_only_where(&report, |file| glimpse.may_be_torn(file))?;
-        Oracle::after(facts, Oracle::default()).check(&Recovered { records, report })
+        let opened = self.open_copy(&glimpse.disk)?;
+        let (_, recovered) =
+            opened.map_err(|refused| format!("it does not open: {}", refused.reason))?;
+        torn_only_where(&recovered.report, |file| glimpse.may_be_torn(file))?;
+        Oracle::after(facts, Oracle::default()).check(&recovered)
     }
 
     fn draw_end(&self) -> End {
@@ -278,9 +273,7 @@ impl Run {
         world.all_is_well();
         // Not always: a commit hides what a close makes of LSNs that were refused last.
         if !world.once_in(4) {
-            let (wal, next) = (log.wal.clone(), self.lives * 1_000_000);
-            let (world, unwatched) = (Arc::clone(&world), Vec::new());
-            let last = Client { number: 200, next, wal, world, in_time: None, unwatched };
+            let last = Client::new(200, self.lives * 1_000_000, &log.wal, &world, None);
             last.commits_in_the_end().await?;
         }
         let world = &self.world;
@@ -372,9 +365,9 @@ impl Run {
                 return Ok(None);
             }
             match recovered {
-                Ok((log, records)) => {
+                Ok((log, recovered)) => {
                     self.world.turns(weather);
-                    self.check(&log, records)?;
+                    self.check(&recovered)?;
                     no_gap_is_durable(&log, &link.shared)?;
                     return Ok(Some(Log::start(&self.world, config, link, log)));
                 }
@@ -394,8 +387,8 @@ impl Run {
         unreachable!("the last attempt has returned")
     }
 
-    fn check(&mut self, log: &Begun, records: Records) -> Result<(), String> {
-        let report = log.report().clone();
+    fn check(&mut self, recovered: &Recovered) -> Result<(), String> {
+        let Recovered { records, report } = recovered;
         self.world.event(format_args!(
             "recovered {} records up to {}, next {}, torn {:?}, carried {}",
             records.len(),
@@ -404,8 +397,8 @@ impl Run {
             report.torn_tail,
             report.carried
         ));
-        self.note(&report);
-        torn_only_where(&report, |file| self.world.may_be_torn(file))?;
+        self.note(report);
+        torn_only_where(report, |file| self.world.may_be_torn(file))?;
         self.world.epoch_begins(report.epoch)?;
         let mut facts = self.world.facts();
         // It is being opened now, and may have been closed before that.
@@ -414,7 +407,7 @@ impl Run {
         for (lsn, digest) in &self.handed {
             self.oracle.learn(Fact::Read { lsn: Lsn::new(*lsn), digest: *digest });
         }
-        self.oracle.check(&Recovered { records, report })
+        self.oracle.check(recovered)
     }
 
     fn note(&self, report: &RecoveryReport) {
@@ -442,8 +435,7 @@ impl Run {
             .collect();
         let clients: Vec<_> = (0..2 + world.below(4) as u32)
             .map(|number| {
-                let (wal, world) = (wal.clone(), Arc::clone(world));
-                let client = Client { number, next, wal, world, in_time, unwatched: Vec::new() };
+                let client = Client::new(number, next, wal, world, in_time);
                 actix::spawn(client.run(4 + self.world.below(16) as u32))
             })
             .collect();
@@ -465,11 +457,11 @@ impl Run {
         for _ in 0..2 {
             let link = self.link(&config);
             let storage = self.mount()?;
-            let (log, records) = recover(storage, &config, &link, |_, _| {})
+            let (_, recovered) = recover(storage, &config, &link, |_, _| {})
                 .map_err(|refused| format!("it does not open in the end: {}", refused.reason))?;
-            match before.replace(records.clone()) {
-                None => self.check(&log, records)?,
-                Some(before) if before != records => {
+            match before.replace(recovered.records.clone()) {
+                None => self.check(&recovered)?,
+                Some(before) if before != recovered.records => {
                     return Err("P11: the second recovery gives other records".to_owned());
                 }
                 Some(_) => {}
@@ -559,16 +551,11 @@ impl Log {
     }
 }
 
-/// How panics begin that the disk makes on purpose.
-pub const INJECTED: &str = "injected panic";
-
 fn panicked(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
     format!("it panicked: {text}")
 }
-
-type Records = Vec<(u64, Vec<u8>)>;
 
 struct Refused {
     /// Whether the disk failed, or the log was refused for what stands in it.
@@ -582,7 +569,7 @@ fn recover(
     config: &WalConfig,
     link: &Parts,
     mut handed: impl FnMut(u64, &[u8]),
-) -> Result<(Begun, Records), Refused> {
+) -> Result<(Begun, Recovered), Refused> {
     let mut records = Vec::new();
     let mut sink = |batch: RecordBatch, _| {
         batch.iter().for_each(|(lsn, payload)| handed(lsn.get(), payload));
@@ -593,7 +580,10 @@ fn recover(
         recovery::recover(storage, config, &link.shared, None, &mut sink)
     }));
     match recovered {
-        Ok(Ok(log)) => Ok((log, records)),
+        Ok(Ok(log)) => {
+            let report = log.report().clone();
+            Ok((log, Recovered { records, report }))
+        }
         Ok(Err(error)) => {
             let (is_a_fault, reason) = (matches!(error, OpenError::Io(_)), error.to_string());
             let damage = if let OpenError::Damaged(damage) = error { Some(damage) } else { None };

@@ -41,7 +41,7 @@ impl Threads for SimThreads {
         if name == "wal-flush" && self.world.once_in(2 * self.world.weather().faults) {
             self.world.count("no thread");
             self.world.event(format_args!("no thread for {name}"));
-            self.world.is_short();
+            self.world.refused();
             return Err(std::io::ErrorKind::WouldBlock.into());
         }
         let (world, shared) = (Arc::clone(&self.world), Arc::clone(&self.shared));

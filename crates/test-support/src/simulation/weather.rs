@@ -5,9 +5,10 @@ use std::time::Duration;
 use actix_wal::testkit::Persist;
 
 /// How a life ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum End {
     /// The log is closed; then the power fails.
+    #[default]
     Close,
     /// The power fails.
     Power(Persist),
@@ -37,9 +38,10 @@ pub struct Weather {
 
 /// When a life ends that does not end in peace. Only operations that change the disk are counted: to those who
 /// come after, a crash between two reads is the same as one before the first.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub enum When {
     /// When its clients have done their work.
+    #[default]
     Done,
     /// Before the next operation but so many.
     Operations(u64),

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_wal::Epoch;
-use actix_wal::testkit::{Copying, FailedSync, FaultOp, Persist, SimDisk};
+use actix_wal::testkit::{Copying, FailedSync, FaultOp, Persist, Random, SimDisk};
 
 pub use super::weather::*;
+use crate::counts::Counts;
 use crate::facts::Fact;
-use actix_wal::testkit::Random;
 
 /// How many other crashes of a life are looked at.
 const GLIMPSES: usize = 4;
@@ -45,6 +45,7 @@ impl Glimpse {
 /// A run of the whole system.
 #[derive(Debug)]
 pub struct World {
+    random: Mutex<Random>,
     state: Mutex<State>,
     /// How far the time of the worker that takes its turn lies behind, in nanoseconds: it began its work
     /// before it came to the disk.
@@ -52,15 +53,14 @@ pub struct World {
     crashed: tokio::sync::Notify,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    random: Random,
     weather: Weather,
     /// What happened in all lives so far, as a number and, if wanted, in words.
     events: u64,
     digest: u64,
     trace: Option<Vec<String>>,
-    counts: BTreeMap<&'static str, u64>,
+    counts: Counts,
     facts: Vec<Fact>,
     disk: SimDisk,
     failed_sync: FailedSync,
@@ -112,52 +112,32 @@ struct State {
 impl World {
     pub fn new(seed: u64, traced: bool) -> Arc<Self> {
         let state = State {
-            random: Random::new(seed),
-            weather: Weather::default(),
-            events: 0,
             digest: 0xcbf2_9ce4_8422_2325,
             trace: traced.then(Vec::new),
-            counts: BTreeMap::new(),
-            facts: Vec::new(),
-            disk: SimDisk::new(),
-            failed_sync: FailedSync::default(),
-            end: End::Close,
-            when: When::Done,
-            after_kill: false,
-            operations: 0,
-            operations_left: None,
-            image: None,
-            glimpses: Vec::new(),
-            copying: None,
-            could_be_seen: 0,
-            crashes: 0,
-            power_cuts: 0,
-            turns: 0,
-            epoch: Epoch::default(),
-            faults: Vec::new(),
-            refused: 0,
-            was_full: false,
-            refuses: Refuses::Nothing,
-            was_stuck: false,
-            is_over: false,
-            unfinished: BTreeMap::new(),
-            lasting: Duration::ZERO,
-            failure: None,
+            ..State::default()
         };
-        let crashed = tokio::sync::Notify::new();
-        Arc::new(World { state: Mutex::new(state), lag: AtomicU64::new(0), crashed })
+        Arc::new(World {
+            random: Mutex::new(Random::new(seed)),
+            state: Mutex::new(state),
+            lag: AtomicU64::new(0),
+            crashed: tokio::sync::Notify::new(),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn random(&self) -> MutexGuard<'_, Random> {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn below(&self, limit: u64) -> u64 {
-        self.state().random.below(limit)
+        self.random().below(limit)
     }
 
     pub fn number(&self) -> u64 {
-        self.state().random.number()
+        self.random().number()
     }
 
     /// Whether something happens that happens once in `times`; never, if that is zero.
@@ -246,7 +226,7 @@ impl World {
     pub fn count(&self, what: &'static str) {
         let mut state = self.state();
         if state.image.is_none() {
-            *state.counts.entry(what).or_default() += 1;
+            state.counts.count(what, 1);
         }
     }
 
@@ -327,16 +307,14 @@ impl World {
         let mut state = self.state();
         state.could_be_seen += 1;
         let seen = state.could_be_seen;
-        let place =
-            if seen <= GLIMPSES { seen - 1 } else { state.random.below(seen as u64) as usize };
+        let place = if seen <= GLIMPSES { seen - 1 } else { self.below(seen as u64) as usize };
         (place < GLIMPSES).then_some(place)
     }
 
     /// Copies the directory while the log runs, a little at each turn.
     fn go_on_copying(&self) {
-        let begins = self.once_in(100);
+        let (begins, pace, seed) = (self.once_in(100), 1 << (8 + self.below(8)), self.number());
         let mut state = self.state();
-        let (pace, seed) = (1 << (8 + state.random.below(8)), state.random.number());
         match &mut state.copying {
             None if begins => state.copying = Some((state.disk.begin_copy(seed), pace)),
             Some((copying, pace)) => drop(copying.advance((seed % *pace) as usize)),
@@ -490,16 +468,12 @@ impl World {
         self.state().refuses == Refuses::Writes
     }
 
-    /// The disk says that it is full where the space had been promised.
+    /// The disk says that it is full where the space had been promised, or the system is short of something: that
+    /// passes, and is no fault that the budget is for.
     pub fn refused(&self) {
         let mut state = self.state();
         state.was_full = true;
         state.refused += 1;
-    }
-
-    /// The system is short of something: that passes, and is no fault that the budget is for.
-    pub(crate) fn is_short(&self) {
-        self.refused();
     }
 
     /// P21: a full disk costs no restart, unless it refuses a write that was sure to find its space.
@@ -630,7 +604,7 @@ pub struct Outcome {
     pub crashes: u64,
     pub power_cuts: u64,
     /// What was done to the log, by kind.
-    pub counts: BTreeMap<&'static str, u64>,
+    pub counts: Counts,
     /// If it was asked for.
     pub trace: Vec<String>,
     /// The promise that was broken.

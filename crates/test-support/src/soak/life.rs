@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Context, Handler, Recipient};
-use actix_wal::messages::{LogEvent, Replay};
+use actix::{Actor, Context, Handler};
+use actix_wal::messages::LogEvent;
 use actix_wal::storage::Directory;
 use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, Random, errno,
@@ -17,6 +17,7 @@ use actix_wal::{
 };
 
 use crate::clients::client;
+use crate::clients::ledger::Verifier;
 use crate::clients::payload;
 use crate::clients::told::{Counter, Tell, Told};
 
@@ -52,7 +53,7 @@ pub async fn open(
     directory: &Path,
     plan: &FaultPlan,
     tune: impl Fn(&mut WalConfig),
-    replay: Option<Recipient<Replay>>,
+    replay: Option<&Verifier>,
 ) -> Result<Wal, OpenError> {
     let mut config = WalConfig::new(directory);
     config.segment_size = 1 << 20;
@@ -79,7 +80,7 @@ pub async fn open(
         opening = opening.on_storage(Arc::new(storage));
     }
     match replay {
-        Some(host) => opening.replay_to(host, None).await,
+        Some(verifier) => opening.replay_with(None, verifier.eye()).await,
         None => opening.await,
     }
 }
@@ -91,7 +92,7 @@ fn is_busy(error: &std::io::Error) -> bool {
 /// Lives. `opened` hears of the recovery before the first client begins.
 pub async fn live(
     life: Life,
-    replay: Option<Recipient<Replay>>,
+    replay: Option<&Verifier>,
     tell: Tell,
     opened: impl FnOnce(&RecoveryReport),
 ) -> Result<(), OpenError> {

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
-use std::{env, io, panic, thread};
+use std::{env, io, thread};
 
 use actix_wal::testkit::{FaultPlan, Random};
 use actix_wal::{OpenError, RecoveryReport};
@@ -99,7 +99,7 @@ impl Soak {
                 ledger.compare(verifier.take(), report.low_water);
                 ledger.admit(first..first + CLIENTS);
             };
-            life::live(life, Some(verifier.recipient()), tell, opened).await
+            life::live(life, Some(&verifier), tell, opened).await
         });
         self.judge(lived)
     }
@@ -109,7 +109,7 @@ impl Soak {
         let (tell, ledger, directory) = (self.tell(), &self.ledger, &self.directory);
         let looked = actix::System::new().block_on(async move {
             let (verifier, plan) = (Verifier::default(), FaultPlan::new());
-            let wal = life::open(directory, &plan, |_| {}, Some(verifier.recipient())).await?;
+            let wal = life::open(directory, &plan, |_| {}, Some(&verifier)).await?;
             let report = wal.recovery_report().clone();
             ledger.borrow_mut().compare(verifier.take(), report.low_water);
             if release {
@@ -189,15 +189,4 @@ pub fn be_a_child_if_told() -> bool {
         tell(Told::Broken(error.to_string()));
     }
     true
-}
-
-/// Says nothing of panics that were asked for.
-pub fn silence_injected_panics() {
-    let default = panic::take_hook();
-    panic::set_hook(Box::new(move |panicked| {
-        let message = panicked.payload().downcast_ref::<String>();
-        if !message.is_some_and(|message| message.starts_with("injected panic")) {
-            default(panicked);
-        }
-    }));
 }

@@ -1,16 +1,17 @@
 //! A log driven by hand on one thread: the flush loop, the assigner, the preparer and recovery that
 //! production runs, one step at a time, with a client that notes what it is told.
 
+pub mod histories;
+mod meanwhile;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_wal::storage::Storage;
 use actix_wal::testkit::internals::Parts;
 use actix_wal::testkit::internals::engine::intake::assigner::Assigner;
 use actix_wal::testkit::internals::engine::intake::entry::Payload;
 use actix_wal::testkit::internals::engine::recovery::Begun;
-use actix_wal::testkit::internals::engine::segments::clearing::OldSegment;
-use actix_wal::testkit::internals::engine::segments::supply::{Need, Pool, SegmentSource, Supply};
+use actix_wal::testkit::internals::engine::segments::supply::{Pool, SegmentSource};
 use actix_wal::testkit::internals::engine::state::outcomes::Fate;
 use actix_wal::testkit::internals::engine::state::requests::QueueReceiver;
 use actix_wal::testkit::internals::engine::state::shared::Shared;
@@ -26,40 +27,6 @@ use crate::facts::{Fact, Key, payload};
 use crate::recovered::for_the_next_life;
 use crate::witness::Witness;
 use actix_wal::testkit::Random;
-
-/// The real supply, whose preparer is driven by hand.
-#[derive(Debug)]
-struct HandSupply {
-    pool: Pool,
-    hand: ByHand,
-}
-
-impl SegmentSource for HandSupply {
-    fn take(&mut self, need: Need) -> Supply {
-        self.pool.take(need)
-    }
-
-    fn wait(&mut self, _: Duration) {
-        self.hand.step();
-    }
-
-    fn advance(&mut self, room: u64, flush_time: Duration) {
-        self.pool.advance(room, flush_time);
-    }
-
-    fn recycle(&mut self, old: Vec<OldSegment>) {
-        self.pool.recycle(old);
-    }
-
-    fn remove(&mut self, name: String) {
-        self.pool.remove(name);
-    }
-
-    fn stop(&mut self) {
-        self.pool.stop();
-        self.hand.step();
-    }
-}
 
 /// An append whose outcome the client does not know yet.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +76,7 @@ impl Log {
         let pool = Pool::start(&hand, storage, style, next_sequence, writer.size(), prepared);
         let mut pool = pool.expect("a hand is no thread");
         pool.recycle(recovered.removable);
-        let source = Box::new(HandSupply { pool, hand: hand.clone() });
+        let source = Box::new(pool);
         let run = FlushLoop::new(config, Arc::clone(&shared), style, source, position, writer);
         assigner.resume(position.next_lsn);
         let next_key = Key { client: life, sequence: 0 };
@@ -163,7 +130,8 @@ impl Log {
         }
         match self.run.work() {
             Ok(Worked::Done) => self.faults = 0,
-            Ok(Worked::NeedsSegment) => self.run.wait_for_segment(Duration::ZERO),
+            // Instead of a wait.
+            Ok(Worked::NeedsSegment) => drop(self.hand.step()),
             Err(cause) => self.fault(&cause),
         }
         self.listen();
@@ -257,6 +225,7 @@ impl Log {
             self.step();
         }
         self.run.stop_source();
+        self.hand.step();
         self.ask_for_the_rest();
         if !self.poisoned {
             assert!(self.open.is_empty(), "P6: {:?} never has an outcome", self.open);

@@ -4,20 +4,18 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_wal::storage::Storage;
-use actix_wal::testkit::{ByHand, FaultOp, FaultPlan, FaultyStorage};
-
-use actix_wal::testkit::Random;
+use actix_wal::testkit::{ByHand, FaultOp, FaultPlan, FaultyStorage, Random};
 
 /// Who gets a turn before a sync. Clones are the same.
 #[derive(Clone, Debug)]
-pub(crate) struct Turns(Arc<Mutex<(Random, Option<ByHand>)>>);
+pub(super) struct Turns(Arc<Mutex<(Random, Option<ByHand>)>>);
 
 impl Turns {
-    pub(crate) fn new(seed: u64) -> Turns {
+    pub(super) fn new(seed: u64) -> Turns {
         Turns(Arc::new(Mutex::new((Random::new(seed), None))))
     }
 
-    pub(crate) fn give_to(&self, hand: Option<ByHand>) {
+    pub(super) fn give_to(&self, hand: Option<ByHand>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = hand;
     }
 
@@ -34,7 +32,7 @@ impl Turns {
 }
 
 /// A storage that gives turns.
-pub(crate) fn meanwhile(inner: Arc<dyn Storage>, turns: Turns) -> Arc<dyn Storage> {
+pub(super) fn meanwhile(inner: Arc<dyn Storage>, turns: Turns) -> Arc<dyn Storage> {
     let plan = FaultPlan::new();
     plan.decide(move |operation| {
         if operation.op == FaultOp::Sync {

@@ -6,23 +6,22 @@ use std::time::Duration;
 use actix_wal::storage::{Medium, Storage};
 use actix_wal::testkit::{
     Cuts, FailedSync, FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, OpLog, Persist,
-    Recorder, SimDisk, errno,
+    Random, Recorder, SimDisk, errno,
 };
 use actix_wal::{
     Bounds, Durability, FaultPolicy, FlushPolicy, OpenError, RestartBudget, WalConfig,
 };
 
+use super::Log;
 use super::meanwhile::{Turns, meanwhile};
-use actix_wal::testkit::Random;
-use test_support::counts::Counts;
-use test_support::driven::Log;
-use test_support::facts::Fact;
-use test_support::settings::blocks;
-use test_support::witness::Witness;
+use crate::counts::Counts;
+use crate::facts::Fact;
+use crate::settings::segments_of;
+use crate::witness::Witness;
 
 /// What a client or the world does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Do {
+pub enum Do {
     /// One record that somebody waits for.
     Commit,
     /// One record that is flushed at once.
@@ -58,7 +57,7 @@ pub(crate) enum Do {
 
 /// How a life ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     Close,
     /// The process is killed; the next life finds what the page cache holds.
     Kill,
@@ -67,7 +66,7 @@ pub(crate) enum End {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Life {
+pub struct Life {
     /// What happens, each with its weight.
     does: &'static [(Do, u64)],
     steps: u32,
@@ -75,10 +74,12 @@ pub(crate) struct Life {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct History {
-    pub(crate) name: &'static str,
+pub struct History {
+    pub name: &'static str,
     policy: FaultPolicy,
     medium: Medium,
+    /// How large the blocks of its log are; it has as many, whatever that is.
+    pub block_size: u32,
     lives: &'static [Life],
 }
 
@@ -163,13 +164,13 @@ const fn stillborn(end: End) -> Life {
 }
 
 const fn history(name: &'static str, policy: FaultPolicy, lives: &'static [Life]) -> History {
-    History { name, policy, medium: Medium::InPlace, lives }
+    History { name, policy, medium: Medium::InPlace, block_size: 512, lives }
 }
 
 use End::{Close, Kill, PowerCut};
 use FaultPolicy::{FailFast, Resend};
 
-pub(crate) const HISTORIES: &[History] = &[
+pub const HISTORIES: &[History] = &[
     history("modes", Resend, &[life(APPENDS, 60, Close)]),
     history("rotation", Resend, &[life(ROTATION, 50, Close)]),
     history("recycling", Resend, &[life(RECYCLING, 80, Close), life(RECYCLING, 50, Kill)]),
@@ -243,46 +244,43 @@ pub(crate) const HISTORIES: &[History] = &[
     ),
 ];
 
-/// How many zeros are written at once into segments of this size, in bytes: a quarter, in whole blocks.
-pub(crate) const PIECE: usize = 4 * 512;
-
-pub(crate) fn config(policy: FaultPolicy) -> WalConfig {
-    let mut config = blocks(14);
-    config.max_in_flight_entries = 24;
-    config.flush_policy = FlushPolicy::Adaptive(Bounds::default());
-    config.seal_after = Duration::from_millis(5);
-    config.fault_policy = policy;
-    config.restart_budget = RestartBudget { restarts: 4, ..RestartBudget::default() };
-    config
-}
+/// How many zeros are written at once into a segment with the smallest blocks, in bytes: a quarter, in whole ones.
+pub const PIECE: usize = 4 * 512;
 
 /// What was recorded between two power cuts.
-pub(crate) struct Stage {
-    pub(crate) log: OpLog,
+pub struct Stage {
+    pub log: OpLog,
     /// All that was ever known, also before the recording began.
-    pub(crate) facts: Vec<Fact>,
+    pub facts: Vec<Fact>,
     /// How much of that was known when the recording began.
-    pub(crate) known: usize,
+    pub known: usize,
     /// What its lives did; one that did little proves little.
-    pub(crate) done: Counts,
+    pub done: Counts,
     /// What reads show after a failed sync.
-    pub(crate) failed_sync: FailedSync,
+    pub failed_sync: FailedSync,
 }
 
 impl Stage {
     /// A walk over its operations, on a disk like that on which they were done.
-    pub(crate) fn cuts(&self) -> Cuts {
+    pub fn cuts(&self) -> Cuts {
         self.log.cuts().with_failed_sync(self.failed_sync)
     }
 }
 
 impl History {
-    pub(crate) fn config(&self) -> WalConfig {
-        config(self.policy)
+    pub fn config(&self) -> WalConfig {
+        let mut config = segments_of(14 * u64::from(self.block_size));
+        config.block_size = self.block_size;
+        config.max_in_flight_entries = 24;
+        config.flush_policy = FlushPolicy::Adaptive(Bounds::default());
+        config.seal_after = Duration::from_millis(5);
+        config.fault_policy = self.policy;
+        config.restart_budget = RestartBudget { restarts: 4, ..RestartBudget::default() };
+        config
     }
 
     /// Records the history that this seed gives: a stage ends with each power cut.
-    pub(crate) fn record(&self, seed: u64) -> Vec<Stage> {
+    pub fn record(&self, seed: u64) -> Vec<Stage> {
         let mut random = Random::new(seed);
         let failed_sync =
             if random.below(2) == 0 { FailedSync::KeepsNewPages } else { FailedSync::RevertsPages };

@@ -1,0 +1,33 @@
+//! Standard output as a pipe to the parent, one line for each thing that a child tells.
+//!
+//! A line is one `write` that nothing buffers; a pipe takes so little at once whole or not at all. So the parent
+//! knows everything that was told, and never sees half a line of a child that is killed.
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{Write, stdout};
+use std::os::fd::AsFd;
+use std::process;
+use std::rc::Rc;
+
+/// Clones are the same.
+#[derive(Clone)]
+pub struct Pipe(Rc<File>);
+
+impl Pipe {
+    /// The standard output of this process, without the buffer that Rust puts before it.
+    pub fn to_the_parent() -> Pipe {
+        let fd = stdout().as_fd().try_clone_to_owned().expect("a descriptor");
+        let pipe = Pipe(Rc::new(File::from(fd)));
+        // A line that something else has begun ends here.
+        pipe.tell("");
+        pipe
+    }
+
+    /// Ends the process when the parent has gone.
+    pub fn tell(&self, line: impl Display) {
+        if (&*self.0).write_all(format!("{line}\n").as_bytes()).is_err() {
+            process::exit(3);
+        }
+    }
+}
