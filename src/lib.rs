@@ -75,6 +75,7 @@ pub use error::{
     AppendError, Cause, CheckpointError, CloseError, CommitError, ConfigError, Holder, OpenError,
     ReadError, RotateError,
 };
+pub use format::LogId;
 pub use format::frame::FrameFault;
 pub use format::scan::TornTail;
 pub use in_flight::{InFlight, Outcome, Settled};

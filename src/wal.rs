@@ -23,6 +23,7 @@ use crate::entrance::Entrance;
 use crate::error::{
     AppendError, Cause, CheckpointError, CloseError, CommitError, ReadError, RotateError,
 };
+use crate::format::LogId;
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::wire::{Await, Collect, Reply, Submit};
 use crate::messages::{
@@ -362,6 +363,11 @@ impl Wal {
     /// The state of the log at a glance.
     pub fn status(&self) -> Status {
         self.shared().status()
+    }
+
+    /// The random name of the log.
+    pub fn log_id(&self) -> LogId {
+        self.inner.report.log_id
     }
 
     /// What recovery found when the log was opened.

@@ -157,3 +157,19 @@ async fn p2_what_is_not_durable_yet_is_neither_beyond_the_end_nor_released() {
     assert_eq!(within("checkpoint", wal.checkpoint(lsn)).await.unwrap(), lsn);
     close(wal).await;
 }
+
+#[actix::test]
+async fn p2_a_log_keeps_its_name_over_its_lives_and_in_a_copy_and_another_log_has_another() {
+    let folder = folder();
+    let paths = ["log", "copy", "other"].map(|name| folder.path().join(name));
+    let name_of = async |path: &Path| {
+        let wal = within("open", Wal::open(config(path))).await.unwrap();
+        let log_id = wal.log_id();
+        close(wal).await;
+        log_id
+    };
+    let first = name_of(&paths[0]).await;
+    copy_files(&paths[0], &paths[1]);
+    assert_eq!([name_of(&paths[0]).await, name_of(&paths[1]).await], [first; 2]);
+    assert_ne!(name_of(&paths[2]).await, first);
+}

@@ -30,9 +30,20 @@ pub const MIN_BLOCK_SIZE: u32 = 512;
 /// The largest block.
 pub const MAX_BLOCK_SIZE: u32 = 65_536;
 
-/// The random name of a log, the same in all its segments.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LogId(pub [u8; 16]);
+/// The random name of a log: the same in all its segments, from the first open on, and in every copy of it. Whatever
+/// is kept beside a log, such as a snapshot, can name the log that it belongs to.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogId(
+    /// Its bytes, as they stand on disk.
+    pub [u8; 16],
+);
+
+impl LogId {
+    /// A name of two random halves.
+    pub(crate) fn new(first: u64, second: u64) -> Self {
+        LogId((u128::from(first) | u128::from(second) << 64).to_le_bytes())
+    }
+}
 
 impl std::fmt::Display for LogId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

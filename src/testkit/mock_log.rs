@@ -15,6 +15,7 @@ use crate::engine::recovery::RecoveryReport;
 use crate::engine::state::parts::LogParts;
 use crate::engine::state::shared::Shared;
 use crate::error::{Cause, IoFault, IoOp};
+use crate::format::LogId;
 use crate::lsn::Lsn;
 use crate::messages::LogEvent;
 use crate::record::Record;
@@ -50,7 +51,9 @@ impl MockLog {
         let appender = Appender::new(&parts, config.overload).start();
         let events = appender.clone().recipient();
         let (flusher, mock) = MockLog::flusher(&parts, config, script, events);
-        let report = RecoveryReport::default();
+        let clock = &parts.shared.clock;
+        let log_id = LogId::new(clock.random(), clock.random());
+        let report = RecoveryReport { log_id, ..RecoveryReport::default() };
         (Wal::compose(config, &parts, report, &appender, &flusher.start()), mock)
     }
 

@@ -114,6 +114,7 @@ impl Survey<'_> {
         let gone = gone.into_iter().filter(|gone| Some(gone.sequence) != kept);
         let removable = self.remove_few(removable.chain(gone.map(OldSegment::from)), &style);
         let report = RecoveryReport {
+            log_id: self.log_id,
             epoch: position.epoch,
             last_lsn: position.last_live,
             next_lsn: position.next_lsn,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::Damage;
+use crate::format::LogId;
 use crate::format::scan::TornTail;
 use crate::lsn::{Epoch, Lsn, LsnRange};
 
@@ -10,6 +11,8 @@ use crate::lsn::{Epoch, Lsn, LsnRange};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct RecoveryReport {
+    /// The random name of the log.
+    pub log_id: LogId,
     /// The epoch that begins now.
     pub epoch: Epoch,
     /// Segments that hold live records.

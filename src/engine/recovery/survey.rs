@@ -90,7 +90,7 @@ impl<'a> Survey<'a> {
         let mut survey = Survey {
             config,
             shared,
-            log_id: random_log_id(shared),
+            log_id: LogId::new(shared.clock.random(), shared.clock.random()),
             segments: Vec::new(),
             highest: 0,
             aside_before: 0,
@@ -240,13 +240,6 @@ fn most_frequent(ids: impl Iterator<Item = LogId>) -> Option<LogId> {
         }
     }
     counts.into_iter().max_by_key(|(_, count)| *count).map(|(id, _)| id)
-}
-
-fn random_log_id(shared: &Shared) -> LogId {
-    let mut log_id = [0; 16];
-    log_id[..8].copy_from_slice(&shared.clock.random().to_le_bytes());
-    log_id[8..].copy_from_slice(&shared.clock.random().to_le_bytes());
-    LogId(log_id)
 }
 
 impl<'a> Survey<'a> {
