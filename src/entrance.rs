@@ -10,6 +10,7 @@ use crate::engine::intake::entry::Payload;
 use crate::engine::intake::inbox::Inbox;
 use crate::engine::state::shared::Shared;
 use crate::error::{AppendError, Cause};
+use crate::lsn::Epoch;
 use crate::messages::wire::{Collect, Submit};
 use crate::status::LogState;
 
@@ -33,6 +34,21 @@ impl Entrance {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Refuses what builds on an epoch that has ended already.
+    pub(crate) fn check(
+        &self,
+        builds_on: Option<Epoch>,
+        entries: usize,
+    ) -> Result<(), AppendError> {
+        match builds_on.filter(|epoch| self.shared.watermark.has_ended(*epoch)) {
+            Some(epoch) => {
+                self.shared.counters.refused.add(entries as u64);
+                Err(AppendError::EpochEnded { epoch })
+            }
+            None => Ok(()),
+        }
     }
 
     /// The right to have this append in flight: now, or after a wait if that is configured.
@@ -148,7 +164,7 @@ mod tests {
             let permit = entrance.permit_now(&payload).expect("room");
             let (durability, reply) =
                 (Durability::GroupCommit, Reply::Accepted(oneshot::channel().0));
-            Submit { payload, durability, permit, reply }
+            Submit { payload, durability, builds_on: None, permit, reply }
         };
         // A thread that is interrupted between putting in and calling.
         assert!(entrance.inbox.push(submit()));

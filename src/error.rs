@@ -13,7 +13,7 @@ use thiserror::Error;
 
 pub use self::class::FaultClass;
 pub use self::damage::{Damage, DamageKind, Loss, Sign};
-use crate::lsn::{Lsn, LsnRange};
+use crate::lsn::{Epoch, Lsn, LsnRange};
 
 /// What an LSN may mean that the log has never had.
 const OLDER_COPY: &str =
@@ -164,6 +164,12 @@ pub enum Cause {
         /// What the panic said.
         message: String,
     },
+    /// The record builds on an epoch of which something was given up.
+    #[error("{}", epoch_ended(*epoch))]
+    EpochEnded {
+        /// The epoch that it names.
+        epoch: Epoch,
+    },
     /// An earlier life of the log ended before the record was durable.
     #[error("an earlier life of the log ended before it was durable")]
     EarlierLife,
@@ -185,6 +191,13 @@ pub enum Cause {
     /// A blocking call on the thread of an Arbiter.
     #[error("{WOULD_BLOCK}")]
     WouldBlockArbiter,
+}
+
+/// What is wrong with an append that builds on an epoch of which something was given up.
+fn epoch_ended(epoch: Epoch) -> String {
+    format!(
+        "it builds on epoch {epoch}, of which something was given up; wait for the outcomes of what was put in, and begin anew from what is durable"
+    )
 }
 
 /// What an error says of a blocking call on the thread of an Arbiter.
@@ -265,6 +278,12 @@ pub enum AppendError {
     Poisoned {
         /// The first fault since the last epoch, and the latest.
         cause: Cause,
+    },
+    /// It builds on an epoch of which a record was given up, or an append that builds on it refused.
+    #[error("{}", epoch_ended(*.epoch))]
+    EpochEnded {
+        /// The epoch that it names.
+        epoch: Epoch,
     },
     /// The log is closed.
     #[error("closed: {cause}")]

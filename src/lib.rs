@@ -80,7 +80,7 @@ pub use format::frame::FrameFault;
 pub use format::scan::TornTail;
 pub use in_flight::{InFlight, Outcome, Settled};
 pub use lsn::{Epoch, Lsn, LsnRange};
-pub use messages::LogEvent;
+pub use messages::{AppendOptions, LogEvent};
 pub use open::Open;
 pub use outbox::Outbox;
 pub use reader::ReadStream;

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use actix::Recipient;
 use bytes::Bytes;
 
-use crate::config::Durability;
 use crate::engine::intake::entry::Payload;
 use crate::engine::state::outcomes::Fate;
 use crate::entrance::Entrance;
-use crate::error::{AppendError, Cause};
-use crate::lsn::Lsn;
+use crate::error::{AppendError, Cause, CommitError};
+use crate::lsn::{Epoch, Lsn};
 use crate::messages::wire::{OwedAccepted, Reply, Submit};
-use crate::messages::{Accepted, Ticket};
+use crate::messages::{Accepted, AppendOptions, Ticket};
 
 /// Appends without a future: an actor puts records in from its handlers. It receives their LSNs as
 /// [`Accepted`] messages, and their durability by its [subscription](crate::Wal::subscribe). Made by
@@ -61,19 +60,19 @@ impl Outbox {
     /// The record is not in the log. Past the bound on what is in flight that is
     /// [`Overloaded`](AppendError::Overloaded), whatever the configured policy is: an actor can not wait.
     pub fn append(&mut self, payload: impl Into<Bytes>) -> Result<Ticket, AppendError> {
-        self.append_with(payload, Durability::GroupCommit)
+        self.append_with(payload, AppendOptions::default())
     }
 
-    /// [`append`](Self::append) with a choice of when the batch is flushed.
+    /// [`append`](Self::append) with a choice of when the batch is flushed, and of what it builds on.
     ///
     /// # Errors
-    /// As for [`append`](Self::append).
+    /// As for [`append`](Self::append); [`EpochEnded`](AppendError::EpochEnded) at once if that is known already.
     pub fn append_with(
         &mut self,
         payload: impl Into<Bytes>,
-        durability: Durability,
+        options: impl Into<AppendOptions>,
     ) -> Result<Ticket, AppendError> {
-        self.submit(Payload::One(payload.into()), durability)
+        self.submit(Payload::One(payload.into()), options.into())
     }
 
     /// Appends an atomic group: after a crash all of its records are there, or none.
@@ -88,7 +87,18 @@ impl Outbox {
         if payloads.is_empty() {
             return Err(AppendError::EmptyGroup);
         }
-        self.submit(Payload::Group(payloads), Durability::GroupCommit)
+        self.submit(Payload::Group(payloads), AppendOptions::default())
+    }
+
+    /// The epoch that is writing: the one to [build on](AppendOptions::builds_on) for those that build on nothing that is
+    /// not durable.
+    pub fn epoch(&self) -> Epoch {
+        self.entrance.shared().watermark.epoch()
+    }
+
+    /// What became of an LSN, as by [`Wal::outcome`](crate::Wal::outcome).
+    pub fn outcome(&self, lsn: Lsn) -> Option<Result<(), CommitError>> {
+        self.entrance.shared().outcome(lsn)
     }
 
     /// The ticket of the next append.
@@ -105,11 +115,13 @@ impl Outbox {
         }
     }
 
-    fn submit(&mut self, payload: Payload, durability: Durability) -> Result<Ticket, AppendError> {
+    fn submit(&mut self, payload: Payload, options: AppendOptions) -> Result<Ticket, AppendError> {
+        let AppendOptions { durability, builds_on } = options;
+        self.entrance.check(builds_on, payload.count())?;
         let permit = self.entrance.permit_now(&payload)?;
         let ticket = self.next;
         let reply = Reply::Message(OwedAccepted::new(Arc::clone(&self.owner), ticket));
-        self.entrance.submit(Submit { payload, durability, permit, reply })?;
+        self.entrance.submit(Submit { payload, durability, builds_on, permit, reply })?;
         self.next = ticket.plus(1);
         Ok(ticket)
     }

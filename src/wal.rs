@@ -10,13 +10,12 @@ use tokio::sync::oneshot;
 
 use crate::actors::Appender;
 use crate::codec::{Bincode, Codec};
-use crate::config::{Durability, WalConfig};
+use crate::config::WalConfig;
 use crate::engine::intake::admission::{Admission, Permit};
 use crate::engine::intake::entry::Payload;
 use crate::engine::read::cursor::Cursor;
 use crate::engine::recovery::RecoveryReport;
 use crate::engine::segments::catalog::SegmentInfo;
-use crate::engine::state::outcomes::Fate;
 use crate::engine::state::parts::LogParts;
 use crate::engine::state::shared::Shared;
 use crate::entrance::Entrance;
@@ -27,8 +26,8 @@ use crate::format::LogId;
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::wire::{Await, Collect, Reply, Submit};
 use crate::messages::{
-    Accepted, Checkpoint, Close, Flush, GetSegments, GetStats, GetStatus, LogEvent, Read,
-    ReadRange, Recipients, Recover, Rotate, Subscribe, Unsubscribe,
+    Accepted, AppendOptions, Checkpoint, Close, Flush, GetSegments, GetStats, GetStatus, LogEvent,
+    Read, ReadRange, Recipients, Recover, Rotate, Subscribe, Unsubscribe,
 };
 use crate::outbox::Outbox;
 use crate::reader::ReadStream;
@@ -146,20 +145,21 @@ impl Wal {
     /// # Errors
     /// The record is not in the log, except with [`AppendError::Unknown`].
     pub async fn append(&self, payload: impl Into<Bytes>) -> Result<Lsn, AppendError> {
-        self.append_with(payload, Durability::GroupCommit).await
+        self.append_with(payload, AppendOptions::default()).await
     }
 
-    /// [`append`](Self::append) with a choice of who waits. `Synchronous` has the batch flushed at once,
-    /// `Async` within `max_delay`; either way this returns as soon as there is an LSN.
+    /// [`append`](Self::append) with a choice of who waits, and of what it builds on. `Synchronous` has the batch flushed
+    /// at once, `Async` within `max_delay`; either way this returns as soon as there is an LSN.
     ///
     /// # Errors
-    /// As for [`append`](Self::append).
+    /// As for [`append`](Self::append), or [`EpochEnded`](AppendError::EpochEnded).
     pub async fn append_with(
         &self,
         payload: impl Into<Bytes>,
-        durability: Durability,
+        options: impl Into<AppendOptions>,
     ) -> Result<Lsn, AppendError> {
-        let range = self.submit_accepted(Payload::One(payload.into()), durability).await?;
+        let payload = Payload::One(payload.into());
+        let range = self.submit_accepted(payload, options.into()).await?;
         Ok(range.first)
     }
 
@@ -175,7 +175,7 @@ impl Wal {
         if payloads.is_empty() {
             return Err(AppendError::EmptyGroup);
         }
-        self.submit_accepted(Payload::Group(payloads), Durability::GroupCommit).await
+        self.submit_accepted(Payload::Group(payloads), AppendOptions::default()).await
     }
 
     /// Appends a value, encoded with [`Bincode`].
@@ -209,21 +209,23 @@ impl Wal {
     /// # Errors
     /// See [`CommitError`].
     pub async fn commit(&self, payload: impl Into<Bytes>) -> Result<Lsn, CommitError> {
-        self.commit_with(payload, Durability::GroupCommit).await
+        self.commit_with(payload, AppendOptions::default()).await
     }
 
-    /// [`commit`](Self::commit) with a choice of how. `Async` returns before the record is durable.
+    /// [`commit`](Self::commit) with a choice of how, and of what it builds on. `Async` returns before the record is
+    /// durable.
     ///
     /// # Errors
     /// See [`CommitError`].
     pub async fn commit_with(
         &self,
         payload: impl Into<Bytes>,
-        durability: Durability,
+        options: impl Into<AppendOptions>,
     ) -> Result<Lsn, CommitError> {
-        let payload = Payload::One(payload.into());
+        let (payload, options) = (Payload::One(payload.into()), options.into());
+        self.inner.entrance.check(options.builds_on, payload.count())?;
         let permit = self.inner.entrance.permit(&payload).await?;
-        let answer = self.submit_commit(payload, durability, permit)?;
+        let answer = self.submit_commit(payload, options, permit)?;
         let range = answer.await.unwrap_or_else(|_| Err(self.appender_gone().into()))?;
         Ok(range.first)
     }
@@ -253,18 +255,7 @@ impl Wal {
     /// An LSN that an earlier life gave out and lost is `NotDurable`; what a checkpoint has released
     /// counts as durable.
     pub fn outcome(&self, lsn: Lsn) -> Option<Result<(), CommitError>> {
-        let shared = self.shared();
-        // The state first: whatever the log knew when it ended is in its table.
-        let state = shared.state();
-        match (shared.fate(lsn), state) {
-            (Some(Fate::Durable), _) => Some(Ok(())),
-            (Some(Fate::NotDurable(cause)), _) => Some(Err(CommitError::NotDurable { lsn, cause })),
-            (Some(Fate::Unknown(cause)), _) => Some(Err(CommitError::Unknown { lsn, cause })),
-            (None, _) if lsn > shared.watermark.accepted() => None,
-            (None, LogState::Poisoned(cause)) => Some(Err(CommitError::NotDurable { lsn, cause })),
-            (None, LogState::Closed(cause)) => Some(Err(CommitError::Unknown { lsn, cause })),
-            (None, _) => None,
-        }
+        self.shared().outcome(lsn)
     }
 
     /// The way into the log for an actor that works by messages alone. It receives its LSNs as [`Accepted`], and their
@@ -422,13 +413,16 @@ impl Wal {
     async fn submit_accepted(
         &self,
         payload: Payload,
-        durability: Durability,
+        options: AppendOptions,
     ) -> Result<LsnRange, AppendError> {
+        let AppendOptions { durability, builds_on } = options;
+        self.inner.entrance.check(builds_on, payload.count())?;
         let permit = self.inner.entrance.permit(&payload).await?;
         let (reply, answer) = oneshot::channel();
         self.inner.entrance.submit(Submit {
             payload,
             durability,
+            builds_on,
             permit,
             reply: Reply::Accepted(reply),
         })?;
@@ -438,13 +432,14 @@ impl Wal {
     fn submit_commit(
         &self,
         payload: Payload,
-        durability: Durability,
+        AppendOptions { durability, builds_on }: AppendOptions,
         permit: Permit,
     ) -> Result<oneshot::Receiver<Result<LsnRange, CommitError>>, AppendError> {
         let (reply, answer) = oneshot::channel();
         self.inner.entrance.submit(Submit {
             payload,
             durability,
+            builds_on,
             permit,
             reply: Reply::Outcome(reply),
         })?;

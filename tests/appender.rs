@@ -23,7 +23,7 @@ fn append(link: &Parts, text: &'static str) -> Append {
     let payload = Bytes::from_static(text.as_bytes());
     let bytes = Payload::One(payload.clone()).encoded_len();
     let permit = link.shared.admission.try_acquire(1, bytes).expect("room");
-    Append { payload, durability: Durability::GroupCommit, permit }
+    Append { payload, options: Durability::GroupCommit.into(), permit }
 }
 
 fn ready(link: &Parts, epoch: u64, next_lsn: u64) -> LogEvent {

@@ -386,6 +386,34 @@ fn p8_under_fail_fast_nothing_is_not_durable_before_the_cut_is() {
 }
 
 #[test]
+fn p25_what_was_on_its_way_when_something_was_given_up_is_given_up_before_the_next_epoch() {
+    for policy in [FaultPolicy::FailFast, FaultPolicy::Resend] {
+        let mut bench = Bench::new(|config| config.fault_policy = policy);
+        let epoch = bench.shared.watermark.epoch();
+        bench.append(1);
+        let cause = bench.fail(FaultOp::Sync, FaultEffect::Fail(errno::EIO));
+        // It has an LSN, and has not come out of the queue.
+        let (late, gives_up) = (bench.next, policy == FaultPolicy::FailFast);
+        bench.shared.watermark.raise_accepted(late);
+        bench.run.fault(&cause);
+        assert_eq!(bench.shared.watermark.has_ended(epoch), gives_up, "{policy:?}");
+        if gives_up {
+            assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment, "it waits for it");
+            assert!(bench.shared.io.since().is_none(), "which is no sync that hangs");
+        }
+        bench.append(1);
+        let fate = bench.shared.fate(late);
+        assert_eq!(matches!(fate, Some(Fate::NotDurable(_))), gives_up, "{policy:?} {fate:?}");
+        bench.work();
+        bench.append(1);
+        bench.settle();
+        let kept: Vec<_> = bench.records().into_keys().map(Lsn::get).collect();
+        assert_eq!(kept, if gives_up { vec![3] } else { vec![1, 2, 3] }, "{policy:?}");
+        assert!(!bench.shared.watermark.has_ended(bench.shared.watermark.epoch()));
+    }
+}
+
+#[test]
 fn abandoned_entries_are_unknown_if_they_were_written_and_not_durable_if_not() {
     for policy in [FaultPolicy::Resend, FaultPolicy::FailFast] {
         let mut bench = Bench::new(|config| config.fault_policy = policy);

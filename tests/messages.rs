@@ -48,7 +48,7 @@ async fn use_the_log(
     // The typed permit flow by hand: first the right, then the message.
     let payload = Bytes::from_static(b"two");
     let permit = admission.try_acquire(1, payload.len() + RECORD_OVERHEAD).expect(room);
-    let commit = Commit { payload, durability: Durability::Synchronous, permit };
+    let commit = Commit { payload, options: Durability::Synchronous.into(), permit };
     let two = log.commit.send(commit).await.expect("alive").expect("durable");
 
     let group = AppendAll::try_new(&admission, vec!["three".into(), "four".into()]).expect(room);
@@ -60,7 +60,7 @@ async fn use_the_log(
     let payload = Payload::One(Bytes::from_static(b"five"));
     let permit = admission.acquire(payload.count(), payload.encoded_len()).await.expect(room);
     let (durability, reply) = (Durability::GroupCommit, Reply::Outcome(reply));
-    submit(&log, Submit { payload, durability, permit, reply });
+    submit(&log, Submit { payload, durability, builds_on: None, permit, reply });
     let five = answer.await.expect("alive").expect("durable").first;
 
     let stats = log.get_stats.send(GetStats).await.expect("alive");
@@ -111,14 +111,14 @@ async fn p16_a_permit_for_something_else_is_refused_by_type_and_given_back() {
     ];
     for permit in wrong {
         let permit = permit.expect("room");
-        let append = Append { payload: payload.clone(), durability: Durability::Async, permit };
+        let append = Append { payload: payload.clone(), options: Durability::Async.into(), permit };
         match wal.recipients().append.send(append).await.expect("alive") {
             Err(AppendError::WrongPermit { entries: 1, bytes, .. }) => assert_eq!(bytes, fits),
             other => panic!("a wrong permit is refused as one, not {other:?}"),
         }
     }
     let generous = wal.admission().try_acquire(1, 10 * fits).expect("room");
-    let commit = Commit { payload, durability: Durability::GroupCommit, permit: generous };
+    let commit = Commit { payload, options: Durability::GroupCommit.into(), permit: generous };
     let lsn = wal.recipients().commit.send(commit).await.expect("alive").expect("durable");
     assert_eq!(lsn, Lsn::FIRST, "a refusal uses no LSN up");
     for wal in [wal, other] {

@@ -185,7 +185,7 @@ async fn p16_an_outbox_never_waits_for_room_and_a_refusal_takes_no_ticket() {
 fn submit(link: &Parts, reply: Reply) -> Submit {
     let payload = Payload::One(Bytes::from_static(b"x"));
     let permit = link.shared.admission.try_acquire(1, payload.encoded_len()).expect("room");
-    Submit { payload, durability: Durability::GroupCommit, permit, reply }
+    Submit { payload, durability: Durability::GroupCommit, builds_on: None, permit, reply }
 }
 
 #[actix::test]

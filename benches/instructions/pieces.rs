@@ -99,7 +99,7 @@ fn config() -> WalConfig {
 fn submit(shared: &Shared, payload: Bytes, reply: Reply) -> Submit {
     let payload = Payload::One(payload);
     let permit = shared.admission.try_acquire(1, payload.encoded_len()).expect("room");
-    Submit { payload, durability: Durability::GroupCommit, permit, reply }
+    Submit { payload, durability: Durability::GroupCommit, builds_on: None, permit, reply }
 }
 
 /// A permit and a channel for each record, into the intake, and out again in one go.

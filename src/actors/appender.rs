@@ -20,7 +20,9 @@ use crate::engine::state::shared::Shared;
 use crate::error::{AppendError, Cause, CommitError};
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::wire::{Await, Collect, OwedAccepted, Reply, Submit};
-use crate::messages::{Accepted, Append, AppendAll, Commit, Flush, LogEvent, WaitForLsn};
+use crate::messages::{
+    Accepted, Append, AppendAll, AppendOptions, Commit, Flush, LogEvent, WaitForLsn,
+};
 use crate::status::LogState;
 
 /// Room for so many appends is kept; a burst of more is rare, and costs a little copying.
@@ -90,15 +92,20 @@ impl Appender {
 
     /// Takes an append, and has it written.
     fn submit(&mut self, submit: Submit) {
-        self.take(submit);
+        self.take_all([submit]);
         self.hand_over();
+    }
+
+    fn take_all(&mut self, submits: impl IntoIterator<Item = Submit>) {
+        let shared = Arc::clone(&self.shared);
+        let accepting = shared.accepting();
+        submits.into_iter().for_each(|submit| self.take(submit, *accepting));
     }
 
     /// The state has changed: what was parked is taken, refused, or parked again.
     fn retake_parked(&mut self) {
-        for submit in std::mem::take(&mut self.parked) {
-            self.take(submit);
-        }
+        let parked = std::mem::take(&mut self.parked);
+        self.take_all(parked);
     }
 
     /// Has what was taken written, after those who take their LSNs from a message have been told.
@@ -116,12 +123,12 @@ impl Appender {
     }
 
     /// Gives LSNs and answers, now or later; parks the append if the log is not there for the moment.
-    fn take(&mut self, submit: Submit) {
+    fn take(&mut self, submit: Submit, accepting: bool) {
         if let Some(error) = self.misfit(&submit) {
             return self.refuse(submit, error);
         }
         let refusal = match self.life.appends() {
-            Appends::Take if self.shared.is_accepting() && self.parked.is_empty() => {
+            Appends::Take if accepting && self.parked.is_empty() => {
                 return self.accept(submit);
             }
             // Running but not accepting: a fault has happened, and the event is on its way. What comes
@@ -154,13 +161,15 @@ impl Appender {
             return Some(AppendError::EmptyGroup);
         }
         let (permit_entries, permit_bytes) = (permit.entries(), permit.bytes());
-        let fits = permit.covers(&self.shared.admission, entries, bytes);
-        let misfit = AppendError::WrongPermit { permit_entries, permit_bytes, entries, bytes };
-        (!fits).then_some(misfit)
+        if !permit.covers(&self.shared.admission, entries, bytes) {
+            return Some(AppendError::WrongPermit { permit_entries, permit_bytes, entries, bytes });
+        }
+        let ended = submit.builds_on.filter(|epoch| self.shared.watermark.has_ended(*epoch));
+        ended.map(|epoch| AppendError::EpochEnded { epoch })
     }
 
     fn accept(&mut self, submit: Submit) {
-        let Submit { payload, durability, mut permit, reply } = submit;
+        let Submit { payload, durability, mut permit, reply, .. } = submit;
         permit.shrink_to(payload.encoded_len());
         let assigned = self.assigner.assign(payload, durability, permit);
         match (reply, assigned) {
@@ -178,6 +187,8 @@ impl Appender {
 
     fn refuse(&mut self, submit: Submit, error: AppendError) {
         self.shared.counters.refused.add(submit.payload.count() as u64);
+        // What its client has put in after it may build on it.
+        submit.builds_on.into_iter().for_each(|epoch| self.shared.watermark.end_epoch(epoch));
         self.answer_refused(submit.reply, error);
     }
 
@@ -341,7 +352,7 @@ impl Handler<Collect> for Appender {
 
     fn handle(&mut self, collect: Collect, _: &mut Self::Context) {
         let mut arrived = collect.take(std::mem::take(&mut self.room));
-        arrived.drain(..).for_each(|submit| self.take(submit));
+        self.take_all(arrived.drain(..));
         self.room = arrived;
         // Both rooms come by here in turn: neither keeps what a burst has taken.
         if self.room.capacity() > MUCH_ROOM {
@@ -355,8 +366,9 @@ impl Handler<Collect> for Appender {
 macro_rules! submit_and_answer {
     ($this:expr, $message:expr, $payload:expr, $reply:path, $gone:expr, $map:expr) => {{
         let (reply, answer) = oneshot::channel();
-        let (durability, permit) = ($message.durability, $message.permit);
-        $this.submit(Submit { payload: $payload, durability, permit, reply: $reply(reply) });
+        let AppendOptions { durability, builds_on, .. } = $message.options;
+        let (payload, permit, reply) = ($payload, $message.permit, $reply(reply));
+        $this.submit(Submit { payload, durability, builds_on, permit, reply });
         Response::fut(async move { answer.await.unwrap_or_else(|_| Err($gone)).map($map) })
     }};
 }

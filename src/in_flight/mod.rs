@@ -7,10 +7,9 @@ use std::fmt;
 use book::Book;
 use bytes::Bytes;
 
-use crate::config::Durability;
 use crate::error::{AppendError, CommitError};
 use crate::lsn::LsnRange;
-use crate::messages::{Accepted, LogEvent, Ticket};
+use crate::messages::{Accepted, AppendOptions, LogEvent, Ticket};
 use crate::outbox::Outbox;
 
 /// What became of an append: the LSNs that are durable, or why they are not, or not yet known to be.
@@ -25,7 +24,7 @@ pub type Outcome = Result<LsnRange, CommitError>;
 ///
 /// | outcome of a token | since |
 /// |---|---|
-/// | `Ok`, its LSNs | a `Durable` event covers them; for [`Durability::Async`] too |
+/// | `Ok`, its LSNs | a `Durable` event covers them; for [`Durability::Async`](crate::Durability) too |
 /// | [`CommitError::Refused`] | an `Accepted` says so: it has no LSN |
 /// | [`CommitError::NotDurable`] | an event counts its LSNs as failed, or the log is poisoned and never wrote it |
 /// | [`CommitError::Unknown`] | the log was given up, poisoned or closed before there was an outcome |
@@ -87,17 +86,17 @@ impl<T> InFlight<T> {
         self.book.put(put_in, token)
     }
 
-    /// [`append`](Self::append) with a choice of when the batch is flushed.
+    /// [`append`](Self::append) with a choice of when the batch is flushed, and of what it builds on.
     ///
     /// # Errors
     /// As for [`append`](Self::append).
     pub fn append_with(
         &mut self,
         payload: impl Into<Bytes>,
-        durability: Durability,
+        options: impl Into<AppendOptions>,
         token: T,
     ) -> Result<Ticket, (T, AppendError)> {
-        let put_in = self.outbox.append_with(payload, durability);
+        let put_in = self.outbox.append_with(payload, options);
         self.book.put(put_in, token)
     }
 
@@ -124,6 +123,11 @@ impl<T> InFlight<T> {
     pub fn event(&mut self, event: &LogEvent) -> Settled<'_, T> {
         self.book.event(event, |lsn| self.outbox.why_not_durable(lsn));
         Settled { book: &mut self.book }
+    }
+
+    /// The way into the log of these commits.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     /// How many tokens have not come out yet.

@@ -9,7 +9,35 @@ use crate::config::Durability;
 use crate::engine::intake::admission::{Admission, Permit, Refusal};
 use crate::engine::intake::entry::RECORD_OVERHEAD;
 use crate::error::{AppendError, CommitError};
-use crate::lsn::{Lsn, LsnRange};
+use crate::lsn::{Epoch, Lsn, LsnRange};
+
+/// How an append is done. A [`Durability`] alone is one, too.
+///
+/// ```
+/// use actix_wal::{AppendOptions, Durability};
+///
+/// let options: AppendOptions = Durability::Async.into();
+/// assert_eq!(options.builds_on, None);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AppendOptions {
+    /// Who waits for it.
+    pub durability: Durability,
+    /// The epoch that it builds on, for those that change their state before the log has answered: what they put in next
+    /// may build on what the log gives up. Such an append is refused with [`AppendError::EpochEnded`] as soon as a record
+    /// of that epoch was given up, or another append refused that builds on it. Under
+    /// [`FaultPolicy::Resend`](crate::FaultPolicy) a fault gives nothing up, and then nothing is refused.
+    ///
+    /// [`Outbox::epoch`](crate::Outbox::epoch) is the one to name. Go over to another one only when all that you have
+    /// put in has its outcome: failures are not reported in the order of LSNs.
+    pub builds_on: Option<Epoch>,
+}
+
+impl From<Durability> for AppendOptions {
+    fn from(durability: Durability) -> Self {
+        AppendOptions { durability, builds_on: None }
+    }
+}
 
 /// Phase one: give the record an LSN. The answer says nothing about durability.
 ///
@@ -19,8 +47,8 @@ use crate::lsn::{Lsn, LsnRange};
 pub struct Append {
     /// The record.
     pub payload: Bytes,
-    /// Who waits for it.
-    pub durability: Durability,
+    /// Who waits for it, and what it builds on.
+    pub options: AppendOptions,
     /// The right to have it in flight: for one record, and for its bytes with
     /// [`RECORD_OVERHEAD`](super::RECORD_OVERHEAD).
     pub permit: Permit,
@@ -34,7 +62,7 @@ impl Append {
     pub fn try_new(admission: &Arc<Admission>, payload: impl Into<Bytes>) -> Result<Self, Refusal> {
         let payload = payload.into();
         let permit = admission.try_acquire(1, encoded_len(&payload))?;
-        Ok(Append { payload, durability: Durability::default(), permit })
+        Ok(Append { payload, options: AppendOptions::default(), permit })
     }
 }
 
@@ -49,8 +77,8 @@ impl Message for Append {
 pub struct AppendAll {
     /// The records; at least one.
     pub payloads: Vec<Bytes>,
-    /// Who waits for them.
-    pub durability: Durability,
+    /// Who waits for them, and what they build on.
+    pub options: AppendOptions,
     /// The right to have them in flight: for exactly as many records, and for their bytes with
     /// [`RECORD_OVERHEAD`](super::RECORD_OVERHEAD) each.
     pub permit: Permit,
@@ -64,7 +92,7 @@ impl AppendAll {
     pub fn try_new(admission: &Arc<Admission>, payloads: Vec<Bytes>) -> Result<Self, Refusal> {
         let bytes = payloads.iter().map(encoded_len).sum();
         let permit = admission.try_acquire(payloads.len(), bytes)?;
-        Ok(AppendAll { payloads, durability: Durability::default(), permit })
+        Ok(AppendAll { payloads, options: AppendOptions::default(), permit })
     }
 }
 
@@ -84,8 +112,8 @@ fn encoded_len(payload: &Bytes) -> usize {
 pub struct Commit {
     /// The record.
     pub payload: Bytes,
-    /// `Synchronous` or `GroupCommit`; `Async` is answered like phase one, without durability.
-    pub durability: Durability,
+    /// With `Async` it is answered like phase one, without durability.
+    pub options: AppendOptions,
     /// The right to have it in flight.
     pub permit: Permit,
 }
@@ -98,7 +126,7 @@ impl Commit {
     pub fn try_new(admission: &Arc<Admission>, payload: impl Into<Bytes>) -> Result<Self, Refusal> {
         let payload = payload.into();
         let permit = admission.try_acquire(1, encoded_len(&payload))?;
-        Ok(Commit { payload, durability: Durability::default(), permit })
+        Ok(Commit { payload, options: AppendOptions::default(), permit })
     }
 }
 

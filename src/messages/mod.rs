@@ -33,7 +33,7 @@ pub use crate::engine::intake::admission::{Admission, Permit, Refusal};
 pub use crate::engine::intake::entry::RECORD_OVERHEAD;
 pub use crate::engine::read::cursor::Cursor;
 pub use crate::engine::recovery::Progress;
-pub use append::{Accepted, Append, AppendAll, Commit, Ticket, WaitForLsn};
+pub use append::{Accepted, Append, AppendAll, AppendOptions, Commit, Ticket, WaitForLsn};
 pub(crate) use control::AwaitStart;
 pub use control::{Checkpoint, Close, GetSegments, GetStats, GetStatus, Read, ReadRange, Rotate};
 pub use events::{LogEvent, Subscribe, Unsubscribe};

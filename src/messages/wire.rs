@@ -12,7 +12,7 @@ use crate::engine::intake::admission::Permit;
 use crate::engine::intake::entry::Payload;
 use crate::engine::intake::inbox::Inbox;
 use crate::error::{AppendError, Cause, CommitError};
-use crate::lsn::{Lsn, LsnRange};
+use crate::lsn::{Epoch, Lsn, LsnRange};
 
 /// What every append comes down to. The handle of the log sends it with `do_send`, which keeps the order
 /// and can not be cancelled, and has its answer in a channel of its own.
@@ -22,6 +22,8 @@ pub struct Submit {
     pub payload: Payload,
     /// Who waits for them.
     pub durability: Durability,
+    /// The epoch that they build on: they are refused once it counts as ended.
+    pub builds_on: Option<Epoch>,
     /// The right to have them in flight.
     pub permit: Permit,
     /// Where the answer goes.

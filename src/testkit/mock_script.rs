@@ -16,7 +16,8 @@ pub enum MockStep {
     Delay(Duration),
     /// It stays open until the test says what becomes of it, through the [`MockHandle`](super::MockHandle).
     Hold,
-    /// It is `NotDurable`, and the log goes on without it.
+    /// It is `NotDurable`, and the log goes on without it in a new epoch, as after a fault under
+    /// [`FaultPolicy::FailFast`](crate::FaultPolicy); but what is in the queue already has its own step of the script.
     Fail(Cause),
     /// Nothing is answered from here on, as if a sync did not return. A close ends that; what is open is
     /// `Unknown` then.

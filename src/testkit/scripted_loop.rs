@@ -190,7 +190,9 @@ impl ScriptedLoop {
             MockStep::Hold => self.mood = Mood::Holding(None),
             MockStep::Fail(cause) => {
                 if let Some(entry) = self.pending.pop_front() {
+                    self.shared.watermark.end_epoch(self.shared.watermark.epoch());
                     self.fail(&entry, Fate::NotDurable(cause));
+                    self.next_epoch();
                 }
             }
             MockStep::GoSilent => self.mood = Mood::Silent,
@@ -229,11 +231,15 @@ impl ScriptedLoop {
         self.shared.admission.release(entry.payload.count(), entry.payload.encoded_len());
     }
 
-    fn begin_epoch(&mut self) {
+    fn next_epoch(&mut self) {
         let epoch = self.shared.watermark.epoch().next();
         self.life.go(LogState::Running);
         self.shared.begin_epoch(epoch);
         self.events.push(LoopEvent::EpochStarted(epoch, self.expected));
+    }
+
+    fn begin_epoch(&mut self) {
+        self.next_epoch();
         self.mood = Mood::Answering;
         // It is written again, in the start frame.
         self.acknowledge_first();

@@ -15,6 +15,7 @@ use crate::config::WalConfig;
 use crate::engine::intake::admission::Admission;
 use crate::engine::segments::catalog::Catalog;
 use crate::engine::segments::preparer::PrepareStatus;
+use crate::error::CommitError;
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::runtime::clock::Clock;
 use crate::status::{LogState, Stats, Status};
@@ -41,7 +42,8 @@ pub struct Shared {
     pub io: IoWatch,
     /// Wakes readers that follow the live tail.
     pub tail: Notify,
-    accepting: AtomicBool,
+    /// Whether LSNs may be assigned.
+    accepting: Mutex<bool>,
     /// Whether the host has let the log go, which its actors learn later.
     released: AtomicBool,
     life: Mutex<Lifecycle>,
@@ -63,7 +65,7 @@ impl Shared {
             outcomes: Outcomes::default(),
             io: IoWatch::default(),
             tail: Notify::new(),
-            accepting: AtomicBool::new(false),
+            accepting: Mutex::new(false),
             released: AtomicBool::new(false),
             life: Mutex::default(),
             io_counts: OnceLock::new(),
@@ -74,19 +76,25 @@ impl Shared {
 
     /// Whether LSNs may be assigned.
     pub fn is_accepting(&self) -> bool {
-        self.accepting.load(Ordering::Acquire)
+        *self.accepting()
     }
 
-    /// No LSN is assigned from now on. Comes before any permit of a failed batch is given back, so
-    /// that no more LSNs are assigned beyond the watermark than the start frame says (promise P9).
+    /// Whether LSNs may be assigned, which stays as it is while this is held: who assigns some holds it.
+    pub(crate) fn accepting(&self) -> MutexGuard<'_, bool> {
+        self.accepting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// No LSN is assigned from now on: all that are, the watermark of accepted ones covers. Comes before any permit of
+    /// a failed batch is given back, so that no more LSNs are assigned beyond the durable watermark than the start
+    /// frame says (promise P9).
     pub fn stop_accepting(&self) {
-        self.accepting.store(false, Ordering::Release);
+        *self.accepting() = false;
     }
 
     /// An epoch has begun: its start frame is durable.
     pub fn begin_epoch(&self, epoch: Epoch) {
         self.watermark.begin_epoch(epoch);
-        self.accepting.store(true, Ordering::Release);
+        *self.accepting() = true;
     }
 
     /// The host has closed the log, dropped its last handle, or given up opening it. Set before the actors are told, so
@@ -130,6 +138,19 @@ impl Shared {
     #[inline]
     pub fn fate(&self, lsn: Lsn) -> Option<Fate> {
         self.outcomes.fate(lsn, &self.watermark)
+    }
+
+    /// What became of `lsn` for those who were not told; `None` while that is open, and for one that was never assigned.
+    pub(crate) fn outcome(&self, lsn: Lsn) -> Option<Result<(), CommitError>> {
+        // The state first: whatever the log knew when it ended is in its table.
+        let state = self.state();
+        match (self.fate(lsn), state) {
+            (Some(fate), _) => Some(fate.into_result(lsn)),
+            (None, _) if lsn > self.watermark.accepted() => None,
+            (None, LogState::Poisoned(cause)) => Some(Err(CommitError::NotDurable { lsn, cause })),
+            (None, LogState::Closed(cause)) => Some(Err(CommitError::Unknown { lsn, cause })),
+            (None, _) => None,
+        }
     }
 
     /// Whether the next segment can not be prepared because the disk is full: a warning, nothing fails yet.

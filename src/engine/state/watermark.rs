@@ -11,12 +11,19 @@ pub struct Watermark {
     written: AtomicU64,
     durable: AtomicU64,
     epoch: AtomicU64,
+    ended: AtomicU64,
 }
 
 impl Default for Watermark {
     fn default() -> Self {
         let zero = || AtomicU64::new(0);
-        Watermark { accepted: zero(), written: zero(), durable: zero(), epoch: zero() }
+        Watermark {
+            accepted: zero(),
+            written: zero(),
+            durable: zero(),
+            epoch: zero(),
+            ended: zero(),
+        }
     }
 }
 
@@ -48,6 +55,18 @@ impl Watermark {
     /// The epoch that is writing.
     pub fn epoch(&self) -> Epoch {
         Epoch::new(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// Whether nothing can build on this epoch any more.
+    pub fn has_ended(&self, epoch: Epoch) -> bool {
+        epoch.get() <= self.ended.load(Ordering::Acquire)
+    }
+
+    /// A record was given up, or an append that builds on this epoch was refused: what comes after may build on it, so
+    /// no append that builds on this epoch or an older one is taken from now on. An epoch that ends and gives nothing
+    /// up, because all is written again in the next one, does not count as ended.
+    pub fn end_epoch(&self, epoch: Epoch) {
+        self.ended.fetch_max(epoch.get(), Ordering::AcqRel);
     }
 
     /// Notes the highest LSN that was assigned.

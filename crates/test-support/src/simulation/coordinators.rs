@@ -134,7 +134,13 @@ impl Coordinator {
         };
         let (reply, answer) = oneshot::channel();
         let durability = Durability::GroupCommit;
-        let submit = Submit { payload: record, durability, permit, reply: Reply::Accepted(reply) };
+        let submit = Submit {
+            payload: record,
+            durability,
+            builds_on: None,
+            permit,
+            reply: Reply::Accepted(reply),
+        };
         internals::submit(self.wal.recipients(), submit);
         let began = now();
         let answer = async move { answer.await.ok() }.into_actor(self);

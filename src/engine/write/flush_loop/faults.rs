@@ -34,6 +34,7 @@ impl FlushLoop {
         self.life.go(LogState::Unavailable(cause.clone()));
         self.waits_for = None;
         if self.fault_policy == FaultPolicy::FailFast {
+            self.gives_up = Some(cause.clone());
             self.doom_touched(cause);
             self.refuse_pending(cause);
         }
@@ -61,6 +62,7 @@ impl FlushLoop {
         let failed: Vec<_> = self.pending.drain(..touched).collect();
         if let Some(range) = range_of(&failed) {
             let Tally { entries, bytes, .. } = Tally::of(&failed);
+            self.shared.watermark.end_epoch(self.position.epoch);
             self.doomed.push(AwaitingCut { range, entries, bytes, cause: cause.clone() });
         }
         self.recount();
@@ -72,6 +74,7 @@ impl FlushLoop {
         self.recount();
         if let Some(range) = range_of(&failed) {
             let tally = Tally::of(&failed);
+            self.shared.watermark.end_epoch(self.position.epoch);
             self.not_durable(range, tally.entries, tally.bytes, cause.clone());
         }
     }
@@ -101,6 +104,7 @@ impl FlushLoop {
     pub(super) fn enter_no_space(&mut self, fault: IoFault) {
         self.shared.stop_accepting();
         self.shared.io.ended();
+        self.gives_up = Some(Cause::NoSpace(fault.clone()));
         self.refuse_pending(&Cause::NoSpace(fault.clone()));
         self.refuse_rotation(Cause::NoSpace(fault.clone()));
         self.events.push(LoopEvent::NoSpace(fault.clone()));

@@ -113,6 +113,9 @@ pub struct FlushLoop {
     /// The last LSN that was ever passed to a write.
     touched: Lsn,
     doomed: Vec<AwaitingCut>,
+    /// Why what comes out of the queue is refused before the next epoch: it was put in before anybody knew that something
+    /// was given up, and may build on that.
+    gives_up: Option<Cause>,
     /// What the next epoch waits for, as far as it was said.
     waits_for: Option<FaultClass>,
     /// Whether the disk was too full for the close frame.
@@ -157,6 +160,7 @@ impl FlushLoop {
             in_hand: Vec::new(),
             done: Vec::new(),
             doomed: Vec::new(),
+            gives_up: None,
             failed: Vec::new(),
             never_started: Vec::new(),
             waits_for: None,
@@ -237,8 +241,7 @@ impl FlushLoop {
         self.expected = entry.next_lsn();
         self.count(&entry);
         self.pending.push_back(entry);
-        if let LogState::NoSpace(fault) = self.life.state() {
-            let cause = Cause::NoSpace(fault.clone());
+        if let Some(cause) = self.gives_up.clone() {
             self.refuse_pending(&cause);
         }
         Ok(())

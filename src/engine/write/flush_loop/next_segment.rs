@@ -72,6 +72,10 @@ impl FlushLoop {
 
     /// Begins a new epoch in a new segment.
     pub(super) fn start_epoch(&mut self) -> Result<Worked, Cause> {
+        // What is on its way here is given up, and no LSN between two records of an epoch may be without one.
+        if self.gives_up.is_some() && self.shared.watermark.accepted() >= self.expected {
+            return Ok(self.waits_without_io());
+        }
         // On a full disk one segment is held back, for a restart and for a checkpoint that frees others:
         // the start frame says its low-water mark where no other frame has room for that.
         let no_space = self.has_no_space();
@@ -170,6 +174,7 @@ impl FlushLoop {
     pub(super) fn epoch_begun(&mut self) {
         self.life.go(LogState::Running);
         self.waits_for = None;
+        self.gives_up = None;
         self.shared.begin_epoch(self.position.epoch);
         self.events.push(LoopEvent::EpochStarted(self.position.epoch, self.expected));
     }
