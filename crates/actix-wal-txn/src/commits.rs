@@ -6,8 +6,11 @@
 //!
 //! The order of everything is that in which commits are put into the log. They become durable in that order. If one
 //! fails, then all that were put in after it fail as well, since they may build on it: their versions are taken out at
-//! once, and the log ensures that none of them becomes durable. What is put in later builds on none of them. The
-//! log may report failures in any order.
+//! once, and the log, which refuses what builds on an epoch that has ended, ensures that none of them becomes durable. What
+//! is put in later builds on none of them. The log may report failures in any order.
+//!
+//! A commit of which nobody knows yet, because the log has given up waiting for a disk, is answered so. It stays in the
+//! store, and so does what was put in after it, until the log knows.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -64,9 +67,12 @@ pub struct Ran<T, E> {
 #[derive(Debug)]
 struct OnTheWay<A> {
     number: CommitNo,
-    own: A,
+    /// `None` if it has been answered, with "unknown".
+    own: Option<A>,
     /// Answers of others that have seen it, and nothing later.
     others: Vec<A>,
+    /// Where the log may still say what has become of it, after it has said "unknown".
+    unknown_at: Option<Lsn>,
 }
 
 /// The commits on their way, and the store. `A` is an answer that waits, such as the sender to a client.
@@ -136,7 +142,8 @@ impl<A> Commits<A> {
             Err(refused) => Err((answer, refused.into())),
             Ok(number) => {
                 self.watches.note(writes);
-                self.on_the_way.push_back(OnTheWay { number, own: answer, others: Vec::new() });
+                let (own, others) = (Some(answer), Vec::new());
+                self.on_the_way.push_back(OnTheWay { number, own, others, unknown_at: None });
                 Ok(number)
             }
         }
@@ -146,10 +153,10 @@ impl<A> Commits<A> {
     /// answer given back.
     pub fn undo(&mut self, commit: CommitNo) -> Option<A> {
         self.on_the_way.back().filter(|newest| newest.number == commit)?;
-        let OnTheWay { number, own, others } = self.on_the_way.pop_back()?;
+        let OnTheWay { number, own, others, .. } = self.on_the_way.pop_back()?;
         debug_assert!(others.is_empty(), "{number:?} has been seen");
         self.store.fail_from(number);
-        Some(own)
+        own
     }
 
     /// Keeps an answer back until what it has seen is durable.
@@ -177,10 +184,60 @@ impl<A> Commits<A> {
         }
         match (self.place(commit), outcome) {
             (None, _) => Answers::new(),
+            (Some(at), Err(CommitError::Unknown { lsn, cause })) => self.unknown(at, lsn, cause),
             (Some(at), Err(failed)) => self.fail(at, failed),
             (Some(0), Ok(lsn)) => self.durable(lsn),
             (Some(at), Ok(lsn)) => self.overtaken(at, lsn),
         }
+    }
+
+    /// Nobody knows yet: all who wait for it are told so, and it stays.
+    fn unknown(&mut self, at: usize, lsn: Lsn, cause: Cause) -> Answers<A> {
+        let Some(commit) = self.on_the_way.get_mut(at) else { return Answers::new() };
+        commit.unknown_at = Some(lsn);
+        let unknown = CommitError::Unknown { lsn, cause };
+        let own = commit.own.take().map(|own| (own, Verdict::Failed(unknown.clone())));
+        let others = commit.others.drain(..).map(|it| (it, Verdict::SawFailed(unknown.clone())));
+        own.into_iter().chain(others).collect()
+    }
+
+    /// What settles the token of a commit that was answered with "unknown", once the log knows.
+    pub fn put_back(&mut self, commit: CommitNo, own: A) {
+        if let Some(commit) = self.place(commit).and_then(|at| self.on_the_way.get_mut(at)) {
+            commit.own = Some(own);
+        }
+    }
+
+    /// The log has got on: it may know now what has become of commits that were answered with "unknown". To be called
+    /// before it says more of later ones.
+    pub fn resolve(
+        &mut self,
+        outcome: impl Fn(Lsn) -> Option<Result<(), CommitError>>,
+    ) -> Answers<A> {
+        let mut answers = Answers::new();
+        // In the order of the log: the next one only after the oldest.
+        while let Some(lsn) = self.on_the_way.front().and_then(|oldest| oldest.unknown_at) {
+            match outcome(lsn) {
+                Some(Ok(())) => answers.extend(self.durable(lsn)),
+                Some(Err(failed)) if failed.is_not_durable() => {
+                    answers.extend(self.fail(0, failed))
+                }
+                _ => break,
+            }
+        }
+        answers
+    }
+
+    /// The log has given up waiting: nobody should wait on for what it does not know.
+    pub fn give_up(&mut self, cause: &Cause) -> Answers<A> {
+        let mut answers = Answers::new();
+        for commit in &mut self.on_the_way {
+            let Some(lsn) = commit.unknown_at else { continue };
+            let unknown = CommitError::Unknown { lsn, cause: cause.clone() };
+            let others = commit.others.drain(..);
+            answers.extend(others.map(|it| (it, Verdict::SawFailed(unknown.clone()))));
+        }
+        answers
     }
 
     /// One is durable before those that were put in before it. The store can not show that: it is answered, and those
@@ -208,19 +265,24 @@ impl<A> Commits<A> {
             return Answers::new();
         };
         self.store.durable(lsn);
+        let own = own.map(|own| (own, Verdict::Durable(Some(lsn))));
         let others = others.into_iter().map(|other| (other, Verdict::Durable(None)));
-        std::iter::once((own, Verdict::Durable(Some(lsn)))).chain(others).collect()
+        own.into_iter().chain(others).collect()
     }
 
     /// Takes out of the store what failed and all that came after it.
     fn fail(&mut self, at: usize, failed: CommitError) -> Answers<A> {
         let mut answers = Answers::new();
-        for OnTheWay { number, own, others } in self.on_the_way.drain(at..) {
-            if answers.is_empty() {
-                self.store.fail_from(number);
-                answers.push((own, Verdict::Failed(failed.clone())));
-            } else {
-                self.taken_back.insert(number, own);
+        let first = self.on_the_way.get(at).map(|first| first.number);
+        if let Some(first) = first {
+            self.store.fail_from(first);
+        }
+        for OnTheWay { number, own, others, .. } in self.on_the_way.drain(at..) {
+            match own {
+                Some(own) if Some(number) == first => {
+                    answers.push((own, Verdict::Failed(failed.clone())));
+                }
+                own => self.taken_back.extend(own.map(|own| (number, own))),
             }
             answers.extend(others.into_iter().map(|it| (it, Verdict::SawFailed(failed.clone()))));
         }
@@ -310,6 +372,48 @@ mod tests {
         assert!(matches!(commits.settled(first, Ok(Lsn::FIRST))[..], [(1, Verdict::Durable(_))]));
         assert!(matches!(commits.settled(third, failed(3))[..], [(3, Verdict::Failed(_))]));
         assert!(commits.is_empty(), "each is answered");
+    }
+
+    #[test]
+    fn p25_what_nobody_knows_is_answered_and_stays_until_the_log_knows() {
+        for is_durable in [true, false] {
+            let mut commits = Commits::new(Store::new(Limits::default()));
+            let [first, second] = [("a", 1), ("b", 2)].map(|(key, no)| put(&mut commits, key, no));
+            commits.keep_back(Some(first), 10).unwrap();
+            let unknown = Err(CommitError::Unknown { lsn: Lsn::FIRST, cause: Cause::Closed });
+            let answers = commits.settled(first, unknown);
+            let is_told =
+                matches!(answers[..], [(1, Verdict::Failed(_)), (10, Verdict::SawFailed(_))]);
+            assert!(is_told, "{answers:?}");
+            commits.put_back(first, 11);
+            commits.keep_back(Some(first), 12).unwrap();
+            let given_up = commits.give_up(&Cause::Closed);
+            assert!(matches!(given_up[..], [(12, Verdict::SawFailed(_))]), "{given_up:?}");
+            assert!(commits.resolve(|_| None).is_empty());
+            assert!(commits.store().get(b"a", View::Latest).unwrap().is_some());
+            assert_eq!(commits.len(), 2);
+
+            let known = if is_durable { Ok(()) } else { failed(1).map(drop) };
+            let answers = commits.resolve(|lsn| (lsn == Lsn::FIRST).then(|| known.clone()));
+            if is_durable {
+                assert!(matches!(answers[..], [(11, Verdict::Durable(Some(Lsn::FIRST)))]));
+                assert!(matches!(
+                    commits.settled(second, Ok(Lsn::new(2)))[..],
+                    [(2, Verdict::Durable(_))]
+                ));
+            } else {
+                assert!(matches!(answers[..], [(11, Verdict::Failed(_))]), "{answers:?}");
+                assert!(matches!(
+                    commits.settled(second, failed(2))[..],
+                    [(2, Verdict::Failed(_))]
+                ));
+            }
+            assert!(commits.is_empty() && commits.check().is_ok());
+            for key in [b"a", b"b"] {
+                let found = commits.store().get(key, View::Latest).unwrap();
+                assert_eq!(found.is_some(), is_durable);
+            }
+        }
     }
 
     #[test]

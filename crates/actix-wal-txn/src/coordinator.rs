@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, MessageResult, Response};
 use actix_wal::messages::{Accepted, LogEvent};
-use actix_wal::{AppendError, Cause, CommitError, Durability, InFlight, Lsn, Outcome, Wal};
+use actix_wal::{
+    AppendError, AppendOptions, Cause, CommitError, Durability, Epoch, InFlight, Lsn, Outcome, Wal,
+};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -56,6 +58,8 @@ impl Default for CoordinatorLimits {
 pub struct TransactionCoordinator {
     limits: CoordinatorLimits,
     log: InFlight<CommitNo>,
+    /// The epoch that the commits on their way build on.
+    epoch: Epoch,
     commits: Commits<Waiting>,
     tokens: Tokens,
     open: HashMap<TxnId, Open>,
@@ -101,9 +105,11 @@ impl TransactionCoordinator {
         context: &mut Context<Self>,
     ) -> Self {
         let Recovered { store, tokens } = recovered;
+        let log = InFlight::new(wal.outbox(context.address().recipient()));
         TransactionCoordinator {
             limits,
-            log: InFlight::new(wal.outbox(context.address().recipient())),
+            epoch: log.outbox().epoch(),
+            log,
             commits: Commits::new(store),
             tokens,
             open: HashMap::new(),
@@ -187,8 +193,9 @@ impl TransactionCoordinator {
         let encoded = record.encode();
         let TxnRecord::Commit { token, writes } = record;
         let waiting = Waiting { token, answer };
+        let options = AppendOptions { durability, builds_on: Some(self.builds_on()) };
         let (waiting, refused) = match (encoded, self.commits.put(&writes, waiting)) {
-            (Ok(bytes), Ok(commit)) => match self.log.append_with(bytes, durability, commit) {
+            (Ok(bytes), Ok(commit)) => match self.log.append_with(bytes, options, commit) {
                 Ok(_) => return Ok(()),
                 Err((commit, refused)) => (self.commits.undo(commit), TxnError::Refused(refused)),
             },
@@ -205,17 +212,31 @@ impl TransactionCoordinator {
         }
     }
 
+    /// The epoch that the next commit builds on: another one than before only if nothing is on its way. What the log has
+    /// given up it does not report in the order of LSNs.
+    fn builds_on(&mut self) -> Epoch {
+        if self.log.is_empty() && self.commits.is_empty() {
+            self.epoch = self.log.outbox().epoch();
+        }
+        self.epoch
+    }
+
     /// The log has settled these.
     fn settle(&mut self, mut settled: Vec<(CommitNo, Outcome)>) {
+        let outbox = self.log.outbox();
+        let answers = self.commits.resolve(|lsn| outbox.outcome(lsn));
+        self.answer(answers);
         // Of what one event tells, the log gives what failed first.
         settled.sort_by_key(|(commit, _)| *commit);
         for (commit, outcome) in settled {
             let answers = self.commits.settled(commit, outcome.map(|range| range.first));
-            self.answer(answers);
+            self.answer(answers).into_iter().for_each(|token| self.commits.put_back(commit, token));
         }
     }
 
-    fn answer(&mut self, answers: Answers<Waiting>) {
+    /// Gives these answers. What is given back settles the token of one of which nobody knows yet.
+    fn answer(&mut self, answers: Answers<Waiting>) -> Option<Waiting> {
+        let mut unsettled = None;
         for (Waiting { token, answer }, verdict) in answers {
             answer(match verdict {
                 Verdict::Durable(lsn) => {
@@ -225,15 +246,18 @@ impl TransactionCoordinator {
                     Ok(lsn)
                 }
                 Verdict::Failed(failed) => {
-                    // What nobody knows stays open: only a restart tells.
                     if failed.is_not_durable() {
                         token.iter().for_each(|token| self.tokens.aborted(token));
+                    } else {
+                        let answer: Answer = Box::new(|_| {});
+                        unsettled = Some(Waiting { token, answer });
                     }
                     Err(TxnError::of_outcome(failed))
                 }
                 Verdict::SawFailed(failed) => Err(TxnError::SawFailed(failed)),
             });
         }
+        unsettled
     }
 
     /// Takes old versions out, a few at a time.
@@ -452,6 +476,10 @@ impl Handler<LogEvent> for TransactionCoordinator {
         self.settle(settled);
         match event {
             LogEvent::Durable { .. } => self.collect(context),
+            LogEvent::GivenUp { cause } => {
+                let answers = self.commits.give_up(&cause);
+                self.answer(answers);
+            }
             LogEvent::Closed { .. } => context.stop(),
             _ => {}
         }

@@ -67,12 +67,14 @@ pub enum TxnError {
     /// It is certainly not durable.
     #[error("the commit is not durable: {0}")]
     NotDurable(CommitError),
-    /// It has read what another commit wrote that is not durable, and has no effect.
-    #[error("the transaction has seen a commit that failed ({0}); begin again")]
-    SawFailed(CommitError),
-    /// Nobody knows whether it is durable. After a restart its token tells.
+    /// It has read what another commit wrote that is not durable, or of which nobody knows, and has no effect.
     #[error(
-        "it is not known whether the commit is durable: {0}; after a restart, ask with its token"
+        "the transaction has seen a commit that is not durable, as far as is known ({0}); begin again"
+    )]
+    SawFailed(CommitError),
+    /// Nobody knows yet whether it is durable. Its token tells, when the log has come back or after a restart.
+    #[error(
+        "it is not known yet whether the commit is durable: {0}; ask with its token, later or after a restart"
     )]
     Unknown(CommitError),
 }

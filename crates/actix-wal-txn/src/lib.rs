@@ -51,9 +51,6 @@
 //! All but the first two are plain types without actor, thread or clock.
 //!
 //! Not there yet: two-phase commit; and a log is never released, since nothing writes snapshot files while commits run.
-//! Until an append can name the epoch that it builds on, a commit may become durable on top of one that was refused: with
-//! [`FaultPolicy::FailFast`](actix_wal::FaultPolicy), or when the disk was full for a moment. The coordinator sees that,
-//! says so, and takes no more commits.
 
 pub mod commits;
 pub mod coordinator;
