@@ -29,6 +29,8 @@ pub(super) struct Control {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TestCommand {
     pub(super) environment: Vec<(String, String)>,
+    /// The crate in `crates/`; `None` for the log itself.
+    pub(super) package: Option<String>,
     /// The integration test; `None` for the tests of the library.
     pub(super) test: Option<String>,
     /// A part of the names of the tests.
@@ -106,10 +108,11 @@ impl Control {
 }
 
 impl TestCommand {
-    /// `NAME=value cargo test --test simulation a_part_of_a_name`. No other arguments: what is built and what is run
-    /// are two commands, and each takes only its own.
+    /// `NAME=value cargo test -p package --test simulation a_part_of_a_name`. No other arguments: what is built and what
+    /// is run are two commands, and each takes only its own.
     fn parse(text: &str) -> Result<Self> {
-        let expected = || format!("`{text}` is not `[NAME=value] cargo test --test NAME [FILTER]`");
+        let expected =
+            || format!("`{text}` is not `[NAME=value] cargo test [-p NAME] --test NAME [FILTER]`");
         let mut words = text.split_whitespace().peekable();
         let mut environment = Vec::new();
         while let Some((name, value)) = words.peek().and_then(|word| word.split_once('=')) {
@@ -117,6 +120,10 @@ impl TestCommand {
             words.next();
         }
         ensure!(words.next() == Some("cargo") && words.next() == Some("test"), expected());
+        let package = match words.next_if_eq(&"-p") {
+            Some(_) => Some(words.next().with_context(expected)?.to_owned()),
+            None => None,
+        };
         let test = match words.next() {
             Some("--test") => Some(words.next().with_context(expected)?.to_owned()),
             Some("--lib") => None,
@@ -125,16 +132,18 @@ impl TestCommand {
         let filter = words.next().map(str::to_owned);
         ensure!(words.next().is_none(), expected());
         ensure!(filter.iter().all(|filter| !filter.starts_with('-')), expected());
-        Ok(TestCommand { environment, test, filter })
+        Ok(TestCommand { environment, package, test, filter })
     }
 }
 
 impl fmt::Display for TestCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.environment.iter().try_for_each(|(name, value)| write!(f, "{name}={value} "))?;
+        f.write_str("cargo test")?;
+        self.package.iter().try_for_each(|package| write!(f, " -p {package}"))?;
         match &self.test {
-            Some(test) => write!(f, "cargo test --test {test}")?,
-            None => write!(f, "cargo test --lib")?,
+            Some(test) => write!(f, " --test {test}")?,
+            None => write!(f, " --lib")?,
         }
         self.filter.iter().try_for_each(|filter| write!(f, " {filter}"))
     }
@@ -175,8 +184,12 @@ mod tests {
 
     #[test]
     fn a_command_is_one_test_with_a_filter_and_nothing_else() {
-        for sound in ["cargo test --lib", "cargo test --lib engine", "A=b C=d cargo test --test x"]
-        {
+        for sound in [
+            "cargo test --lib",
+            "cargo test --lib engine",
+            "A=b C=d cargo test --test x",
+            "cargo test -p actix-wal-txn --lib store",
+        ] {
             assert_eq!(TestCommand::parse(sound).unwrap().to_string(), sound);
         }
         let unsound = [

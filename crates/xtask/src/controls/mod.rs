@@ -237,7 +237,8 @@ mod tests {
 
     #[test]
     fn a_log_that_fails_without_a_bug_proves_nothing_about_bugs() {
-        let command = TestCommand { environment: Vec::new(), test: None, filter: None };
+        let command =
+            TestCommand { environment: Vec::new(), package: None, test: None, filter: None };
         assert!(must_be_sound(&command, &Verdict::Survived).is_ok());
         let seed = "1".to_owned();
         let error = must_be_sound(&command, &Verdict::Hung { seed }).unwrap_err().to_string();

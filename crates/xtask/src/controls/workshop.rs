@@ -59,8 +59,8 @@ impl<'a> Workshop<'a> {
             return Ok(());
         }
         let mut bytes = fs::read(&from)?;
-        if file == Path::new("Cargo.toml") || file == Path::new("Cargo.lock") {
-            bytes = set_apart(&String::from_utf8(bytes)?)?.into_bytes();
+        if file.ends_with("Cargo.toml") || file == Path::new("Cargo.lock") {
+            bytes = set_apart(&String::from_utf8(bytes)?).into_bytes();
         }
         let to = self.tree.join(file);
         if fs::read(&to).is_ok_and(|known| known == bytes) {
@@ -130,6 +130,9 @@ impl<'a> Workshop<'a> {
     /// The program with the tests.
     fn build(&self, command: &TestCommand) -> Result<PathBuf> {
         let mut cargo = self.shell.cargo(&["test", "--locked", "--offline", "--no-run"]);
+        command.package.iter().for_each(|package| {
+            cargo.args(["-p", package]);
+        });
         match &command.test {
             Some(test) => cargo.args(["--test", test]),
             None => cargo.arg("--lib"),
@@ -152,8 +155,10 @@ impl<'a> Workshop<'a> {
     /// Runs the program, and returns its output too.
     fn judge(&self, program: &Path, command: &TestCommand) -> Result<(Verdict, String)> {
         let mut tests = Command::new(program);
-        tests.current_dir(&self.tree).args(&command.filter).env("RUST_BACKTRACE", "0");
-        tests.env("CARGO_MANIFEST_DIR", &self.tree);
+        let package = command.package.iter().map(|package| Path::new("crates").join(package));
+        let root = package.fold(self.tree.clone(), |tree, package| tree.join(package));
+        tests.current_dir(&root).args(&command.filter).env("RUST_BACKTRACE", "0");
+        tests.env("CARGO_MANIFEST_DIR", &root);
         tests.envs(command.environment.iter().map(|(name, value)| (name, value)));
         let mut running = tests.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (out, errors) = (reader(running.stdout.take()), reader(running.stderr.take()));
@@ -198,16 +203,21 @@ fn ends(running: &mut Child) -> Result<bool> {
     Ok(true)
 }
 
-/// Gives the log in the copy a version of its own. To cargo, two packages with the same name and version are one,
-/// and what is built of a log with a bug would be taken for what is built of the log. Dependents match it as
+/// What controls break.
+const BROKEN: [&str; 2] = ["actix-wal", "actix-wal-txn"];
+
+/// Gives what controls break a version of its own in the copy. To cargo, two packages with the same name and version are
+/// one, and what is built of a log with a bug would be taken for what is built of the log. Dependents match it as
 /// before: what follows on a `+` has no order.
-fn set_apart(text: &str) -> Result<String> {
-    let name = "name = \"actix-wal\"\nversion = \"";
-    let at = text.find(name).context("the version of actix-wal is not behind its name")?;
-    let end = text[at + name.len()..].find('"').context("a version without an end")?;
-    let mut text = text.to_owned();
-    text.insert_str(at + name.len() + end, "+control");
-    Ok(text)
+fn set_apart(text: &str) -> String {
+    BROKEN.iter().fold(text.to_owned(), |text, package| {
+        let head = format!("name = \"{package}\"\nversion = \"");
+        let Some((before, behind)) = text.split_once(&head) else { return text };
+        match behind.split_once('"') {
+            Some((version, rest)) => format!("{before}{head}{version}+control\"{rest}"),
+            None => text,
+        }
+    })
 }
 
 /// Removes the files of the copy that are not among these.
@@ -232,12 +242,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_log_gets_a_version_of_its_own() {
-        let lock =
-            "name = \"actix\"\nversion = \"0.13.5\"\n\nname = \"actix-wal\"\nversion = \"0.1.0\"\n";
-        let apart = set_apart(lock).unwrap();
-        assert_eq!(apart, lock.replace("0.1.0", "0.1.0+control"));
-        assert!(set_apart("name = \"actix\"\n").is_err());
+    fn only_what_controls_break_gets_a_version_of_its_own() {
+        let entry =
+            |name: &str, version: &str| format!("name = \"{name}\"\nversion = \"{version}\"\n\n");
+        let lock = |version: &str| {
+            let own = BROKEN.map(|name| entry(name, version)).concat();
+            entry("actix", "0.13.5") + &own + &entry("actix-wal-test-support", "0.1.0")
+        };
+        assert_eq!(set_apart(&lock("0.1.0")), lock("0.1.0+control"));
+        // Those that it names are there.
+        let real = include_str!("../../../../Cargo.lock");
+        assert_eq!(set_apart(real).matches("+control").count(), BROKEN.len());
     }
 
     #[test]
