@@ -65,9 +65,28 @@ impl Entrance {
 
     /// The right to have this append in flight, now or not at all.
     pub(crate) fn permit_now(&self, payload: &Payload) -> Result<Permit, AppendError> {
-        let (entries, bytes) = (payload.count(), payload.encoded_len());
+        self.permit_for(payload.count(), payload.encoded_len())
+    }
+
+    /// The right to have this much in flight, now or not at all.
+    pub(crate) fn permit_for(&self, entries: usize, bytes: usize) -> Result<Permit, AppendError> {
         let permit = self.admission().try_acquire(entries, bytes);
         permit.map_err(|refusal| self.refused(refusal, entries, bytes))
+    }
+
+    /// A permit that was kept, if it is one for this.
+    pub(crate) fn check_permit(
+        &self,
+        permit: Permit,
+        payload: &Payload,
+    ) -> Result<Permit, AppendError> {
+        let (entries, bytes) = (payload.count(), payload.encoded_len());
+        if permit.covers(self.admission(), entries, bytes) {
+            return Ok(permit);
+        }
+        self.shared.counters.refused.add(entries as u64);
+        let (permit_entries, permit_bytes) = (permit.entries(), permit.bytes());
+        Err(AppendError::WrongPermit { permit_entries, permit_bytes, entries, bytes })
     }
 
     /// Puts an append in. That keeps the order, and can not be cancelled.

@@ -48,6 +48,7 @@ mod entrance;
 pub mod error;
 #[cfg_attr(not(any(test, feature = "testkit")), allow(unreachable_pub))]
 mod format;
+mod hold;
 mod in_flight;
 mod lsn;
 pub mod messages;
@@ -78,6 +79,7 @@ pub use error::{
 pub use format::LogId;
 pub use format::frame::FrameFault;
 pub use format::scan::TornTail;
+pub use hold::{Hold, HoldInfo};
 pub use in_flight::{InFlight, Outcome, Settled};
 pub use lsn::{Epoch, Lsn, LsnRange};
 pub use messages::{AppendOptions, LogEvent};

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use actix::Recipient;
 use bytes::Bytes;
 
-use crate::engine::intake::entry::Payload;
+use crate::engine::intake::admission::Permit;
+use crate::engine::intake::entry::{Payload, RECORD_OVERHEAD};
 use crate::engine::state::outcomes::Fate;
 use crate::entrance::Entrance;
 use crate::error::{AppendError, Cause, CommitError};
+use crate::hold::Hold;
 use crate::lsn::{Epoch, Lsn};
 use crate::messages::wire::{OwedAccepted, Reply, Submit};
 use crate::messages::{Accepted, AppendOptions, Ticket};
@@ -72,7 +74,7 @@ impl Outbox {
         payload: impl Into<Bytes>,
         options: impl Into<AppendOptions>,
     ) -> Result<Ticket, AppendError> {
-        self.submit(Payload::One(payload.into()), options.into())
+        self.submit(Payload::One(payload.into()), options.into(), None)
     }
 
     /// Appends an atomic group: after a crash all of its records are there, or none.
@@ -87,13 +89,45 @@ impl Outbox {
         if payloads.is_empty() {
             return Err(AppendError::EmptyGroup);
         }
-        self.submit(Payload::Group(payloads), AppendOptions::default())
+        self.submit(Payload::Group(payloads), AppendOptions::default(), None)
     }
 
     /// The epoch that is writing: the one to [build on](AppendOptions::builds_on) for those that build on nothing that is
     /// not durable.
     pub fn epoch(&self) -> Epoch {
         self.entrance.shared().watermark.epoch()
+    }
+
+    /// Holds what is appended from now on, so that no checkpoint can come between an append and its hold. Once the
+    /// record has its LSN, [`Hold::raise`] lets go of what was appended before it by others.
+    pub fn hold(&self, owner: impl Into<Arc<str>>) -> Hold {
+        let shared = Arc::clone(self.entrance.shared());
+        let (accepted, now) = (shared.watermark.accepted(), shared.clock.now());
+        let id = shared.catalog.keep_what_comes(accepted, owner.into(), now);
+        Hold::new(shared, id)
+    }
+
+    /// The right to append one more record of at most this many bytes, whenever that is: an answer that must not be
+    /// [`Overloaded`](AppendError::Overloaded), such as the decision about a transaction that is prepared. It counts as in
+    /// flight until it is used or dropped.
+    ///
+    /// # Errors
+    /// As much is in flight as is allowed, the record is larger than any permit, or the log is closed.
+    pub fn permit(&self, bytes: usize) -> Result<Permit, AppendError> {
+        self.entrance.permit_for(1, bytes + RECORD_OVERHEAD)
+    }
+
+    /// [`append_with`](Self::append_with), with a permit that was [kept](Self::permit) for it.
+    ///
+    /// # Errors
+    /// The permit is of another log or for fewer bytes; the log is closed; or the epoch has ended. The permit is lost.
+    pub fn append_permitted(
+        &mut self,
+        payload: impl Into<Bytes>,
+        options: impl Into<AppendOptions>,
+        permit: Permit,
+    ) -> Result<Ticket, AppendError> {
+        self.submit(Payload::One(payload.into()), options.into(), Some(permit))
     }
 
     /// What became of an LSN, as by [`Wal::outcome`](crate::Wal::outcome).
@@ -115,10 +149,18 @@ impl Outbox {
         }
     }
 
-    fn submit(&mut self, payload: Payload, options: AppendOptions) -> Result<Ticket, AppendError> {
+    fn submit(
+        &mut self,
+        payload: Payload,
+        options: AppendOptions,
+        kept: Option<Permit>,
+    ) -> Result<Ticket, AppendError> {
         let AppendOptions { durability, builds_on } = options;
         self.entrance.check(builds_on, payload.count())?;
-        let permit = self.entrance.permit_now(&payload)?;
+        let permit = match kept {
+            Some(permit) => self.entrance.check_permit(permit, &payload)?,
+            None => self.entrance.permit_now(&payload)?,
+        };
         let ticket = self.next;
         let reply = Reply::Message(OwedAccepted::new(Arc::clone(&self.owner), ticket));
         self.entrance.submit(Submit { payload, durability, builds_on, permit, reply })?;

@@ -23,6 +23,7 @@ use crate::error::{
     AppendError, Cause, CheckpointError, CloseError, CommitError, ReadError, RotateError,
 };
 use crate::format::LogId;
+use crate::hold::{Hold, HoldInfo};
 use crate::lsn::{Lsn, LsnRange};
 use crate::messages::wire::{Await, Collect, Reply, Submit};
 use crate::messages::{
@@ -289,13 +290,30 @@ impl Wal {
     /// Says that nothing up to `lsn` is needed any more. Segments that hold nothing else are used again, or
     /// removed by and by: the answer does not wait for that, and neither does any commit.
     /// Returns the low-water mark, which [`status`](Self::status) gives as `low_water`: from then on a replay
-    /// begins behind it.
+    /// begins behind it. It is below `lsn` if a [`Hold`] keeps some of that; when it is dropped, the rest is released.
     ///
     /// # Errors
     /// `lsn` is not durable yet, or was never assigned; or the log is closed.
     pub async fn checkpoint(&self, lsn: Lsn) -> Result<Lsn, CheckpointError> {
         let gone = |_| CheckpointError::Closed { cause: self.gone("Flusher") };
         self.inner.to.checkpoint.send(Checkpoint(lsn)).await.map_err(gone)?
+    }
+
+    /// Keeps everything from `from` on, whatever a checkpoint asks for, until the hold is dropped. `owner` is who is named
+    /// by [`holds`](Self::holds), such as "prepared transaction 7".
+    ///
+    /// # Errors
+    /// [`ReadError::Released`]: a checkpoint has released some of it already.
+    pub fn hold(&self, from: Lsn, owner: impl Into<Arc<str>>) -> Result<Hold, ReadError> {
+        let shared = Arc::clone(self.shared());
+        let kept = shared.catalog.keep(from.max(Lsn::FIRST), owner.into(), shared.clock.now());
+        let id = kept.map_err(|released| ReadError::Released { released })?;
+        Ok(Hold::new(shared, id))
+    }
+
+    /// What keeps the log from releasing records, the oldest LSN first, without any message: holds and readers.
+    pub fn holds(&self) -> Vec<HoldInfo> {
+        self.shared().catalog.holds(self.shared().clock.now())
     }
 
     /// Reads durable records from `from` on, up to what is durable when it gets there; see

@@ -1,4 +1,4 @@
-//! Guards P2, P6, P16. An actor that commits by messages alone: the real log and an Appender that is told by
+//! Guards P2, P6, P16, P19. An actor that commits by messages alone: the real log and an Appender that is told by
 //! hand what happens, and everything that the actor receives, in the order in which it receives it.
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use actix_wal::actors::Appender;
 use actix_wal::error::Cause;
-use actix_wal::messages::{Accepted, LogEvent, Ticket};
+use actix_wal::messages::{Accepted, LogEvent, Permit, Ticket};
 use actix_wal::testkit::SimDisk;
 use actix_wal::testkit::internals::Parts;
 use actix_wal::testkit::internals::engine::intake::entry::{Payload, QueueItem};
@@ -306,5 +306,73 @@ async fn p6_commits_that_are_on_their_way_when_the_arbiter_of_the_log_ends_are_a
             assert!(known, "{outcome:?}");
         }
         arbiter.join().expect("ends");
+    }
+}
+
+#[actix::test]
+async fn p19_what_an_actor_appends_is_held_before_it_has_an_lsn() {
+    let wal = open(config()).await;
+    let owner = owner(&wal);
+    let before = wal.commit("before").await.expect("durable");
+    let hold = act(&owner, |log| {
+        let hold = log.hold("prepare");
+        log.append("held").expect("room");
+        hold
+    });
+    let hold = hold.await;
+    let last = wal.commit("behind it").await.expect("durable");
+    assert_eq!(wal.checkpoint(last).await.expect("durable"), before, "the record behind it stays");
+    assert_eq!(wal.holds()[0].from, before.next().get());
+    // Now its LSN is known, and that of others before it would not be held.
+    hold.raise(last);
+    assert_eq!(wal.status().low_water, before.next());
+    drop(hold);
+    assert_eq!(wal.checkpoint(last).await.expect("durable"), last);
+}
+
+#[actix::test]
+async fn p16_a_permit_that_was_kept_lets_its_record_in_when_nothing_else_is() {
+    let mut few = config();
+    few.max_in_flight_entries = 2;
+    let (wal, other) = (open(few.clone()).await, open(few).await);
+    let (owner, stranger) = (owner(&wal), owner(&other));
+    let kept = act(&owner, |log| {
+        let kept = log.permit(8).expect("room");
+        log.append("fills it up").expect("room");
+        assert!(matches!(log.append("decision"), Err(AppendError::Overloaded { .. })));
+        assert!(matches!(log.permit(8), Err(AppendError::Overloaded { .. })));
+        let put_in = log.append_permitted("decision", Durability::Synchronous, kept);
+        put_in.expect("there is room for this one");
+        log.outcome(Lsn::FIRST)
+    });
+    assert!(kept.await.is_none(), "it has no LSN yet");
+    assert_eq!(wal.flush().await.expect("durable"), Lsn::new(2));
+    assert!(matches!(act(&owner, |log| log.outcome(Lsn::new(2))).await, Some(Ok(()))));
+    assert_eq!(wal.status().entries_in_flight, 0);
+    // One that is too small, and one of another log.
+    let small = act(&owner, |log| {
+        let kept = log.permit(3).expect("room");
+        log.append_permitted("decision", Durability::Synchronous, kept)
+    });
+    assert!(matches!(small.await, Err(AppendError::WrongPermit { .. })));
+    let foreign = act(&stranger, |log| log.permit(8).expect("room")).await;
+    let appended = owner.send(Spend(foreign)).await.expect("alive");
+    assert!(matches!(appended, Err(AppendError::WrongPermit { .. })), "{appended:?}");
+    assert_eq!((wal.status().entries_in_flight, other.status().entries_in_flight), (0, 0));
+}
+
+/// Append with this permit.
+struct Spend(Permit);
+
+impl Message for Spend {
+    type Result = Result<Ticket, AppendError>;
+}
+
+impl Handler<Spend> for Owner {
+    type Result = Result<Ticket, AppendError>;
+
+    fn handle(&mut self, Spend(permit): Spend, _: &mut Self::Context) -> Self::Result {
+        let log = self.log.as_mut().expect("there is one");
+        log.append_permitted("decision", Durability::Synchronous, permit)
     }
 }

@@ -212,7 +212,7 @@ fn ends_within(
     };
     if !shared.is_ending() && !arbiter.is_some_and(was_stopped) && !shared.is_ending() {
         Duration::ZERO
-    } else if shared.state().is_final() && shared.catalog.is_held() {
+    } else if shared.state().is_final() && shared.catalog.is_read() {
         patience.min(READER_ENDS)
     } else {
         patience

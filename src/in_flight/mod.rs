@@ -7,6 +7,7 @@ use std::fmt;
 use book::Book;
 use bytes::Bytes;
 
+use crate::engine::intake::admission::Permit;
 use crate::error::{AppendError, CommitError};
 use crate::lsn::LsnRange;
 use crate::messages::{Accepted, AppendOptions, LogEvent, Ticket};
@@ -97,6 +98,21 @@ impl<T> InFlight<T> {
         token: T,
     ) -> Result<Ticket, (T, AppendError)> {
         let put_in = self.outbox.append_with(payload, options);
+        self.book.put(put_in, token)
+    }
+
+    /// [`append_with`](Self::append_with), with a permit that was [kept](Outbox::permit) for it.
+    ///
+    /// # Errors
+    /// As for [`Outbox::append_permitted`].
+    pub fn append_permitted(
+        &mut self,
+        payload: impl Into<Bytes>,
+        options: impl Into<AppendOptions>,
+        permit: Permit,
+        token: T,
+    ) -> Result<Ticket, (T, AppendError)> {
+        let put_in = self.outbox.append_permitted(payload, options, permit);
         self.book.put(put_in, token)
     }
 

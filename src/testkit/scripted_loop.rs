@@ -281,7 +281,7 @@ impl ScriptedLoop {
         if wish > self.checkpointed {
             self.checkpointed = wish;
             self.shared.catalog.raise_low_water(wish);
-            self.shared.outcomes.forget_through(wish);
+            self.shared.outcomes.forget_through(self.shared.catalog.low_water());
             self.events.push(LoopEvent::Checkpointed(wish));
         }
     }

@@ -262,7 +262,7 @@ impl Flusher {
                     self.answer_rotations(segment.sequence, &Ok(through));
                     self.tell(&LogEvent::SegmentComplete { segment });
                 }
-                LoopEvent::Checkpointed(low_water) => self.answer_checkpoints(low_water),
+                LoopEvent::Checkpointed(wish) => self.answer_checkpoints(wish),
                 LoopEvent::NotRotated(sequence, cause) => {
                     self.answer_rotations(sequence, &Err(RotateError::NoSegment { cause }));
                 }
@@ -292,10 +292,12 @@ impl Flusher {
         self.subscribers.tell(event);
     }
 
-    fn answer_checkpoints(&mut self, low_water: Lsn) {
+    /// A hold may keep the low-water mark below what was wished for.
+    fn answer_checkpoints(&mut self, wish: Lsn) {
+        let low_water = self.shared.catalog.low_water();
         let checkpoints = std::mem::take(&mut self.checkpoints);
         for (lsn, reply) in checkpoints {
-            if lsn <= low_water {
+            if lsn <= wish {
                 let _ = reply.send(Ok(low_water));
             } else {
                 self.checkpoints.push((lsn, reply));

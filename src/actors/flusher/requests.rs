@@ -57,9 +57,8 @@ impl Handler<Checkpoint> for Flusher {
         if let LogState::Poisoned(cause) | LogState::Closed(cause) = self.shared.state() {
             return Response::reply(Err(CheckpointError::Closed { cause }));
         }
-        let low_water = self.shared.catalog.low_water();
-        if lsn <= low_water {
-            return Response::reply(Ok(low_water));
+        if lsn <= self.shared.catalog.wished() {
+            return Response::reply(Ok(self.shared.catalog.low_water()));
         }
         let (reply, answer) = oneshot::channel();
         self.checkpoints.push((lsn, reply));

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::engine::segments::clearing::OldSegment;
+use crate::hold::HoldInfo;
 use crate::lsn::{Lsn, LsnRange};
 use crate::runtime::clock::Tick;
 use crate::runtime::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
@@ -83,22 +84,41 @@ struct Inner {
     /// Those of which nothing is live any more.
     empty: Vec<SegmentInfo>,
     low_water: Lsn,
-    holds: BTreeMap<u64, Hold>,
+    /// The highest LSN that a checkpoint has asked to release.
+    wished: Lsn,
+    holds: BTreeMap<u64, Held>,
     next_hold: u64,
 }
 
 #[derive(Debug)]
-struct Hold {
+struct Held {
     from: Lsn,
+    owner: Arc<str>,
+    since: Tick,
     touched: Tick,
-    lease: Duration,
+    /// `None` for what the log itself must keep: a replay begins no later.
+    lease: Option<Duration>,
 }
 
 impl Inner {
+    fn add(&mut self, held: Held) -> u64 {
+        let id = self.next_hold;
+        self.next_hold += 1;
+        self.holds.insert(id, held);
+        id
+    }
+
     /// The last LSN that nobody needs.
     fn releasable(&self) -> Lsn {
         let held = self.holds.values().map(|held| held.from.previous()).min();
         held.map_or(self.low_water, |held| held.min(self.low_water))
+    }
+
+    /// As far as was asked for, and as holds without a lease allow. Never goes back.
+    fn raise_low_water(&mut self) {
+        let kept = self.holds.values().filter(|held| held.lease.is_none());
+        let end = kept.map(|held| held.from.previous()).min().unwrap_or(Lsn::MAX);
+        self.low_water = self.low_water.max(self.wished.min(end));
     }
 }
 
@@ -183,10 +203,16 @@ impl Catalog {
         self.lock().low_water
     }
 
-    /// Releases everything up to `lsn`, once nobody holds it. Never goes back.
+    /// The highest LSN that a checkpoint has asked to release.
+    pub fn wished(&self) -> Lsn {
+        self.lock().wished
+    }
+
+    /// Releases everything up to `lsn` that no [`Hold`](crate::Hold) keeps; the rest when those are gone.
     pub fn raise_low_water(&self, lsn: Lsn) {
         let mut inner = self.lock();
-        inner.low_water = inner.low_water.max(lsn);
+        inner.wished = inner.wished.max(lsn);
+        inner.raise_low_water();
     }
 
     /// Whether there are segments that nobody needs.
@@ -213,44 +239,84 @@ impl Catalog {
         gone
     }
 
-    /// Keeps everything from `from` on until the hold is given back or its lease runs out.
+    /// Keeps everything from `from` on for a reader, until the hold is given back or its lease runs out.
     pub fn hold(&self, from: Lsn, now: Tick, lease: Duration) -> u64 {
+        let (owner, lease) = (Arc::from("a reader"), Some(lease));
+        self.lock().add(Held { from, owner, since: now, touched: now, lease })
+    }
+
+    /// Keeps everything from `from` on until the hold is given back.
+    ///
+    /// # Errors
+    /// Some of it is released already: everything up to this LSN.
+    pub fn keep(&self, from: Lsn, owner: Arc<str>, now: Tick) -> Result<u64, Lsn> {
         let mut inner = self.lock();
-        let id = inner.next_hold;
-        inner.next_hold += 1;
-        inner.holds.insert(id, Hold { from, touched: now, lease });
-        id
+        if from <= inner.low_water {
+            return Err(inner.low_water);
+        }
+        Ok(inner.add(Held { from, owner, since: now, touched: now, lease: None }))
+    }
+
+    /// Keeps what is appended from now on, which is above `accepted`.
+    pub fn keep_what_comes(&self, accepted: Lsn, owner: Arc<str>, now: Tick) -> u64 {
+        let mut inner = self.lock();
+        let from = accepted.max(inner.low_water).next();
+        inner.add(Held { from, owner, since: now, touched: now, lease: None })
+    }
+
+    /// Everything that holds something, the oldest LSN first.
+    pub fn holds(&self, now: Tick) -> Vec<HoldInfo> {
+        let mut inner = self.lock();
+        expire(&mut inner, now);
+        let mut holds: Vec<_> = inner.holds.values().map(|held| held.info(now)).collect();
+        holds.sort_by_key(|held| held.from);
+        holds
     }
 
     /// Renews a hold, and moves it up to `from`. `false` if its lease has run out.
     pub fn touch(&self, id: u64, from: Lsn, now: Tick) -> bool {
-        match self.lock().holds.get_mut(&id) {
-            Some(held) => {
-                held.from = held.from.max(from);
-                held.touched = now;
-                true
-            }
-            None => false,
+        let mut inner = self.lock();
+        let Some(held) = inner.holds.get_mut(&id) else { return false };
+        held.from = held.from.max(from);
+        held.touched = now;
+        if held.lease.is_none() {
+            inner.raise_low_water();
         }
+        true
     }
 
     /// Whether a reader holds anything.
-    pub fn is_held(&self) -> bool {
-        !self.lock().holds.is_empty()
+    pub fn is_read(&self) -> bool {
+        self.lock().holds.values().any(|held| held.lease.is_some())
     }
 
     /// Gives a hold back.
     pub fn unhold(&self, id: u64) {
-        self.lock().holds.remove(&id);
+        let mut inner = self.lock();
+        if inner.holds.remove(&id).is_some_and(|held| held.lease.is_none()) {
+            inner.raise_low_water();
+        }
+    }
+}
+
+impl Held {
+    fn info(&self, now: Tick) -> HoldInfo {
+        HoldInfo {
+            from: self.from.get(),
+            owner: self.owner.to_string(),
+            age: now.saturating_sub(self.since),
+            lease: self.lease,
+        }
     }
 }
 
 /// A stuck reader must not fill the disk. A hold that keeps nothing back does not expire.
 fn expire(inner: &mut Inner, now: Tick) {
     let low_water = inner.low_water;
-    inner
-        .holds
-        .retain(|_, held| held.from > low_water || now.saturating_sub(held.touched) <= held.lease);
+    inner.holds.retain(|_, held| {
+        let is_fresh = |lease| now.saturating_sub(held.touched) <= lease;
+        held.from > low_water || held.lease.is_none_or(is_fresh)
+    });
 }
 
 fn is_released(segment: &SegmentInfo, releasable: Lsn) -> bool {
@@ -311,4 +377,34 @@ mod tests {
         assert!(!catalog.touch(hold, Lsn::new(12), lease * 2));
         assert_eq!(sequences(catalog.segments()), [3], "the segment being written stays");
     }
+
+    #[test]
+    fn p19_what_is_kept_is_not_released_and_is_as_soon_as_it_is_kept_no_more() {
+        let catalog = catalog();
+        let (name, day) = (|name: &str| Arc::from(name), Tick::ZERO.saturating_add(DAY));
+        let [old, new] = [10, 15]
+            .map(|from| catalog.keep(Lsn::new(from), name("a transaction"), Tick::ZERO).unwrap());
+        catalog.raise_low_water(Lsn::new(19));
+        assert_eq!((catalog.low_water(), catalog.wished()), (Lsn::new(9), Lsn::new(19)));
+        assert!(!catalog.has_removable(day), "it has no lease");
+        assert_eq!(catalog.keep(Lsn::new(9), name("late"), Tick::ZERO), Err(Lsn::new(9)));
+        let held: Vec<_> =
+            catalog.holds(day).into_iter().map(|held| (held.from, held.age)).collect();
+        assert_eq!(held, [(10, DAY), (15, DAY)]);
+        catalog.unhold(old);
+        assert_eq!(catalog.low_water(), Lsn::new(14));
+        assert_eq!(sequences(catalog.take_removable(day)), [1]);
+        assert!(catalog.touch(new, Lsn::new(18), day));
+        assert_eq!(catalog.low_water(), Lsn::new(17));
+        catalog.unhold(new);
+        assert_eq!(catalog.low_water(), Lsn::new(19));
+        // What comes next is above what is released, whatever is read of it before.
+        let next = catalog.keep_what_comes(Lsn::new(12), name("a prepare"), day);
+        assert_eq!(catalog.holds(day)[0].from, 20);
+        assert!(!catalog.is_read(), "nobody reads a file");
+        catalog.unhold(next);
+        assert!(catalog.holds(day).is_empty());
+    }
+
+    const DAY: Duration = Duration::from_secs(86_400);
 }

@@ -67,7 +67,7 @@ pub enum LoopEvent {
     Waiting(Cause),
     /// A segment is complete: this one, with the LSNs that are live in it.
     SegmentComplete(SegmentInfo),
-    /// A checkpoint was carried out up to this LSN.
+    /// A checkpoint up to this LSN was carried out, as far as nobody holds what it releases.
     Checkpointed(Lsn),
     /// The segment with this sequence number, which somebody wanted complete, stays as it is: there is no other
     /// one to go on in.
@@ -443,7 +443,8 @@ impl FlushLoop {
     /// Whether segments will be removed, which a synced frame has to say first.
     fn needs_low_water_frame(&self, wish: Lsn) -> bool {
         self.shared.catalog.raise_low_water(wish);
-        self.position.low_water < wish && self.shared.catalog.has_removable(self.shared.clock.now())
+        let behind = self.position.low_water < self.shared.catalog.low_water();
+        behind && self.shared.catalog.has_removable(self.shared.clock.now())
     }
 
     /// Releases records. Segments are removed only after a synced frame says that they may be missing;
@@ -456,7 +457,7 @@ impl FlushLoop {
             self.write_marker(Marker::LowWater)?;
         }
         self.checkpointed = wish;
-        self.shared.outcomes.forget_through(wish);
+        self.shared.outcomes.forget_through(self.shared.catalog.low_water());
         self.remove_segments();
         self.events.push(LoopEvent::Checkpointed(wish));
         Ok(Worked::Done)

@@ -1,0 +1,56 @@
+//! Holds: what keeps a log from releasing records.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::engine::state::shared::Shared;
+use crate::lsn::Lsn;
+
+/// Keeps everything from an LSN on in the log, whatever a checkpoint asks for, until it is dropped. It has no lease.
+///
+/// For state that only the log has: a transaction that is prepared must be found again after a crash, however long it
+/// stays undecided. While it holds, [`Wal::checkpoint`](crate::Wal::checkpoint) raises the low-water mark no further than
+/// to the LSN before it; once it is dropped, what was asked for meanwhile is released.
+///
+/// It is kept in memory alone. After a restart the host takes it again with [`Wal::hold`](crate::Wal::hold), before
+/// anybody can ask for a checkpoint: before it hands the log on.
+///
+/// A hold keeps neither the log open nor its directory locked.
+#[derive(Debug)]
+pub struct Hold {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Hold {
+    pub(crate) fn new(shared: Arc<Shared>, id: u64) -> Self {
+        Hold { shared, id }
+    }
+
+    /// Holds only from this LSN on, if that is further: a record that was to be held has its LSN now.
+    pub fn raise(&self, from: Lsn) {
+        self.shared.catalog.touch(self.id, from, self.shared.clock.now());
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.shared.catalog.unhold(self.id);
+    }
+}
+
+/// Something that keeps a log from releasing records: see [`Wal::holds`](crate::Wal::holds).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HoldInfo {
+    /// The first LSN that it keeps, as a number.
+    pub from: u64,
+    /// What holds it: the name that a [`Hold`] was given, or "a reader".
+    pub owner: String,
+    /// How long it has been there.
+    pub age: Duration,
+    /// After how long without progress it ends by itself; `None` for a [`Hold`].
+    pub lease: Option<Duration>,
+}
