@@ -1,5 +1,6 @@
 //! What clients ask after an answer that they did not get.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use actix_wal::Lsn;
@@ -57,7 +58,7 @@ pub enum TokenOutcome {
 pub struct Tokens {
     committed: HashMap<Token, Lsn>,
     /// Oldest first.
-    order: VecDeque<Token>,
+    order: VecDeque<(Token, Lsn)>,
     open: HashSet<Token>,
     limit: usize,
     /// Whether one has been forgotten, or the log before the snapshot may have had some.
@@ -84,11 +85,12 @@ impl Tokens {
     /// It is durable.
     pub fn committed(&mut self, token: Token, lsn: Lsn) {
         self.open.remove(&token);
-        if self.committed.insert(token.clone(), lsn).is_none() {
-            self.order.push_back(token);
+        if let Entry::Vacant(unknown) = self.committed.entry(token.clone()) {
+            unknown.insert(lsn);
+            self.order.push_back((token, lsn));
         }
         while self.order.len() > self.limit
-            && let Some(oldest) = self.order.pop_front()
+            && let Some((oldest, _)) = self.order.pop_front()
         {
             self.committed.remove(&oldest);
             self.has_forgotten = true;
@@ -98,6 +100,18 @@ impl Tokens {
     /// It is certainly not in the log.
     pub fn aborted(&mut self, token: &Token) {
         self.open.remove(token);
+    }
+
+    /// The oldest of those that committed behind one LSN and up to another: at most so many.
+    pub fn committed_in(&self, behind: Lsn, through: Lsn, at_most: usize) -> Vec<(Token, Lsn)> {
+        let first = self.order.partition_point(|(_, lsn)| *lsn <= behind);
+        let these = self.order.range(first..).take_while(|(_, lsn)| *lsn <= through);
+        these.take(at_most).cloned().collect()
+    }
+
+    /// Whether no token was ever forgotten: one that is not known has never committed.
+    pub fn is_complete(&self) -> bool {
+        !self.has_forgotten
     }
 
     /// What became of it.
@@ -135,6 +149,23 @@ mod tests {
         assert_eq!(tokens.outcome(&token(1)), TokenOutcome::Forgotten);
         assert_eq!(tokens.outcome(&token(5)), TokenOutcome::Forgotten);
         assert_eq!(tokens.outcome(&token(4)), TokenOutcome::Committed(Lsn::new(9)));
+    }
+
+    #[test]
+    fn tokens_are_given_out_in_pieces_oldest_first_and_without_those_that_came_later() {
+        let mut tokens = Tokens::new(4, true);
+        let token = |at: u8| Token::new(vec![at]).unwrap();
+        for at in 1..=6 {
+            tokens.committed(token(at), Lsn::new(10 * u64::from(at)));
+        }
+        let lsns = |behind, through, at_most| {
+            let piece = tokens.committed_in(Lsn::new(behind), Lsn::new(through), at_most);
+            piece.iter().map(|(_, lsn)| lsn.get()).collect::<Vec<_>>()
+        };
+        assert_eq!(lsns(0, 50, 2), [30, 40], "the oldest two are forgotten");
+        assert_eq!(lsns(40, 50, 2), [50]);
+        assert_eq!(lsns(50, 50, 2), []);
+        assert!(!tokens.is_complete());
     }
 
     #[test]

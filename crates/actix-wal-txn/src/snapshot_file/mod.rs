@@ -1,6 +1,6 @@
 //! The state of a store in a file, so that its log need not be kept forever.
 //!
-//! A file holds every key that had a value at one durable LSN. It is written a piece at a time, beside the commits,
+//! A file holds every key that had a value at one durable LSN, and the tokens of the commits up to it. It is written a piece at a time, beside the commits,
 //! and has its name only when it is whole and synced. Only after that may the log be released, and only up to the
 //! snapshot *before* this one: if the newest file turns out to be bad, the one before it and the log since are still there.
 //!
@@ -11,11 +11,17 @@
 //! | part | bytes |
 //! |---|---|
 //! | header | `AWTXSNAP`, version u32 (1), 0 u32, log id 16 bytes, LSN u64, checksum u32 |
-//! | block | `ROWS`, number u32 (0, 1, 2 ...), rows u32, length u32, that many bytes of rows, checksum u32 |
-//! | row | key length u32, value length u32, LSN u64, key, value |
+//! | block | `BLCK`, number u32 (0, 1, 2 ...), kind u32, entries u32, length u32, that many bytes, checksum u32 |
 //! | end | `END!`, blocks u32, rows u64, checksum of the checksums of all blocks u32, checksum u32 |
 //!
-//! Nothing follows the end. The rows are in the order of their keys, each key once.
+//! Nothing follows the end. Blocks come in the order of their kinds:
+//!
+//! | kind | entries | bytes of each |
+//! |---|---|---|
+//! | 1 | rows, in the order of their keys, each key once | key length u32, value length u32, LSN u64, key, value |
+//! | 2 | tokens of commits, oldest first; before them one byte: 1 if none was ever forgotten | LSN u64, length u8, token |
+//!
+//! A block of another kind refuses the file: a newer program wrote there what this one would lose.
 
 mod format;
 mod read;
@@ -29,7 +35,23 @@ use actix_wal::Lsn;
 use actix_wal::storage::Storage;
 
 pub use self::read::SnapshotReader;
-pub use self::write::SnapshotWriter;
+pub use self::write::{SnapshotWriter, WrittenFile};
+use crate::store::Row;
+use crate::tokens::Token;
+
+/// What one block of a file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Keys that have a value, in their order.
+    Rows(Vec<Row>),
+    /// Tokens of commits, oldest first.
+    Tokens {
+        /// The tokens, and where their commits are.
+        tokens: Vec<(Token, Lsn)>,
+        /// Whether no other token was ever forgotten.
+        complete: bool,
+    },
+}
 
 /// What is wrong with a snapshot file.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +97,12 @@ pub enum SnapshotFault {
         /// The log in the file, in hexadecimal.
         found: String,
     },
+    /// A newer version of this crate wrote something into it that this one would lose.
+    #[error("it has a block of kind {kind}, which this program does not know; use a newer program")]
+    UnknownKind {
+        /// The kind.
+        kind: u32,
+    },
     /// A newer version of this crate wrote it.
     #[error(
         "its format is version {version}, and this program reads up to {newest}; use a newer program"
@@ -111,18 +139,34 @@ pub fn list(storage: &dyn Storage) -> io::Result<Vec<Lsn>> {
     Ok(found)
 }
 
-/// Removes what an earlier life has left half-written, and all but the newest `keep` snapshots. What was removed
-/// comes back after power loss unless the directory has been synced, and does no harm.
+impl SnapshotFault {
+    /// Whether another program or another log needs the file, so that nothing may be recovered past it.
+    pub fn is_refusal(&self) -> bool {
+        use SnapshotFault::{Foreign, Newer, UnknownKind};
+        matches!(self, Foreign { .. } | Newer { .. } | UnknownKind { .. })
+    }
+}
+
+/// Removes what an attempt that ended early has left half-written. What was removed comes back after power loss
+/// unless the directory is synced, and does no harm.
 ///
 /// # Errors
 /// The directory can not be read, or a file not be removed.
-pub fn tidy(storage: &dyn Storage, keep: usize) -> io::Result<()> {
+pub fn remove_unfinished(storage: &dyn Storage) -> io::Result<()> {
     for entry in storage.list()? {
         if entry.name.strip_suffix(write::UNFINISHED).and_then(lsn_of).is_some() {
             storage.remove(&entry.name)?;
         }
     }
-    for lsn in list(storage)?.into_iter().skip(keep) {
+    Ok(())
+}
+
+/// Removes all snapshots but these.
+///
+/// # Errors
+/// The directory can not be read, or a file not be removed.
+pub fn remove_all_but(storage: &dyn Storage, kept: &[Lsn]) -> io::Result<()> {
+    for lsn in list(storage)?.into_iter().filter(|lsn| !kept.contains(lsn)) {
         storage.remove(&name_of(lsn))?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use actix_wal::testkit::{
 };
 use bytes::Bytes;
 
-use super::format::{BLOCK_HEAD, Block, CHECKSUM};
+use super::format::{BLOCK_HEAD, Block, CHECKSUM, Kind};
 use super::*;
 use crate::store::{CommitNo, Row, Stamp};
 
@@ -28,21 +28,44 @@ fn rows(count: u64, seed: u64) -> Vec<Row> {
 
 fn write(storage: &Arc<dyn Storage>, lsn: Lsn, rows: &[Row]) -> Result<u64, SnapshotError> {
     let mut writer = SnapshotWriter::begin(Arc::clone(storage), LOG, lsn)?;
-    for piece in rows.chunks(100) {
-        writer.add(piece)?;
+    let mut fill = || {
+        rows.chunks(100).try_for_each(|piece| writer.add(piece))?;
+        for (token, complete) in [("one", false), ("two", true)] {
+            writer.add_tokens(&[(Token::new(token).unwrap(), Lsn::FIRST)], complete)?;
+        }
+        writer.finish()
+    };
+    match fill() {
+        Ok(written) => {
+            assert_eq!(written.rows, rows.len() as u64);
+            Ok(written.bytes)
+        }
+        Err(error) => {
+            writer.discard();
+            Err(error)
+        }
     }
-    writer.finish()
 }
 
 fn read(storage: &dyn Storage, lsn: Lsn) -> Result<Vec<Row>, SnapshotError> {
-    let mut reader = SnapshotReader::open(storage, LOG, lsn)?;
-    let mut rows = Vec::new();
-    while let Some(block) = reader.next_block()? {
-        rows.extend(block);
+    Ok(read_all(storage, lsn)?.0)
+}
+
+type Tokens = Vec<(Token, Lsn)>;
+
+fn read_all(storage: &dyn Storage, lsn: Lsn) -> Result<(Vec<Row>, Tokens), SnapshotError> {
+    let mut reader = SnapshotReader::open(storage, lsn)?;
+    let said = reader.rows();
+    let (mut rows, mut all) = (Vec::new(), Vec::new());
+    while let Some(section) = reader.next_block()? {
+        match section {
+            Section::Rows(more) => rows.extend(more),
+            Section::Tokens { tokens, .. } => all.extend(tokens),
+        }
     }
     let (done, of) = reader.progress();
-    assert_eq!(done, of);
-    Ok(rows)
+    assert_eq!((done, said), (of, rows.len() as u64));
+    Ok((rows, all))
 }
 
 #[test]
@@ -52,7 +75,10 @@ fn what_was_written_is_read_again() {
         let storage = disk.mount().unwrap();
         let (rows, lsn) = (rows(count, count), Lsn::new(count.max(1)));
         let size = write(&storage, lsn, &rows).unwrap();
-        assert_eq!(read(&*storage, lsn).unwrap(), rows);
+        let (found, tokens) = read_all(&*storage, lsn).unwrap();
+        assert_eq!(found, rows);
+        let token = |token| (Token::new(token).unwrap(), Lsn::FIRST);
+        assert_eq!(tokens, [token("one"), token("two")]);
         assert_eq!(disk.read_file(&name_of(lsn)).unwrap().len() as u64, size);
         // The same once more takes the place of a file that has gone bad.
         disk.rot(&name_of(lsn), 20, 1);
@@ -80,11 +106,13 @@ fn the_bytes_of_a_file_stay_what_they_are() {
     assert_eq!(hex, GOLDEN.split_whitespace().collect::<String>());
 }
 
-/// By hand: the header; a block with two rows; the end.
+/// By hand: the header; a block with two rows; two blocks with a token; the end.
 const GOLDEN: &str = "
     41575458534e4150 0100000000000000 07070707070707070707070707070707 09000000000000000e22b3d0
-    524f5753000000000200000025000000 010000000300000003000000000000006178797a 0100000000000000090000000000000062 d4d6fcf5
-    454e442101000000 02000000000000007210a874 4808077e";
+    424c434b00000000010000000200000025000000 010000000300000003000000000000006178797a 0100000000000000090000000000000062 604b1572
+    424c434b0100000002000000010000000d000000 000100000000000000036f6e65 8d23b22b
+    424c434b0200000002000000010000000d000000 0101000000000000000374776f f39d8a38
+    454e442103000000 0200000000000000e7d032e6 053a3977";
 
 #[test]
 fn p5_no_changed_bit_and_no_missing_byte_goes_unseen() {
@@ -126,11 +154,15 @@ fn any_bytes_behind_a_good_header_give_an_error_and_no_panic() {
         let mut bytes = format::header(LOG, Lsn::new(5));
         for _ in 0..random.of(0..=4) {
             match random.below(4) {
-                0 => bytes.extend(b"ROWS\0\0\0\0"),
+                0 => bytes.extend(b"BLCK\0\0\0\0"),
                 1 => bytes.extend(b"END!"),
                 2 => bytes.extend(u32::MAX.to_le_bytes()),
                 _ => bytes.extend(random.bytes(9)),
             }
+        }
+        // Half of them come to the blocks.
+        if random.below(2) == 0 {
+            bytes.extend(format::end(0, 1, 0));
         }
         disk.write_file(&name_of(Lsn::new(5)), bytes);
         assert!(read(&*storage, Lsn::new(5)).is_err(), "seed {seed}");
@@ -139,7 +171,7 @@ fn any_bytes_behind_a_good_header_give_an_error_and_no_panic() {
 
 /// A block of these rows, with its number; and what it adds to the sum of sums.
 fn block(number: u32, rows: &[(&'static str, u64)], sums: &mut u32) -> Vec<u8> {
-    let mut block = Block::default();
+    let mut block = Block::new(Kind::Rows);
     for (key, lsn) in rows {
         let stamp = Stamp::of(Lsn::new(*lsn));
         block.push(&Row { key: (*key).into(), value: "v".into(), stamp }, Lsn::new(*lsn));
@@ -174,21 +206,33 @@ fn p5_each_rule_of_the_format_is_held_where_every_checksum_fits() {
     let long_row = sealed(a.clone(), |bytes| bytes[BLOCK_HEAD] = 200);
     let long_value = sealed(a.clone(), |bytes| bytes[BLOCK_HEAD + 4] = 2);
     let short_row = sealed(a.clone(), |bytes| bytes[BLOCK_HEAD] = 0);
-    let long_block = sealed(a.clone(), |bytes| bytes[12..16].fill(0xff));
-    let two_rows = sealed(a.clone(), |bytes| bytes[8] = 2);
+    let long_block = sealed(a.clone(), |bytes| bytes[16..20].fill(0xff));
+    let unknown = sealed(a.clone(), |bytes| bytes[8] = 3);
+    let mut tokens = Block::new(Kind::Tokens);
+    tokens.put_tokens(&[(Token::new("t").unwrap(), Lsn::new(6))], true);
+    let new_token = tokens.finish(0);
+    let tokens = sealed(new_token.clone(), |bytes| bytes[BLOCK_HEAD + 1] = 5);
+    let long_token = sealed(tokens.clone(), |bytes| bytes[BLOCK_HEAD + 9] = 2);
+    let cut_token = sealed(tokens.clone(), |bytes| bytes[BLOCK_HEAD + 9] = 0);
+    let two_rows = sealed(a.clone(), |bytes| bytes[12] = 2);
     for (parts, reason) in [
         (vec![&a, &b, &end], None),
         (vec![&b, &a, &end], Some("not the block that comes next")),
         (vec![&a, &a, &b, &end], Some("not the block that comes next")),
         (vec![&a, &end], Some("does not fit what comes before")),
-        (vec![&a, &b], Some("ends too early")),
+        (vec![&a, &b], Some("the checksum of the end does not fit")),
+        (vec![&unknown, &b, &end], Some("a block of kind 3, which this program does not know")),
+        (vec![&tokens, &b, &end], Some("not in the order of their kinds")),
+        (vec![&new_token, &end], Some("a token is newer than the snapshot")),
+        (vec![&long_token, &end], Some("a token is longer than its block")),
+        (vec![&cut_token, &end], Some("a token ends too early")),
         (vec![&a, &same_key, &end], Some("not in order")),
         (vec![&too_new, &end], Some("newer than the snapshot")),
         (vec![&long_row, &b, &end], Some("longer than its block")),
         (vec![&long_value, &b, &end], Some("longer than its block")),
         (vec![&short_row, &b, &end], Some("a row ends too early")),
         (vec![&long_block, &b, &end], Some("as long as this one says")),
-        (vec![&two_rows, &b, &end], Some("another number of rows")),
+        (vec![&two_rows, &b, &end], Some("another number of entries")),
         (vec![&a, &b, &end, &end], Some("something follows")),
     ] {
         let disk = SimDisk::new();
@@ -210,18 +254,20 @@ fn a_file_of_another_log_and_one_of_a_newer_version_are_refused_by_name() {
     let storage = disk.mount().unwrap();
     let lsn = Lsn::new(4);
     write(&storage, lsn, &[]).unwrap();
-    let refused = SnapshotReader::open(&*storage, [8; 16], lsn).unwrap_err();
+    let reader = SnapshotReader::open(&*storage, lsn).unwrap();
+    reader.check_log(LOG).unwrap();
+    let refused = reader.check_log([8; 16]).unwrap_err();
     assert!(matches!(&refused.fault, SnapshotFault::Foreign { .. }), "{refused}");
 
     let mut bytes = disk.read_file(&name_of(lsn)).unwrap();
     bytes[8] = 2;
     disk.write_file(&name_of(lsn), bytes);
-    let refused = SnapshotReader::open(&*storage, LOG, lsn).unwrap_err();
+    let refused = SnapshotReader::open(&*storage, lsn).unwrap_err();
     assert!(matches!(&refused.fault, SnapshotFault::Newer { version: 2, .. }), "{refused}");
     assert!(refused.to_string().contains("snapshot-0000000000000004"), "{refused}");
 
     disk.write_file(&name_of(Lsn::new(5)), format::header(LOG, lsn));
-    let refused = SnapshotReader::open(&*storage, LOG, Lsn::new(5)).unwrap_err();
+    let refused = SnapshotReader::open(&*storage, Lsn::new(5)).unwrap_err();
     assert!(refused.to_string().contains("another LSN"), "{refused}");
 }
 
@@ -255,7 +301,7 @@ fn p19_after_power_loss_at_any_moment_there_is_the_old_snapshot_or_the_new_one_w
     let storage: Arc<dyn Storage> = Arc::new(recorder);
     write(&storage, Lsn::new(60), &new).unwrap();
     let finished = log.len();
-    tidy(&*storage, 1).unwrap();
+    remove_all_but(&*storage, &[Lsn::new(60)]).unwrap();
 
     for prefix in 0..=log.len() {
         let torn = (0..20).map(|seed| Persist::Torn { seed });
@@ -268,7 +314,8 @@ fn p19_after_power_loss_at_any_moment_there_is_the_old_snapshot_or_the_new_one_w
             if prefix >= finished {
                 assert_eq!(found[0], Lsn::new(60), "after {prefix} operations, {persist:?}");
             }
-            tidy(&*image, 1).unwrap();
+            remove_unfinished(&*image).unwrap();
+            remove_all_but(&*image, &found[..1]).unwrap();
             let left: Vec<_> = image.list().unwrap().into_iter().map(|entry| entry.name).collect();
             assert_eq!(left, [name_of(found[0])]);
         }
@@ -287,6 +334,7 @@ fn a_fault_at_any_step_is_told_with_its_place_and_leaves_no_snapshot() {
         let failed = write(&storage, Lsn::new(40), &rows).unwrap_err();
         assert!(failed.to_string().contains("snapshot-0000000000000028.unfinished"), "{failed}");
         assert_eq!(plan.hits(), 1, "{op:?}");
+        assert_eq!(disk.names(), [""; 0], "what was written is removed");
         drop(storage);
         let after = disk.crash(Persist::Dropped).mount().unwrap();
         assert_eq!(list(&*after).unwrap(), [], "{op:?}");

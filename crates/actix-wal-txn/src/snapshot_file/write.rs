@@ -7,9 +7,10 @@ use std::sync::Arc;
 use actix_wal::Lsn;
 use actix_wal::storage::{Storage, StorageFile, write_all_at};
 
-use super::format::{self, Block, CHECKSUM, LogName, MAX_BLOCK, ROW_HEAD};
+use super::format::{self, Block, CHECKSUM, Kind, LogName, MAX_BLOCK, ROW_HEAD};
 use super::{SnapshotError, SnapshotFault, name_of};
 use crate::store::Row;
+use crate::tokens::Token;
 
 /// What the name of a file ends with that is not whole yet.
 pub(super) const UNFINISHED: &str = ".unfinished";
@@ -17,20 +18,35 @@ pub(super) const UNFINISHED: &str = ".unfinished";
 /// About how long a block is.
 const BLOCK: usize = 64 << 10;
 
+/// After how many bytes the file is synced, so that the last sync is short and the log's own syncs do not queue behind
+/// it.
+const SYNCED_AT_ONCE: u64 = 4 << 20;
+
+/// A snapshot that is whole and has its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrittenFile {
+    /// Keys.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
 /// Writes a snapshot file, a piece at a time. Its calls wait for the disk, so they belong on a thread of their own.
 ///
-/// Until [`finish`](Self::finish) there is no snapshot. If that is never called, [`tidy`](super::tidy) removes what
-/// was written.
+/// Until [`finish`](Self::finish) there is no snapshot. If that fails or is never called, [`discard`](Self::discard)
+/// removes what was written, or later [`remove_unfinished`](super::remove_unfinished).
 #[derive(Debug)]
 pub struct SnapshotWriter {
     storage: Arc<dyn Storage>,
     file: Box<dyn StorageFile>,
     lsn: Lsn,
     offset: u64,
+    synced: u64,
     block: Block,
     blocks: u32,
     rows: u64,
     sums: u32,
+    has_name: bool,
 }
 
 impl SnapshotWriter {
@@ -58,16 +74,24 @@ impl SnapshotWriter {
             file,
             lsn,
             offset: 0,
-            block: Block::default(),
+            synced: 0,
+            block: Block::new(Kind::Rows),
             blocks: 0,
             rows: 0,
             sums: 0,
+            has_name: false,
         };
-        writer.write(&format::header(log as LogName, lsn))?;
-        Ok(writer)
+        match writer.write(&format::header(log as LogName, lsn)) {
+            Ok(()) => Ok(writer),
+            Err(error) => {
+                writer.discard();
+                Err(error)
+            }
+        }
     }
 
-    /// Adds rows, in the order of keys over all calls. A row without an LSN is not durable and does not belong here.
+    /// Adds rows, in the order of keys over all calls, and before any token. A row without an LSN is not durable and does
+    /// not belong here.
     ///
     /// # Errors
     /// The file can not be written; or a row has no LSN, or one above that of the snapshot.
@@ -80,22 +104,51 @@ impl SnapshotWriter {
             if length > MAX_BLOCK {
                 return Err(self.invalid("a row is longer than a block can be"));
             }
-            if self.block.len() + length > BLOCK && self.block.len() > 0 {
-                self.end_block()?;
+            if self.block.len() + length > BLOCK {
+                self.end_block(Kind::Rows)?;
             }
             self.block.push(row, lsn);
         }
         Ok(())
     }
 
-    fn end_block(&mut self) -> Result<(), SnapshotError> {
-        let block = mem::take(&mut self.block);
-        self.rows += u64::from(block.rows());
+    /// Adds tokens of commits, oldest first over all calls: a few thousand at most in each. The last call says whether
+    /// no other was ever forgotten.
+    ///
+    /// # Errors
+    /// The file can not be written, or a token is of a commit above the snapshot.
+    pub fn add_tokens(
+        &mut self,
+        tokens: &[(Token, Lsn)],
+        complete: bool,
+    ) -> Result<(), SnapshotError> {
+        if tokens.iter().any(|(_, lsn)| *lsn > self.lsn) {
+            return Err(self.invalid("a token is newer than the snapshot"));
+        }
+        self.end_block(Kind::Tokens)?;
+        self.block.put_tokens(tokens, complete);
+        self.end_block(Kind::Tokens)
+    }
+
+    /// Writes the block, if it has anything in it, and begins another one.
+    fn end_block(&mut self, next: Kind) -> Result<(), SnapshotError> {
+        let block = mem::replace(&mut self.block, Block::new(next));
+        if block.is_empty() {
+            return Ok(());
+        }
+        if block.kind() == Kind::Rows {
+            self.rows += u64::from(block.entries());
+        }
         let bytes = block.finish(self.blocks);
         let sum = bytes.last_chunk::<CHECKSUM>().map_or(0, |sum| u32::from_le_bytes(*sum));
         self.sums = format::chain(self.sums, sum);
         self.blocks += 1;
-        self.write(&bytes)
+        self.write(&bytes)?;
+        if self.offset - self.synced >= SYNCED_AT_ONCE {
+            self.io("syncing it", self.file.sync())?;
+            self.synced = self.offset;
+        }
+        Ok(())
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
@@ -105,15 +158,14 @@ impl SnapshotWriter {
         Ok(())
     }
 
-    /// Makes it a snapshot: syncs the file, gives it its name, and syncs that. Returns its size in bytes. It takes
-    /// the place of one at the same LSN, which may have gone bad.
+    /// Makes it a snapshot: syncs the file, gives it its name, and syncs that. It takes the place of one at the same LSN,
+    /// which may have gone bad.
     ///
     /// # Errors
-    /// Any of it fails; then there is no new snapshot, though one may appear after power loss.
-    pub fn finish(mut self) -> Result<u64, SnapshotError> {
-        if self.block.len() > 0 {
-            self.end_block()?;
-        }
+    /// Any of it fails; then there is no new snapshot once this is [discarded](Self::discard), though one may appear after
+    /// power loss.
+    pub fn finish(&mut self) -> Result<WrittenFile, SnapshotError> {
+        self.end_block(Kind::Tokens)?;
         self.write(&format::end(self.blocks, self.rows, self.sums))?;
         self.io("syncing it", self.file.sync())?;
         let (from, to) = (unfinished(self.lsn), name_of(self.lsn));
@@ -124,8 +176,16 @@ impl SnapshotWriter {
             renamed = self.storage.rename(&from, &to);
         }
         self.io("giving it its name", renamed)?;
+        self.has_name = true;
         self.io("syncing the directory", self.storage.sync_dir())?;
-        Ok(self.offset)
+        Ok(WrittenFile { rows: self.rows, bytes: self.offset })
+    }
+
+    /// Removes what was written. If that fails, it is left for the next attempt, or for the next recovery.
+    pub fn discard(self) {
+        let name = if self.has_name { name_of(self.lsn) } else { unfinished(self.lsn) };
+        // The error that led here is the one to report.
+        let _ = self.storage.remove(&name);
     }
 
     fn io<T>(&self, what: &'static str, result: io::Result<T>) -> Result<T, SnapshotError> {

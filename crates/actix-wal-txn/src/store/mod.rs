@@ -13,6 +13,7 @@
 //! Versions that no snapshot can show any more are [collected](Store::collect), a few at a time.
 
 mod chain;
+mod load;
 mod scan;
 mod snapshots;
 mod stamp;
@@ -29,6 +30,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use self::chain::{Chain, Version};
+pub use self::load::Loading;
 pub use self::scan::{Budget, KeyRange, Piece, Row};
 pub use self::snapshots::Snapshot;
 use self::snapshots::Snapshots;
@@ -292,7 +294,12 @@ impl Store {
 
     /// Opens a snapshot of what is durable. `now` is the time of the host's clock.
     pub fn snapshot(&mut self, now: Duration) -> Snapshot {
-        self.snapshots.open(self.durable, now)
+        self.snapshot_kept_for(now, self.limits.snapshot_age)
+    }
+
+    /// The same with an age limit of its own: for a reader that has to come to its end.
+    pub fn snapshot_kept_for(&mut self, now: Duration, age: Duration) -> Snapshot {
+        self.snapshots.open(self.durable, now, age)
     }
 
     /// What the view shows of a key; `None` if it never had a value, or its deletion has been collected.
@@ -359,8 +366,7 @@ impl Store {
     /// Takes out versions that no snapshot shows: those of at most this many keys. Returns whether there are more.
     /// Snapshots above the age limit count no longer: from then on they are too old if they would miss something.
     pub fn collect(&mut self, now: Duration, keys: usize) -> bool {
-        let earliest = now.saturating_sub(self.limits.snapshot_age);
-        let bound = self.snapshots.oldest_since(earliest).map_or(self.durable, |(lsn, _)| lsn);
+        let bound = self.snapshots.oldest_at(now).map_or(self.durable, |(lsn, _)| lsn);
         for _ in 0..keys {
             let Some(garbage) = pop_front_if(&mut self.garbage, |old| old.since <= bound) else {
                 return false;

@@ -37,6 +37,8 @@ struct Entry {
     snapshot: Snapshot,
     /// The time of the host's clock when it was opened.
     since: Duration,
+    /// How old it may grow.
+    age: Duration,
 }
 
 impl Entry {
@@ -47,26 +49,27 @@ impl Entry {
 }
 
 impl Snapshots {
-    /// Opens a snapshot. Neither `lsn` nor `now` is ever lower than before.
-    pub(super) fn open(&mut self, lsn: Lsn, now: Duration) -> Snapshot {
+    /// Opens a snapshot, which may grow so old. Neither `lsn` nor `now` is ever lower than before.
+    pub(super) fn open(&mut self, lsn: Lsn, now: Duration, age: Duration) -> Snapshot {
         if self.open.len() >= self.tidy_at.max(FEW) {
             self.open.retain(Entry::is_open);
             self.tidy_at = 2 * self.open.len();
         }
         let snapshot = Snapshot { lsn, _open: Arc::default() };
-        self.open.push_back(Entry { snapshot: snapshot.clone(), since: now });
+        self.open.push_back(Entry { snapshot: snapshot.clone(), since: now, age });
         snapshot
     }
 
     /// The oldest snapshot that is open, and when it was opened.
     pub(super) fn oldest(&mut self) -> Option<(Lsn, Duration)> {
-        self.oldest_since(Duration::ZERO)
+        self.oldest_at(Duration::ZERO)
     }
 
-    /// The same without those that were opened before this time: their views end.
-    pub(super) fn oldest_since(&mut self, earliest: Duration) -> Option<(Lsn, Duration)> {
+    /// The same without those that are too old by now: their views end. One behind it that is too old is kept as long,
+    /// which keeps nothing more.
+    pub(super) fn oldest_at(&mut self, now: Duration) -> Option<(Lsn, Duration)> {
         while let Some(first) = self.open.front() {
-            if first.is_open() && first.since >= earliest {
+            if first.is_open() && first.since.saturating_add(first.age) >= now {
                 return Some((first.snapshot.lsn, first.since));
             }
             self.open.pop_front();
