@@ -2,12 +2,15 @@
 //!
 //! - **Role**: runs the transactions of one log, and answers their clients by its durability.
 //! - **Owns**: the versions of all keys, the open transactions, the commits on their way, the tokens.
-//! - **Receives**: [`Begin`], [`Get`], [`Scan`], [`Put`], [`Delete`], [`Commit`], [`Abort`], [`Execute`], [`GetOutcome`] and
-//!   [`GetUsage`] of clients; [`Accepted`] of the Appender; [`LogEvent`] of the Flusher.
-//! - **Sends**: appends through its outbox, one record for a commit; answers.
+//! - **Receives**: [`Begin`], [`Get`], [`Scan`], [`Put`], [`Delete`], [`Commit`], [`Abort`], [`Execute`], [`GetOutcome`],
+//!   [`GetUsage`], `TakeSnapshot` and `GetSnapshots` of clients; [`Accepted`] of the Appender; [`LogEvent`] of the Flusher;
+//!   `FileNews` of the thread that writes a snapshot.
+//! - **Sends**: appends through its outbox, one record for a commit; pieces of a snapshot to that thread, and `Checkpoint`
+//!   to the Flusher when it is durable; answers.
 //! - **Never**: waits, touches a disk, or tells what a crash could still lose.
 
-use std::any::Any;
+mod snapshots;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,6 +24,7 @@ use actix_wal::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use self::snapshots::Snapshots;
 use crate::commits::{Answers, Commits, Ran, Verdict};
 use crate::error::TxnError;
 use crate::messages::{
@@ -29,6 +33,7 @@ use crate::messages::{
 };
 use crate::record::TxnRecord;
 use crate::recovery::Recovered;
+use crate::snapshotting::file_thread::text_of;
 use crate::store::{CommitNo, Store, Write};
 use crate::tokens::{Token, Tokens};
 use crate::watches::Watches;
@@ -66,6 +71,7 @@ pub struct TransactionCoordinator {
     next: TxnId,
     started: Instant,
     collecting: bool,
+    snapshots: Option<Snapshots>,
 }
 
 #[derive(Debug)]
@@ -104,8 +110,10 @@ impl TransactionCoordinator {
         limits: CoordinatorLimits,
         context: &mut Context<Self>,
     ) -> Self {
-        let Recovered { store, tokens } = recovered;
         let log = InFlight::new(wal.outbox(context.address().recipient()));
+        let Recovered { store, tokens, snapshots, .. } = recovered;
+        let checkpoint = &wal.recipients().checkpoint;
+        let snapshots = snapshots.map(|folder| Snapshots::new(folder, checkpoint.clone()));
         TransactionCoordinator {
             limits,
             epoch: log.outbox().epoch(),
@@ -116,6 +124,7 @@ impl TransactionCoordinator {
             next: TxnId(1),
             started: Instant::now(),
             collecting: false,
+            snapshots,
         }
     }
 
@@ -195,10 +204,18 @@ impl TransactionCoordinator {
         let waiting = Waiting { token, answer };
         let options = AppendOptions { durability, builds_on: Some(self.builds_on()) };
         let (waiting, refused) = match (encoded, self.commits.put(&writes, waiting)) {
-            (Ok(bytes), Ok(commit)) => match self.log.append_with(bytes, options, commit) {
-                Ok(_) => return Ok(()),
-                Err((commit, refused)) => (self.commits.undo(commit), TxnError::Refused(refused)),
-            },
+            (Ok(bytes), Ok(commit)) => {
+                let length = bytes.len();
+                match self.log.append_with(bytes, options, commit) {
+                    Ok(_) => {
+                        self.snapshots.iter_mut().for_each(|snapshots| snapshots.logged(length));
+                        return Ok(());
+                    }
+                    Err((commit, refused)) => {
+                        (self.commits.undo(commit), TxnError::Refused(refused))
+                    }
+                }
+            }
             (Err(error), Ok(commit)) => (self.commits.undo(commit), error.into()),
             (_, Err((waiting, refused))) => (Some(waiting), refused.into()),
         };
@@ -279,6 +296,7 @@ impl Actor for TransactionCoordinator {
             let earliest = this.now().saturating_sub(this.limits.age);
             this.open.retain(|_, open| open.since >= earliest);
             this.collect(context);
+            this.look_at_snapshots(context);
         });
     }
 }
@@ -428,11 +446,6 @@ fn client<T: Send + 'static>(
     };
     let answer = Response::fut(async move { answer.await.unwrap_or_else(|_| gone()) });
     (Box::new(client), answer)
-}
-
-fn text_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".to_owned())
 }
 
 impl Handler<GetOutcome> for TransactionCoordinator {

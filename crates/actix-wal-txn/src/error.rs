@@ -1,12 +1,15 @@
 //! Why a transaction has no effect, or nobody knows.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_wal::error::EncodeError;
-use actix_wal::{AppendError, CommitError, Lsn};
+use actix_wal::{AppendError, CheckpointError, CommitError, Lsn};
 
 use crate::commits::PutError;
 use crate::messages::TxnId;
+use crate::snapshot_file::SnapshotError;
 use crate::store::StoreError;
 use crate::workspace::WorkError;
 
@@ -105,6 +108,62 @@ impl From<StoreError> for TxnError {
     }
 }
 
+/// Why a snapshot was not written. Unless it is [`NotReleased`](Self::NotReleased), there is no new snapshot, and the one
+/// before is as good as it was. Commits go on in any case.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotFailure {
+    /// The coordinator was started without a folder for snapshots.
+    #[error("there is no folder for snapshots; give the recovery of the log a `SnapshotPlan`")]
+    NoFolder,
+    /// Another one is being written.
+    #[error("a snapshot at LSN {lsn} is being written; wait for that one")]
+    Running {
+        /// Where that one is.
+        lsn: Lsn,
+    },
+    /// No commit is durable yet.
+    #[error("there is nothing to write: no commit is durable yet")]
+    Nothing,
+    /// The log contradicts the store.
+    #[error(transparent)]
+    Put(#[from] PutError),
+    /// It took so long that what it shows is gone.
+    #[error(
+        "the snapshot took too long: {0}; allow it more time, or find out why the disk is slow"
+    )]
+    TooLong(StoreError),
+    /// The operating system gives no thread.
+    #[error("there is no thread to write the snapshot on: {0}; try again")]
+    NoThread(Arc<io::Error>),
+    /// The file could not be written. What was written of it is removed.
+    #[error("the snapshot is not written: {0}; when the cause is gone, try again")]
+    File(Arc<SnapshotError>),
+    /// What writes the file panicked. What was written of it is removed.
+    #[error("writing the snapshot panicked: {message}")]
+    Panicked {
+        /// What it said.
+        message: String,
+    },
+    /// The coordinator has stopped.
+    #[error("the coordinator has stopped before the snapshot was whole; restart")]
+    Stopped,
+    /// The snapshot is good, but the log has not released what it no longer needs. The next one releases that too.
+    #[error("the snapshot at LSN {lsn} is written, but the log was not released: {source}")]
+    NotReleased {
+        /// Where it is.
+        lsn: Lsn,
+        /// Why not.
+        source: CheckpointError,
+    },
+}
+
+impl From<SnapshotError> for SnapshotFailure {
+    fn from(error: SnapshotError) -> Self {
+        SnapshotFailure::File(Arc::new(error))
+    }
+}
+
 /// Why a state can not be recovered.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -117,11 +176,46 @@ pub enum RecoverError {
     Open(#[from] actix_wal::OpenError),
     /// A checkpoint has released records, and with them a part of the state.
     #[error(
-        "the log has released its records up to LSN {through}, so that it does not have all of the state"
+        "the log has released its records up to LSN {through}, so that it does not have all of the state, and no snapshot \
+         from there on is good ({snapshots}); give back the snapshots that belong to it, from a backup if need be"
     )]
     Released {
         /// The last LSN that is missing.
         through: Lsn,
+        /// Which snapshots there are, and what is wrong with each.
+        snapshots: String,
+    },
+    /// The folder of the snapshots can not be opened or read.
+    #[error("the folder of the snapshots, {folder}, can not be used: {source}")]
+    Folder {
+        /// The folder.
+        folder: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A snapshot belongs to another log, or a newer program wrote it.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// A snapshot shows more than the log holds: an older copy of the log was restored, or its end was cut.
+    #[error(
+        "snapshot file {name} shows the state at LSN {lsn}, but the log ends at LSN {end}: an older copy of the log was \
+         restored, or its end was cut; give back the whole log, or move the snapshot away to go on without what it shows"
+    )]
+    OlderLog {
+        /// The snapshot.
+        name: String,
+        /// Where it is.
+        lsn: Lsn,
+        /// The last record of the log.
+        end: Lsn,
+    },
+    /// What a snapshot holds does not fit into the store.
+    #[error("the snapshot at LSN {lsn} does not fit: {source}")]
+    DoesNotFit {
+        /// Where it is.
+        lsn: Lsn,
+        /// Why not.
+        source: StoreError,
     },
     /// What the log holds does not fit into the store.
     #[error("the commit at LSN {lsn} does not fit: {source}")]

@@ -47,10 +47,11 @@
 //! | [`record`] | what a transaction writes into the log |
 //! | [`tokens`] | what became of a commit whose answer was lost |
 //! | [`snapshot_file`] | the state at an LSN in a file |
+//! | [`snapshotting`] | when such a file is written beside the commits, and how much of the log is released then |
 //!
 //! All but the first two are plain types without actor, thread or clock.
 //!
-//! Not there yet: two-phase commit; and a log is never released, since nothing writes snapshot files while commits run.
+//! Not there yet: two-phase commit.
 
 pub mod commits;
 pub mod coordinator;
@@ -60,6 +61,7 @@ pub mod messages;
 pub mod record;
 pub mod recovery;
 pub mod snapshot_file;
+pub mod snapshotting;
 pub mod store;
 pub mod tokens;
 pub mod watches;

@@ -4,12 +4,13 @@
 //! gone: what became of a commit then is [`Unknown`](crate::error::TxnError::Unknown), and a [`Token`] tells later.
 
 use std::fmt;
+use std::time::Duration;
 
 use actix::Message;
 use actix_wal::{Durability, Lsn};
 use bytes::Bytes;
 
-use crate::error::TxnError;
+use crate::error::{SnapshotFailure, TxnError};
 use crate::latest::Latest;
 use crate::store::{Budget, KeyRange, Usage};
 use crate::tokens::{Token, TokenOutcome};
@@ -199,4 +200,56 @@ pub struct CoordinatorUsage {
     pub on_the_way: usize,
     /// Ranges that are watched for serializable transactions.
     pub watched: usize,
+}
+
+/// Asks for a snapshot of what is durable now. Commits go on while it is written. The answer comes when it is durable,
+/// and the log is released up to the snapshot before it. One at a time. A dropped answer means that the coordinator is
+/// gone, and the snapshot there whole or not at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TakeSnapshot;
+
+impl Message for TakeSnapshot {
+    type Result = Result<SnapshotTaken, SnapshotFailure>;
+}
+
+/// A snapshot is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotTaken {
+    /// It shows the commits up to this LSN, and none later.
+    pub lsn: Lsn,
+    /// How many keys it has.
+    pub rows: u64,
+    /// The size of its file.
+    pub bytes: u64,
+    /// How long it took to write.
+    pub took: Duration,
+    /// Up to where the log has been released; `None` if this is the first one, which nothing stands behind.
+    pub released: Option<Lsn>,
+}
+
+/// Asks how it is with the snapshots. Answered with `None` where there is no folder for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GetSnapshots;
+
+impl Message for GetSnapshots {
+    type Result = Option<SnapshotsStatus>;
+}
+
+/// How it is with the snapshots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotsStatus {
+    /// The newest good one.
+    pub newest: Option<Lsn>,
+    /// The one before it, up to which the log may be released.
+    pub older: Option<Lsn>,
+    /// One that is being written.
+    pub running: Option<Lsn>,
+    /// How much the log has grown since the newest one, in bytes of commits.
+    pub log_bytes: u64,
+    /// How many this coordinator has written.
+    pub taken: u64,
+    /// How many failed.
+    pub failed: u64,
+    /// Why the last of those did.
+    pub last_failure: Option<String>,
 }

@@ -1,0 +1,261 @@
+//! How the coordinator has snapshots written: it puts pieces together, and another thread writes them.
+
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use actix::{
+    ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient, Response, WrapFuture,
+};
+use actix_wal::messages::Checkpoint;
+use actix_wal::{Cause, CheckpointError, Lsn};
+use tokio::sync::oneshot;
+
+use super::TransactionCoordinator;
+use crate::error::SnapshotFailure;
+use crate::messages::{GetSnapshots, SnapshotTaken, SnapshotsStatus, TakeSnapshot};
+use crate::snapshot_file::WrittenFile;
+use crate::snapshotting::SnapshotFolder;
+use crate::snapshotting::due::Due;
+use crate::snapshotting::export::Export;
+use crate::snapshotting::file_thread::{self, FileNews, FileOrder, Piece};
+
+/// The snapshots of a coordinator.
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    folder: SnapshotFolder,
+    due: Due,
+    running: Option<Running>,
+    checkpoint: Recipient<Checkpoint>,
+    taken: u64,
+    failed: u64,
+    last_failure: Option<String>,
+}
+
+/// One that is being written.
+#[derive(Debug)]
+struct Running {
+    /// `None` once all of it has been given away: its versions need not be kept any more.
+    export: Option<Export>,
+    lsn: Lsn,
+    /// `None` once the thread is to end.
+    to: Option<SyncSender<Piece>>,
+    /// Why it was given up, where the thread does not know.
+    given_up: Option<SnapshotFailure>,
+    client: Option<Client>,
+    began: Duration,
+    /// How much the log had grown when it began.
+    log_bytes: u64,
+}
+
+type Taken = Result<SnapshotTaken, SnapshotFailure>;
+type Client = oneshot::Sender<Taken>;
+
+impl Snapshots {
+    pub(super) fn new(folder: SnapshotFolder, checkpoint: Recipient<Checkpoint>) -> Self {
+        let due = Due::new(&folder.plan, folder.newest_bytes, folder.log_bytes);
+        Snapshots {
+            folder,
+            due,
+            running: None,
+            checkpoint,
+            taken: 0,
+            failed: 0,
+            last_failure: None,
+        }
+    }
+
+    /// A record goes into the log.
+    pub(super) fn logged(&mut self, bytes: usize) {
+        self.due.logged(bytes);
+    }
+
+    fn note_failure(&mut self, now: Duration, failed: &SnapshotFailure) {
+        self.failed += 1;
+        self.last_failure = Some(failed.to_string());
+        self.due.failed(now);
+    }
+}
+
+impl TransactionCoordinator {
+    /// Writes a snapshot if it is time for one.
+    pub(super) fn look_at_snapshots(&mut self, context: &mut Context<Self>) {
+        let (now, durable) = (self.now(), self.commits.store().durable_lsn());
+        let is_due = self.snapshots.as_ref().is_some_and(|snapshots| {
+            let newest = snapshots.folder.kept.newest();
+            snapshots.running.is_none() && newest < Some(durable) && snapshots.due.is_due(now)
+        });
+        // What it refuses is noted there.
+        if is_due && let Err((_, failed)) = self.begin_snapshot(None, context) {
+            self.snapshots.iter_mut().for_each(|snapshots| snapshots.note_failure(now, &failed));
+        }
+    }
+
+    /// Begins a snapshot of what is durable now.
+    fn begin_snapshot(
+        &mut self,
+        client: Option<Client>,
+        context: &mut Context<Self>,
+    ) -> Result<(), (Option<Client>, SnapshotFailure)> {
+        let now = self.now();
+        let Some(snapshots) = &mut self.snapshots else {
+            return Err((client, SnapshotFailure::NoFolder));
+        };
+        if let Some(Running { lsn, .. }) = snapshots.running {
+            return Err((client, SnapshotFailure::Running { lsn }));
+        }
+        if let Err(contradiction) = self.commits.check() {
+            return Err((client, contradiction.into()));
+        }
+        let lsn = self.commits.store().durable_lsn();
+        if lsn.is_none() {
+            return Err((client, SnapshotFailure::Nothing));
+        }
+        let SnapshotFolder { storage, log, plan, kept, .. } = &mut snapshots.folder;
+        let order = FileOrder { storage: Arc::clone(storage), log: *log, lsn };
+        let to = match file_thread::start(order, context.address().recipient()) {
+            Ok(to) => to,
+            Err(error) => return Err((client, SnapshotFailure::NoThread(Arc::new(error)))),
+        };
+        kept.begins(lsn);
+        let snapshot = self.commits.store_mut().snapshot_kept_for(now, plan.give_up_after);
+        let export = Export::new(snapshot);
+        snapshots.running = Some(Running {
+            lsn: export.lsn(),
+            export: Some(export),
+            to: Some(to),
+            given_up: None,
+            client,
+            began: now,
+            log_bytes: snapshots.due.log_bytes(),
+        });
+        self.next_piece();
+        Ok(())
+    }
+
+    /// Gives the thread what it writes next.
+    fn next_piece(&mut self) {
+        let Some(Snapshots { running: Some(running), folder, .. }) = &mut self.snapshots else {
+            return;
+        };
+        let (Some(export), Some(to)) = (&mut running.export, &running.to) else {
+            return;
+        };
+        let piece = match export.next(self.commits.store(), &self.tokens) {
+            Ok(Some(section)) => Piece::Section(section),
+            Ok(None) => Piece::End { keep: folder.kept.with(running.lsn).all() },
+            Err(too_old) => {
+                // The thread removes what it has written, and says so.
+                (running.given_up, running.to) = (Some(SnapshotFailure::TooLong(too_old)), None);
+                running.export = None;
+                return;
+            }
+        };
+        let is_end = matches!(piece, Piece::End { .. });
+        // There is room, since it took the piece before. If it has ended, it says why.
+        if to.try_send(piece).is_err() {
+            running.to = None;
+        }
+        if is_end {
+            running.export = None;
+        }
+    }
+
+    /// The thread has ended.
+    fn file_ended(
+        &mut self,
+        ended: Result<WrittenFile, SnapshotFailure>,
+        context: &mut Context<Self>,
+    ) {
+        let now = self.now();
+        let Some(snapshots) = &mut self.snapshots else {
+            return;
+        };
+        let Some(running) = &mut snapshots.running else {
+            return;
+        };
+        // The answer to the client waits for the checkpoint, and so does the next snapshot.
+        let file = match (running.given_up.take(), ended) {
+            (Some(failed), _) | (None, Err(failed)) => {
+                snapshots.note_failure(now, &failed);
+                return self.answer_snapshot(Err(failed));
+            }
+            (None, Ok(file)) => file,
+        };
+        snapshots.taken += 1;
+        snapshots.folder.kept = snapshots.folder.kept.with(running.lsn);
+        snapshots.due.written(now, file.bytes, running.log_bytes);
+        let taken = SnapshotTaken {
+            lsn: running.lsn,
+            rows: file.rows,
+            bytes: file.bytes,
+            took: now.saturating_sub(running.began),
+            released: None,
+        };
+        match snapshots.folder.kept.releases() {
+            None => self.answer_snapshot(Ok(taken)),
+            Some(through) => {
+                let checkpoint = snapshots.checkpoint.send(Checkpoint(through)).into_actor(self);
+                context.spawn(checkpoint.map(move |released, this, _| {
+                    let gone = Cause::Stopped { actor: "Flusher" };
+                    let released = released
+                        .unwrap_or(Err(CheckpointError::Closed { cause: gone }))
+                        .map(|released| SnapshotTaken { released: Some(released), ..taken });
+                    let lsn = taken.lsn;
+                    this.answer_snapshot(
+                        released.map_err(|source| SnapshotFailure::NotReleased { lsn, source }),
+                    );
+                }));
+            }
+        }
+    }
+
+    fn answer_snapshot(&mut self, taken: Taken) {
+        let running = self.snapshots.as_mut().and_then(|snapshots| snapshots.running.take());
+        if let Some(client) = running.and_then(|running| running.client) {
+            // A client that is gone needs no answer.
+            drop(client.send(taken));
+        }
+    }
+}
+
+impl Handler<TakeSnapshot> for TransactionCoordinator {
+    type Result = Response<Taken>;
+
+    fn handle(&mut self, _: TakeSnapshot, context: &mut Self::Context) -> Self::Result {
+        let (client, answer) = oneshot::channel();
+        match self.begin_snapshot(Some(client), context) {
+            Err((_, refused)) => Response::reply(Err(refused)),
+            Ok(()) => {
+                Response::fut(async move { answer.await.unwrap_or(Err(SnapshotFailure::Stopped)) })
+            }
+        }
+    }
+}
+
+impl Handler<FileNews> for TransactionCoordinator {
+    type Result = ();
+
+    fn handle(&mut self, news: FileNews, context: &mut Self::Context) {
+        match news {
+            FileNews::Took => self.next_piece(),
+            FileNews::Ended(ended) => self.file_ended(ended, context),
+        }
+    }
+}
+
+impl Handler<GetSnapshots> for TransactionCoordinator {
+    type Result = MessageResult<GetSnapshots>;
+
+    fn handle(&mut self, _: GetSnapshots, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.snapshots.as_ref().map(|snapshots| SnapshotsStatus {
+            newest: snapshots.folder.kept.newest(),
+            older: snapshots.folder.kept.releases(),
+            running: snapshots.running.as_ref().map(|running| running.lsn),
+            log_bytes: snapshots.due.log_bytes(),
+            taken: snapshots.taken,
+            failed: snapshots.failed,
+            last_failure: snapshots.last_failure.clone(),
+        }))
+    }
+}
