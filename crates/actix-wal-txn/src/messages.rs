@@ -221,9 +221,9 @@ pub struct SnapshotTaken {
     pub rows: u64,
     /// The size of its file.
     pub bytes: u64,
-    /// How long it took to write.
+    /// How long it took to write; zero if the one before shows all that is durable, so that nothing was written.
     pub took: Duration,
-    /// Up to where the log has been released; `None` if this is the first one, which nothing stands behind.
+    /// Up to where the log has been released for it; `None` if nothing was, since nothing stands behind a first one.
     pub released: Option<Lsn>,
 }
 

@@ -260,8 +260,7 @@ fn finish(
     }
     recovered.snapshots = storage.zip(plan).map(|(storage, plan)| {
         let kept = Kept::recovered(loaded.map(|snapshot| snapshot.lsn));
-        let newest_bytes = loaded.map_or(0, |snapshot| snapshot.bytes);
-        SnapshotFolder { storage, plan, log, kept, newest_bytes, log_bytes }
+        SnapshotFolder { storage, plan, log, kept, newest: loaded, log_bytes }
     });
     Ok(recovered)
 }

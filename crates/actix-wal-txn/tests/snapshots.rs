@@ -109,6 +109,9 @@ async fn p19_two_snapshots_are_kept_and_the_log_is_released_up_to_the_older_one(
         assert_eq!((taken.lsn, taken.released), (Lsn::new(upto), released.map(Lsn::new)));
         assert_eq!(wal.status().low_water, Lsn::new(released.unwrap_or(0)));
     }
+    // Nothing is written again: that would take the newest one away for a moment.
+    let same = coordinator.send(TakeSnapshot).await.unwrap().unwrap();
+    assert_eq!((same.lsn, same.took), (Lsn::new(40), Duration::ZERO));
     let status = status(&coordinator).await;
     assert_eq!((status.newest, status.older), (Some(Lsn::new(40)), Some(Lsn::new(30))));
     assert_eq!((status.taken, status.failed, status.running), (4, 0, None));

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::TransactionCoordinator;
 use crate::error::SnapshotFailure;
 use crate::messages::{GetSnapshots, SnapshotTaken, SnapshotsStatus, TakeSnapshot};
+use crate::recovery::LoadedSnapshot;
 use crate::snapshot_file::WrittenFile;
 use crate::snapshotting::SnapshotFolder;
 use crate::snapshotting::due::Due;
@@ -27,6 +28,7 @@ pub(super) struct Snapshots {
     due: Due,
     running: Option<Running>,
     checkpoint: Recipient<Checkpoint>,
+    newest: Option<SnapshotTaken>,
     taken: u64,
     failed: u64,
     last_failure: Option<String>,
@@ -53,12 +55,21 @@ type Client = oneshot::Sender<Taken>;
 
 impl Snapshots {
     pub(super) fn new(folder: SnapshotFolder, checkpoint: Recipient<Checkpoint>) -> Self {
-        let due = Due::new(&folder.plan, folder.newest_bytes, folder.log_bytes);
+        let newest = folder.newest.map(|LoadedSnapshot { lsn, rows, bytes }| SnapshotTaken {
+            lsn,
+            rows,
+            bytes,
+            took: Duration::ZERO,
+            released: None,
+        });
+        let bytes = newest.map_or(0, |newest| newest.bytes);
+        let due = Due::new(&folder.plan, bytes, folder.log_bytes);
         Snapshots {
             folder,
             due,
             running: None,
             checkpoint,
+            newest,
             taken: 0,
             failed: 0,
             last_failure: None,
@@ -111,13 +122,17 @@ impl TransactionCoordinator {
         if lsn.is_none() {
             return Err((client, SnapshotFailure::Nothing));
         }
-        let SnapshotFolder { storage, log, plan, kept, .. } = &mut snapshots.folder;
+        if let Some(newest) = snapshots.newest.filter(|newest| newest.lsn == lsn) {
+            // To write it again would take away the one that is relied on.
+            client.map(|client| client.send(Ok(SnapshotTaken { took: Duration::ZERO, ..newest })));
+            return Ok(());
+        }
+        let SnapshotFolder { storage, log, plan, .. } = &snapshots.folder;
         let order = FileOrder { storage: Arc::clone(storage), log: *log, lsn };
         let to = match file_thread::start(order, context.address().recipient()) {
             Ok(to) => to,
             Err(error) => return Err((client, SnapshotFailure::NoThread(Arc::new(error)))),
         };
-        kept.begins(lsn);
         let snapshot = self.commits.store_mut().snapshot_kept_for(now, plan.give_up_after);
         let export = Export::new(snapshot);
         snapshots.running = Some(Running {
@@ -192,6 +207,7 @@ impl TransactionCoordinator {
             took: now.saturating_sub(running.began),
             released: None,
         };
+        snapshots.newest = Some(taken);
         match snapshots.folder.kept.releases() {
             None => self.answer_snapshot(Ok(taken)),
             Some(through) => {

@@ -158,8 +158,8 @@ impl SnapshotWriter {
         Ok(())
     }
 
-    /// Makes it a snapshot: syncs the file, gives it its name, and syncs that. It takes the place of one at the same LSN,
-    /// which may have gone bad.
+    /// Makes it a snapshot: syncs the file, gives it its name, and syncs that. It takes the place of one at the same LSN:
+    /// a bad one, since for a moment there is neither.
     ///
     /// # Errors
     /// Any of it fails; then there is no new snapshot once this is [discarded](Self::discard), though one may appear after
@@ -171,7 +171,6 @@ impl SnapshotWriter {
         let (from, to) = (unfinished(self.lsn), name_of(self.lsn));
         let mut renamed = self.storage.rename(&from, &to);
         if renamed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
-            // Without either of them there is still the one before, with the log since.
             self.io("removing the older one", self.storage.remove(&to))?;
             renamed = self.storage.rename(&from, &to);
         }

@@ -16,15 +16,7 @@ impl Kept {
         Kept { newest, older: None }
     }
 
-    /// One is about to be written at this LSN, and takes the place of one there: until that is done, nobody knows whether
-    /// there is one.
-    pub(crate) fn begins(&mut self, lsn: Lsn) {
-        if self.newest == Some(lsn) {
-            *self = Kept { newest: self.older, older: None };
-        }
-    }
-
-    /// What it is once the one at this LSN is durable.
+    /// What it is once another one, at a higher LSN, is durable.
     pub(crate) fn with(self, lsn: Lsn) -> Self {
         Kept { newest: Some(lsn), older: self.newest }
     }
@@ -60,17 +52,5 @@ mod tests {
         assert_eq!((kept.releases(), kept.all()), (Some(one), vec![two, one]));
         kept = kept.with(three);
         assert_eq!((kept.releases(), kept.all()), (Some(two), vec![three, two]));
-    }
-
-    #[test]
-    fn p19_one_that_is_being_replaced_is_not_relied_on() {
-        let [one, two, three] = [1, 2, 3].map(Lsn::new);
-        let mut kept = Kept::recovered(None).with(one).with(two);
-        kept.begins(three);
-        assert_eq!(kept.newest(), Some(two));
-        kept.begins(two);
-        assert_eq!((kept.newest(), kept.releases()), (Some(one), None));
-        // It was not written. The next one has only the first to fall back to.
-        assert_eq!(kept.with(three).releases(), Some(one));
     }
 }

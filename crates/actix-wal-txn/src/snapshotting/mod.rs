@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use actix_wal::storage::{Directory, Storage};
 
 use self::kept::Kept;
+use crate::recovery::LoadedSnapshot;
 
 /// Where the snapshots of a log are kept, and when one is written.
 #[derive(Clone, Debug)]
@@ -108,8 +109,8 @@ pub struct SnapshotFolder {
     pub(crate) plan: SnapshotPlan,
     pub(crate) log: [u8; 16],
     pub(crate) kept: Kept,
-    /// The size of the newest one.
-    pub(crate) newest_bytes: u64,
+    /// The newest one, which was recovered from.
+    pub(crate) newest: Option<LoadedSnapshot>,
     /// How much has been replayed behind it.
     pub(crate) log_bytes: u64,
 }

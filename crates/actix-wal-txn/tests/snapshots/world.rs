@@ -21,9 +21,9 @@ use actix_wal_txn::workspace::WorkError;
 use bytes::Bytes;
 use tempfile::TempDir;
 
-pub type Coordinator = Addr<TransactionCoordinator>;
+pub(crate) type Coordinator = Addr<TransactionCoordinator>;
 /// All keys and values.
-pub type State = BTreeMap<Bytes, Bytes>;
+pub(crate) type State = BTreeMap<Bytes, Bytes>;
 
 const ACCOUNTS: u64 = 1500;
 
@@ -54,7 +54,7 @@ fn number(value: Option<&Bytes>) -> i64 {
 }
 
 /// The state after `n` steps.
-pub fn state_after(n: u64) -> State {
+pub(crate) fn state_after(n: u64) -> State {
     // Tests ask for one state after the other.
     static LAST: Mutex<(u64, State)> = Mutex::new((0, State::new()));
     let mut last = LAST.lock().unwrap();
@@ -75,12 +75,12 @@ pub fn state_after(n: u64) -> State {
 }
 
 /// The token of the step after `n` others.
-pub fn token(n: u64) -> Token {
+pub(crate) fn token(n: u64) -> Token {
     Token::new(format!("step {n}")).unwrap()
 }
 
 /// The step after `n` others. It refuses to be another one.
-pub fn step(n: u64) -> Execute<()> {
+pub(crate) fn step(n: u64) -> Execute<()> {
     let work = move |latest: &mut Latest<'_>| {
         let done = number(latest.get(b"steps")?.as_ref());
         if done != n as i64 {
@@ -107,7 +107,7 @@ pub fn step(n: u64) -> Execute<()> {
 const MAILBOX: usize = 16;
 
 /// Does all steps up to the `upto`th one, and waits until they are durable.
-pub async fn run_to(coordinator: &Coordinator, upto: u64) {
+pub(crate) async fn run_to(coordinator: &Coordinator, upto: u64) {
     let done = Execute::new(|latest: &mut Latest<'_>| Ok(number(latest.get(b"steps")?.as_ref())));
     let done = coordinator.send(done).await.unwrap().unwrap().value as u64;
     for first in (done..upto).step_by(MAILBOX) {
@@ -120,7 +120,7 @@ pub async fn run_to(coordinator: &Coordinator, upto: u64) {
 }
 
 /// Compares a state with that after as many steps as it says, tokens included. Returns how many.
-pub fn check(recovered: &Recovered) -> u64 {
+pub(crate) fn check(recovered: &Recovered) -> u64 {
     let (mut found, mut range) = (State::new(), KeyRange::all());
     loop {
         let piece = recovered.store.scan(&range, View::Latest, Budget::default()).unwrap();
@@ -144,16 +144,16 @@ pub fn check(recovered: &Recovered) -> u64 {
 }
 
 /// A folder for a log and one for its snapshots.
-pub struct Folders(TempDir);
+pub(crate) struct Folders(TempDir);
 
 impl Folders {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         fs::create_dir(folder.path().join("snapshots")).unwrap();
         Folders(folder)
     }
 
-    pub fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.0.path().to_owned()
     }
 
@@ -161,11 +161,11 @@ impl Folders {
         self.root().join("log")
     }
 
-    pub fn snapshots(&self) -> PathBuf {
+    pub(crate) fn snapshots(&self) -> PathBuf {
         self.root().join("snapshots")
     }
 
-    pub fn config(&self) -> WalConfig {
+    pub(crate) fn config(&self) -> WalConfig {
         let mut config = WalConfig::new(self.log());
         config.segment_size = 1 << 20;
         config.max_in_flight_entries = 20_000;
@@ -174,14 +174,14 @@ impl Folders {
     }
 
     /// A recovery with snapshots that are only written when asked for.
-    pub fn recovery(&self) -> Recovery {
+    pub(crate) fn recovery(&self) -> Recovery {
         let mut plan = SnapshotPlan::in_folder(self.snapshots());
         plan.after_log_bytes = None;
         Recovery::new(Wal::open(self.config())).snapshots(plan)
     }
 
     /// As it lies there now.
-    pub fn copy_of(root: &Path) -> Folders {
+    pub(crate) fn copy_of(root: &Path) -> Folders {
         let copy = Folders::new();
         for part in ["log", "snapshots"] {
             copy_folder(&root.join(part), &copy.root().join(part));
@@ -189,11 +189,11 @@ impl Folders {
         copy
     }
 
-    pub fn copy_log(&self, name: &str) {
+    pub(crate) fn copy_log(&self, name: &str) {
         copy_folder(&self.log(), &self.root().join(name));
     }
 
-    pub fn restore_log(&self, name: &str) {
+    pub(crate) fn restore_log(&self, name: &str) {
         fs::remove_dir_all(self.log()).unwrap();
         self.copy_log_back(name);
     }
@@ -215,13 +215,16 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-pub async fn coordinate(wal: &Wal, recovered: Recovered) -> Coordinator {
+pub(crate) async fn coordinate(wal: &Wal, recovered: Recovered) -> Coordinator {
     let limits = CoordinatorLimits::default();
     TransactionCoordinator::start(wal, recovered, limits).await.unwrap()
 }
 
 /// One in an Arbiter of its own.
-pub async fn coordinate_elsewhere(wal: &Wal, recovered: Recovered) -> (Arbiter, Coordinator) {
+pub(crate) async fn coordinate_elsewhere(
+    wal: &Wal,
+    recovered: Recovered,
+) -> (Arbiter, Coordinator) {
     let (arbiter, wal) = (Arbiter::new(), wal.clone());
     let (tell, started) = tokio::sync::oneshot::channel();
     arbiter.spawn(async move {
@@ -231,7 +234,7 @@ pub async fn coordinate_elsewhere(wal: &Wal, recovered: Recovered) -> (Arbiter, 
 }
 
 /// A log with its coordinator.
-pub async fn life(recovery: Recovery) -> (Wal, Coordinator) {
+pub(crate) async fn life(recovery: Recovery) -> (Wal, Coordinator) {
     let (wal, recovered) = recovery.open().await.unwrap();
     check(&recovered);
     let coordinator = coordinate(&wal, recovered).await;
@@ -239,7 +242,7 @@ pub async fn life(recovery: Recovery) -> (Wal, Coordinator) {
 }
 
 /// Why it is refused.
-pub async fn refused(recovery: Recovery) -> RecoverError {
+pub(crate) async fn refused(recovery: Recovery) -> RecoverError {
     match recovery.open().await {
         Ok((_, recovered)) => panic!("it opens: {:?}", recovered.report),
         Err(refused) => refused,
