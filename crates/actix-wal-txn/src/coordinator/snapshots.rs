@@ -1,8 +1,9 @@
 //! How the coordinator has snapshots written: it puts pieces together, and another thread writes them.
 
+use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{
     ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient, Response, WrapFuture,
@@ -48,7 +49,13 @@ struct Running {
     began: Duration,
     /// How much the log had grown when it began.
     log_bytes: u64,
+    /// The same at the last piece.
+    log_bytes_at_piece: u64,
 }
+
+/// For so many times as long as a piece took there is no other one, while clients are at work: their share of the
+/// coordinator's time stays above nine tenths.
+const REST: u32 = 15;
 
 type Taken = Result<SnapshotTaken, SnapshotFailure>;
 type Client = oneshot::Sender<Taken>;
@@ -143,6 +150,7 @@ impl TransactionCoordinator {
             client,
             began: now,
             log_bytes: snapshots.due.log_bytes(),
+            log_bytes_at_piece: snapshots.due.log_bytes(),
         });
         self.next_piece();
         Ok(())
@@ -150,14 +158,23 @@ impl TransactionCoordinator {
 
     /// Gives the thread what it writes next.
     fn next_piece(&mut self) {
-        let Some(Snapshots { running: Some(running), folder, .. }) = &mut self.snapshots else {
+        let Some(Snapshots { running: Some(running), folder, due, .. }) = &mut self.snapshots
+        else {
             return;
         };
         let (Some(export), Some(to)) = (&mut running.export, &running.to) else {
             return;
         };
+        let grown = due.log_bytes();
+        let has_grown = mem::replace(&mut running.log_bytes_at_piece, grown) != grown;
+        // Commits that wait for the disk count too: the file shares it with them.
+        let is_busy = has_grown || !self.commits.is_empty();
+        let began = Instant::now();
         let piece = match export.next(self.commits.store(), &self.tokens) {
-            Ok(Some(section)) => Piece::Section(section),
+            Ok(Some(section)) => {
+                let rest = if is_busy { REST * began.elapsed() } else { Duration::ZERO };
+                Piece::Section { section, rest }
+            }
             Ok(None) => Piece::End { keep: folder.kept.with(running.lsn).all() },
             Err(too_old) => {
                 // The thread removes what it has written, and says so.

@@ -20,7 +20,7 @@ const BLOCK: usize = 64 << 10;
 
 /// After how many bytes the file is synced, so that the last sync is short and the log's own syncs do not queue behind
 /// it.
-const SYNCED_AT_ONCE: u64 = 4 << 20;
+const SYNCED_AT_ONCE: u64 = 512 << 10;
 
 /// A snapshot that is whole and has its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use actix::{Message, Recipient};
 use actix_wal::Lsn;
@@ -23,7 +24,12 @@ const ON_THE_WAY: usize = 2;
 #[derive(Debug)]
 pub(crate) enum Piece {
     /// What comes next in the file.
-    Section(Section),
+    Section {
+        /// It.
+        section: Section,
+        /// How long to rest before the next one is asked for.
+        rest: Duration,
+    },
     /// That was all. Once it is durable, all other snapshots but these are removed.
     End {
         /// Those that stay.
@@ -109,15 +115,23 @@ fn fill(
     news: &Recipient<FileNews>,
 ) -> Result<(WrittenFile, Vec<Lsn>), SnapshotFailure> {
     while let Ok(piece) = pieces.recv() {
-        let section = match piece {
-            Piece::Section(section) => section,
+        let (section, rest) = match piece {
+            Piece::Section { section, rest } => (section, rest),
             Piece::End { keep } => return Ok((writer.finish()?, keep)),
         };
-        // The next piece is put together while this one is written.
-        news.do_send(FileNews::Took);
+        let began = Instant::now();
+        if rest.is_zero() {
+            // The next piece is put together while this one is written.
+            news.do_send(FileNews::Took);
+        }
         match section {
             Section::Rows(rows) => writer.add(&rows)?,
             Section::Tokens { tokens, complete } => writer.add_tokens(&tokens, complete)?,
+        }
+        if !rest.is_zero() {
+            // A timer of the actor would starve while its mailbox is busy.
+            thread::sleep(rest.saturating_sub(began.elapsed()));
+            news.do_send(FileNews::Took);
         }
     }
     Err(SnapshotFailure::Stopped)

@@ -64,3 +64,56 @@ impl Loading {
 fn own(bytes: Bytes) -> Bytes {
     if bytes.len() < OWN_MEMORY { bytes } else { Bytes::copy_from_slice(&bytes) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::{Budget, KeyRange, Stamp, View, Write};
+
+    fn rows(count: u64) -> Vec<Row> {
+        let row = |at: u64| Row {
+            key: Bytes::from(format!("key {at:06}")),
+            value: vec![7; if at % 10 == 0 { 300 } else { 3 }].into(),
+            stamp: Stamp::of(Lsn::new(at + 1)),
+        };
+        (0..count).map(row).collect()
+    }
+
+    #[test]
+    fn p25_a_loaded_store_is_the_one_that_its_commits_would_have_made() {
+        let (limits, rows) = (Limits::default(), rows(1000));
+        let (mut by_commits, mut loading) =
+            (Store::new(limits), Loading::new(limits, Lsn::new(1000), 9));
+        for (row, lsn) in rows.iter().zip(1..) {
+            let (key, value) = (row.key.clone(), Some(row.value.clone()));
+            by_commits.install(&[Write { key, value }]).unwrap();
+            by_commits.durable(Lsn::new(lsn));
+        }
+        rows.chunks(64).for_each(|block| loading.add(block.to_vec()).unwrap());
+        let mut loaded = loading.finish();
+        assert_eq!(loaded.usage(), by_commits.usage());
+        for store in [&mut loaded, &mut by_commits] {
+            let (all, budget) = (KeyRange::all(), Budget { keys: 5000, bytes: usize::MAX });
+            assert_eq!(store.scan(&all, View::Latest, budget).unwrap().rows, rows);
+            // It goes on as any other: what is overwritten is collected.
+            let before = store.snapshot(Duration::ZERO);
+            store.install(&[Write { key: rows[5].key.clone(), value: None }]).unwrap();
+            store.durable(Lsn::new(1001));
+            let found = store.get(&rows[5].key, View::At(&before)).unwrap().unwrap();
+            assert_eq!((found.value.as_ref(), found.stamp), (Some(&rows[5].value), rows[5].stamp));
+            drop(before);
+            assert!(!store.collect(Duration::ZERO, 10));
+            assert_eq!((store.usage().keys, store.usage().pinned), (999, 0));
+        }
+        assert_eq!(loaded.usage(), by_commits.usage());
+    }
+
+    #[test]
+    fn p16_rows_that_do_not_fit_are_refused() {
+        let limits = Limits { bytes: 10_000, ..Limits::default() };
+        let refused = Loading::new(limits, Lsn::new(1000), 9).add(rows(1000)).unwrap_err();
+        assert!(matches!(refused, StoreError::Overloaded { limit: 10_000, .. }), "{refused}");
+    }
+}
