@@ -75,7 +75,7 @@ mod tests {
     fn rows(count: u64) -> Vec<Row> {
         let row = |at: u64| Row {
             key: Bytes::from(format!("key {at:06}")),
-            value: vec![7; if at % 10 == 0 { 300 } else { 3 }].into(),
+            value: vec![7; if at.is_multiple_of(10) { 300 } else { 3 }].into(),
             stamp: Stamp::of(Lsn::new(at + 1)),
         };
         (0..count).map(row).collect()
