@@ -32,7 +32,7 @@ const VALUE: &[u8; 16] = &[7; 16];
 
 fn keys() -> u64 {
     let keys = std::env::var("WAL_SNAPSHOT_KEYS");
-    keys.map_or(1_000_000, |keys| keys.parse().expect("WAL_SNAPSHOT_KEYS is a number"))
+    keys.map_or(1_000_000, |keys| keys.parse().unwrap())
 }
 
 fn key(number: u64) -> [u8; 16] {
