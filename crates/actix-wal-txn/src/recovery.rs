@@ -82,7 +82,7 @@ pub enum RecoveryProgress {
     },
 }
 
-/// Called on the recovery thread, which waits for it: every few hundred blocks or batches, and at the end of each part.
+/// Called on the recovery thread, which waits for it.
 type OnProgress = Box<dyn FnMut(RecoveryProgress) + Send>;
 
 impl Recovered {

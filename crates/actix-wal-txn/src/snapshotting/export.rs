@@ -75,7 +75,8 @@ mod tests {
     use crate::tokens::Token;
 
     fn commit(store: &mut Store, tokens: &mut Tokens, lsn: u64, value: &'static str) {
-        let key = format!("key {:04}", lsn % 2000).into();
+        // From the last key to the first, so that they run into the export.
+        let key = format!("key {:04}", 1999 - lsn % 2000).into();
         store.install(&[Write { key, value: Some(value.into()) }]).unwrap();
         store.durable(Lsn::new(lsn));
         tokens.committed(Token::new(lsn.to_string()).unwrap(), Lsn::new(lsn));
