@@ -100,6 +100,13 @@ impl<A> Commits<A> {
         }
     }
 
+    /// With at most so many [ranges](Watches) of serializable transactions; by default there are
+    /// [`Watches::LIMIT`].
+    pub fn watching(mut self, limit: usize) -> Self {
+        self.watches = Watches::new(limit);
+        self
+    }
+
     /// The store, to read from it.
     pub fn store(&self) -> &Store {
         &self.store

@@ -48,13 +48,16 @@ pub struct CoordinatorLimits {
     pub age: Duration,
     /// What one transaction may read and write.
     pub work: WorkLimits,
+    /// How many ranges all open serializable transactions may have read. Each commit compares its keys with all of them.
+    pub watched: usize,
 }
 
 impl Default for CoordinatorLimits {
-    /// 10,000 transactions, each for at most 30 seconds.
+    /// 10,000 transactions, each for at most 30 seconds, and 10,000 ranges.
     fn default() -> Self {
         let age = Duration::from_secs(30);
-        CoordinatorLimits { open: 10_000, age, work: WorkLimits::default() }
+        let work = WorkLimits::default();
+        CoordinatorLimits { open: 10_000, age, work, watched: Watches::LIMIT }
     }
 }
 
@@ -118,7 +121,7 @@ impl TransactionCoordinator {
             limits,
             epoch: log.outbox().epoch(),
             log,
-            commits: Commits::new(store),
+            commits: Commits::new(store).watching(limits.watched),
             tokens,
             open: HashMap::new(),
             next: TxnId(1),

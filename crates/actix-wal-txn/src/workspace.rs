@@ -13,13 +13,14 @@
 //! from the moment they are read, by [`Watches`], since looking for changed keys in them would take as long as reading
 //! them again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 
 use actix_wal::Lsn;
 use bytes::Bytes;
 
 use crate::store::{Budget, KeyRange, Snapshot, Stamp, Store, StoreError, View, Write};
-use crate::watches::{Watched, Watches};
+use crate::watches::{TooManyRanges, Watched, Watches};
 use crate::writes::Writes;
 
 /// What a transaction is protected from.
@@ -83,6 +84,10 @@ pub enum WorkError {
         /// The bound.
         limit: usize,
     },
+    /// Serializable transactions have read too many ranges, all of them together. The transaction goes on: this read is
+    /// not a part of it.
+    #[error(transparent)]
+    TooManyRanges(#[from] TooManyRanges),
     /// The store refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -107,6 +112,8 @@ pub struct Workspace {
     /// Keys that were read from the snapshot. Only for serializable ones.
     reads: BTreeSet<Bytes>,
     ranges: Vec<Watched>,
+    /// Those of them that the next piece of a scan goes on with, by the last key that was seen.
+    unfinished: HashMap<Bytes, usize>,
 }
 
 impl Workspace {
@@ -119,6 +126,7 @@ impl Workspace {
             writes: Writes::new(limits),
             reads: BTreeSet::new(),
             ranges: Vec::new(),
+            unfinished: HashMap::new(),
         }
     }
 
@@ -159,7 +167,7 @@ impl Workspace {
     /// Rows from the beginning of a range, as many as the budget allows, with its own writes among them.
     ///
     /// # Errors
-    /// The snapshot is too old, or the transaction has read too much.
+    /// The snapshot is too old, the transaction has read too much, or too many ranges are watched.
     pub fn scan(
         &mut self,
         store: &Store,
@@ -169,13 +177,34 @@ impl Workspace {
     ) -> Result<Rows, WorkError> {
         let (rows, changed) = self.piece(store, range, budget)?;
         if self.isolation == Isolation::Serializable {
-            // What lies behind the piece has not been seen, and may change.
-            let seen = rows.next.clone().map_or_else(|| range.clone(), |last| range.through(last));
             let is_changed = changed > Some(Stamp::of(self.snapshot()));
-            self.ranges.push(watches.watch(seen, is_changed));
+            self.track(watches, range, rows.next.clone(), is_changed)?;
             self.check_reads()?;
         }
         Ok(rows)
+    }
+
+    /// Watches what a piece of a scan has seen of a range: up to this key, or all of it. What lies behind the piece may
+    /// change. A piece that begins where another one has ended is watched together with that.
+    fn track(
+        &mut self,
+        watches: &mut Watches,
+        range: &KeyRange,
+        last: Option<Bytes>,
+        is_changed: bool,
+    ) -> Result<(), WorkError> {
+        let seen = last.clone().map_or_else(|| range.clone(), |last| range.through(last));
+        let before = match &range.from {
+            Bound::Excluded(before) => self.unfinished.remove(before),
+            _ => None,
+        };
+        let at = before.unwrap_or(self.ranges.len());
+        match self.ranges.get(at) {
+            Some(watched) => watches.extend(watched, seen.to, is_changed),
+            None => self.ranges.push(watches.watch(seen, is_changed)?),
+        }
+        self.unfinished.extend(last.map(|last| (last, at)));
+        Ok(())
     }
 
     /// The same, but a later change in the range is no reason to refuse the commit.
@@ -360,6 +389,64 @@ mod tests {
                 let expected = if commits { Ok(()) } else { refused };
                 assert_eq!(result, expected, "{key} in {pieces}, late: {is_late}");
             }
+        }
+    }
+
+    /// A serializable transaction reads ten keys with two cursors in turn, a key at a time, and writes elsewhere.
+    fn two_cursors(store: &mut Store, watches: &mut Watches) -> Result<Workspace, WorkError> {
+        let mut reader = begin(store, Isolation::Serializable);
+        reader.write(put("z", "1"))?;
+        let half = |from: &'static str, to: &'static str| KeyRange {
+            from: Bound::Included(from.into()),
+            to: Bound::Excluded(to.into()),
+        };
+        let mut ranges = [Some(half("a", "f")), Some(half("k", "p"))];
+        while ranges.iter().any(Option::is_some) {
+            for range in &mut ranges {
+                let Some(now) = range.take() else { continue };
+                let budget = Budget { keys: 1, bytes: usize::MAX };
+                let rows = reader.scan(store, watches, &now, budget)?;
+                *range = rows.next.map(|last| now.behind(last));
+            }
+        }
+        Ok(reader)
+    }
+
+    const TEN: [&str; 10] = ["a", "b", "c", "d", "e", "k", "l", "m", "n", "o"];
+
+    #[test]
+    fn p16_the_pieces_of_a_scan_are_watched_as_one_range() {
+        let mut store = store_of(&TEN);
+        let mut watches = Watches::default();
+        let reader = two_cursors(&mut store, &mut watches).unwrap();
+        assert_eq!(watches.len(), 2);
+        drop(reader);
+        // Other ranges would be too many.
+        let mut watches = Watches::new(2);
+        let _stays = two_cursors(&mut store, &mut watches).unwrap();
+        let refused = two_cursors(&mut store, &mut watches).unwrap_err();
+        assert_eq!(refused, WorkError::TooManyRanges(TooManyRanges { limit: 2 }));
+    }
+
+    #[test]
+    fn p25_a_change_in_any_piece_of_a_scan_is_a_conflict_and_between_two_scans_it_is_none() {
+        for (key, commits) in TEN.iter().map(|key| (*key, false)).chain([
+            ("bb", false),
+            ("ee", false),
+            ("k0", false),
+            ("oo", false),
+            ("0", true),
+            ("f", true),
+            ("j", true),
+            ("p", true),
+        ]) {
+            let (mut store, mut watches) = (store_of(&TEN), Watches::default());
+            let reader = two_cursors(&mut store, &mut watches).unwrap();
+            let mut writer = begin(&mut store, Isolation::Snapshot);
+            writer.write(put(key, "1")).unwrap();
+            commit(writer, &mut store, &mut watches).unwrap();
+            let result = commit(reader, &mut store, &mut watches);
+            assert_eq!(result.is_ok(), commits, "{key}: {result:?}");
         }
     }
 

@@ -528,6 +528,17 @@ async fn p25_g2_a_row_of_a_whole_transaction_is_a_conflict_only_when_serializabl
 }
 
 #[actix::test]
+async fn p25_g2_a_row_that_appeared_between_the_snapshot_and_the_read_is_a_conflict_too() {
+    play(
+        "start: w(k1)=10
+         T1: begin; w(m1)=1
+         T2: begin; w(k2)=20; r(m0-m9)=none; commit
+         T1: r(k0-k9)=k1:10; commit -> ok / range conflict",
+    )
+    .await;
+}
+
+#[actix::test]
 async fn p25_g2_a_reader_between_two_writers_does_not_see_an_order_that_there_is_not() {
     // The anomaly of the reader: Fekete, O'Neil and O'Neil, SIGMOD Record 2004.
     play(

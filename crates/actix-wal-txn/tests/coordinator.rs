@@ -15,10 +15,10 @@ use actix_wal_txn::coordinator::{CoordinatorLimits, TransactionCoordinator};
 use actix_wal_txn::error::TxnError;
 use actix_wal_txn::latest::Latest;
 use actix_wal_txn::messages::{
-    Abort, Begin, Commit, Committed, Execute, Executed, Get, GetOutcome, GetUsage, Put, TxnId,
+    Abort, Begin, Commit, Committed, Execute, Executed, Get, GetOutcome, GetUsage, Put, Scan, TxnId,
 };
 use actix_wal_txn::recovery::{self, Recovered};
-use actix_wal_txn::store::{Limits, Write};
+use actix_wal_txn::store::{Budget, KeyRange, Limits, Write};
 use actix_wal_txn::tokens::{Token, TokenOutcome};
 use actix_wal_txn::workspace::{Isolation, WorkError};
 use bytes::Bytes;
@@ -312,4 +312,30 @@ async fn p10_a_log_that_does_not_have_the_whole_state_is_refused_with_what_is_mi
     wal.close().await.unwrap();
     let refused = opened("released").await.unwrap_err().to_string();
     assert!(refused.starts_with("the log has released its records up to LSN 2"), "{refused}");
+}
+
+#[actix::test]
+async fn p16_watched_ranges_are_bounded_over_all_transactions_and_the_refused_one_goes_on() {
+    let (wal, _mock) = MockLog::start([]);
+    let limits = CoordinatorLimits { watched: 2, ..CoordinatorLimits::default() };
+    let coordinator = over(&wal, limits).await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let begin = Begin { isolation: Isolation::Serializable };
+        open.push(coordinator.send(begin).await.unwrap().unwrap());
+    }
+    let scan = |txn, tracked| {
+        let (range, budget) = (KeyRange::prefix("a"), Budget::default());
+        coordinator.send(Scan { txn, range, budget, tracked })
+    };
+    for txn in &open[..2] {
+        scan(*txn, true).await.unwrap().unwrap();
+    }
+    let refused = scan(open[2], true).await.unwrap().unwrap_err();
+    assert!(matches!(refused, TxnError::Work(WorkError::TooManyRanges { .. })), "{refused}");
+    assert!(refused.to_string().starts_with("2 ranges are watched"), "{refused}");
+    scan(open[2], false).await.unwrap().unwrap();
+    coordinator.send(Abort { txn: open[0] }).await.unwrap().unwrap();
+    scan(open[2], true).await.unwrap().unwrap();
+    assert_eq!(coordinator.send(GetUsage).await.unwrap().watched, 2);
 }
