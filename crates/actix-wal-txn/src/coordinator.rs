@@ -3,7 +3,7 @@
 //! - **Role**: runs the transactions of one log, and answers their clients by its durability.
 //! - **Owns**: the versions of all keys, the open transactions, the commits on their way, the tokens.
 //! - **Receives**: [`Begin`], [`Get`], [`Scan`], [`Put`], [`Delete`], [`Commit`], [`Abort`], [`Execute`], [`GetOutcome`],
-//!   [`GetUsage`], `TakeSnapshot` and `GetSnapshots` of clients; [`Accepted`] of the Appender; [`LogEvent`] of the Flusher;
+//!   [`GetUsage`], [`GetLatencies`], `TakeSnapshot` and `GetSnapshots` of clients; [`Accepted`] of the Appender; [`LogEvent`] of the Flusher;
 //!   `FileNews` of the thread that writes a snapshot.
 //! - **Sends**: appends through its outbox, one record for a commit; pieces of a snapshot to that thread, and `Checkpoint`
 //!   to the Flusher when it is durable; answers.
@@ -27,9 +27,10 @@ use tokio::sync::oneshot;
 use self::snapshots::Snapshots;
 use crate::commits::{Answers, Commits, Ran, Verdict};
 use crate::error::TxnError;
+use crate::latencies::Latencies;
 use crate::messages::{
-    Abort, Begin, Commit, Committed, CoordinatorUsage, Delete, Execute, Executed, Get, GetOutcome,
-    GetUsage, Put, Scan, TxnId,
+    Abort, Begin, Commit, Committed, CoordinatorUsage, Delete, Execute, Executed, Get,
+    GetLatencies, GetOutcome, GetUsage, Put, Scan, TxnId,
 };
 use crate::record::TxnRecord;
 use crate::recovery::Recovered;
@@ -70,6 +71,7 @@ pub struct TransactionCoordinator {
     epoch: Epoch,
     commits: Commits<Waiting>,
     tokens: Tokens,
+    latencies: Latencies,
     open: HashMap<TxnId, Open>,
     next: TxnId,
     started: Instant,
@@ -85,6 +87,8 @@ struct Open {
 
 /// An answer that waits, and the token to settle with it.
 struct Waiting {
+    /// When its commit was put in; none if it has only read.
+    since: Option<Duration>,
     token: Option<Token>,
     answer: Answer,
 }
@@ -123,6 +127,7 @@ impl TransactionCoordinator {
             log,
             commits: Commits::new(store).watching(limits.watched),
             tokens,
+            latencies: Latencies::new(),
             open: HashMap::new(),
             next: TxnId(1),
             started: Instant::now(),
@@ -204,7 +209,7 @@ impl TransactionCoordinator {
         let record = TxnRecord::Commit { token, writes };
         let encoded = record.encode();
         let TxnRecord::Commit { token, writes } = record;
-        let waiting = Waiting { token, answer };
+        let waiting = Waiting { since: Some(self.now()), token, answer };
         let options = AppendOptions { durability, builds_on: Some(self.builds_on()) };
         let (waiting, refused) = match (encoded, self.commits.put(&writes, waiting)) {
             (Ok(bytes), Ok(commit)) => {
@@ -223,7 +228,7 @@ impl TransactionCoordinator {
             (_, Err((waiting, refused))) => (Some(waiting), refused.into()),
         };
         match waiting {
-            Some(Waiting { token, answer }) => {
+            Some(Waiting { token, answer, .. }) => {
                 token.iter().for_each(|token| self.tokens.aborted(token));
                 Err((answer, refused))
             }
@@ -245,19 +250,26 @@ impl TransactionCoordinator {
     fn settle(&mut self, mut settled: Vec<(CommitNo, Outcome)>) {
         let outbox = self.log.outbox();
         let answers = self.commits.resolve(|lsn| outbox.outcome(lsn));
-        self.answer(answers);
+        let now = self.now();
+        self.answer(answers, now);
         // Of what one event tells, the log gives what failed first.
         settled.sort_by_key(|(commit, _)| *commit);
+        let durable = settled.iter().filter(|(_, outcome)| outcome.is_ok()).count();
+        self.latencies.durable(durable as u64);
         for (commit, outcome) in settled {
             let answers = self.commits.settled(commit, outcome.map(|range| range.first));
-            self.answer(answers).into_iter().for_each(|token| self.commits.put_back(commit, token));
+            let unsettled = self.answer(answers, now);
+            unsettled.into_iter().for_each(|token| self.commits.put_back(commit, token));
         }
     }
 
     /// Gives these answers. What is given back settles the token of one of which nobody knows yet.
-    fn answer(&mut self, answers: Answers<Waiting>) -> Option<Waiting> {
+    fn answer(&mut self, answers: Answers<Waiting>, now: Duration) -> Option<Waiting> {
         let mut unsettled = None;
-        for (Waiting { token, answer }, verdict) in answers {
+        for (Waiting { since, token, answer }, verdict) in answers {
+            if let Some(since) = since {
+                self.latencies.settled(now.saturating_sub(since));
+            }
             answer(match verdict {
                 Verdict::Durable(lsn) => {
                     if let (Some(token), Some(lsn)) = (token, lsn) {
@@ -270,7 +282,7 @@ impl TransactionCoordinator {
                         token.iter().for_each(|token| self.tokens.aborted(token));
                     } else {
                         let answer: Answer = Box::new(|_| {});
-                        unsettled = Some(Waiting { token, answer });
+                        unsettled = Some(Waiting { since: None, token, answer });
                     }
                     Err(TxnError::of_outcome(failed))
                 }
@@ -426,7 +438,7 @@ impl<T: Send + 'static> Handler<Execute<T>> for TransactionCoordinator {
         } else if durability == Durability::Async {
             client(Ok(None));
         } else if let Err(now) =
-            self.commits.keep_back(seen, Waiting { token: None, answer: client })
+            self.commits.keep_back(seen, Waiting { since: None, token: None, answer: client })
         {
             (now.answer)(Ok(None));
         }
@@ -473,6 +485,14 @@ impl Handler<GetUsage> for TransactionCoordinator {
     }
 }
 
+impl Handler<GetLatencies> for TransactionCoordinator {
+    type Result = MessageResult<GetLatencies>;
+
+    fn handle(&mut self, _: GetLatencies, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.latencies.read())
+    }
+}
+
 /// The Appender has answered appends: those that it refused are settled.
 impl Handler<Accepted> for TransactionCoordinator {
     type Result = ();
@@ -494,7 +514,8 @@ impl Handler<LogEvent> for TransactionCoordinator {
             LogEvent::Durable { .. } => self.collect(context),
             LogEvent::GivenUp { cause } => {
                 let answers = self.commits.give_up(&cause);
-                self.answer(answers);
+                let now = self.now();
+                self.answer(answers, now);
             }
             LogEvent::Closed { .. } => context.stop(),
             _ => {}

@@ -45,6 +45,7 @@
 //! | [`store`] | versions of keys in memory: the newest state, and snapshots of what is durable |
 //! | [`watches`] | the ranges that serializable transactions have read |
 //! | [`record`] | what a transaction writes into the log |
+//! | [`latencies`] | how long commits take, and how many become durable at once |
 //! | [`tokens`] | what became of a commit whose answer was lost |
 //! | [`snapshot_file`] | the state at an LSN in a file |
 //! | [`snapshotting`] | when such a file is written beside the commits, and how much of the log is released then |
@@ -56,6 +57,7 @@
 pub mod commits;
 pub mod coordinator;
 pub mod error;
+pub mod latencies;
 pub mod latest;
 pub mod messages;
 pub mod record;

@@ -11,6 +11,7 @@ use actix_wal::{Durability, Lsn};
 use bytes::Bytes;
 
 use crate::error::{SnapshotFailure, TxnError};
+use crate::latencies::CoordinatorLatencies;
 use crate::latest::Latest;
 use crate::store::{Budget, KeyRange, Usage};
 use crate::tokens::{Token, TokenOutcome};
@@ -252,4 +253,12 @@ pub struct SnapshotsStatus {
     pub failed: u64,
     /// Why the last of those did.
     pub last_failure: Option<String>,
+}
+
+/// Asks how long commits take. The answer counts from the start of the coordinator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GetLatencies;
+
+impl Message for GetLatencies {
+    type Result = CoordinatorLatencies;
 }

@@ -6,16 +6,18 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::Addr;
 use actix_wal::testkit::{MockHandle, MockLog, MockScript, MockStep};
 use actix_wal::{Cause, Durability, Lsn, Wal, WalConfig};
 use actix_wal_txn::coordinator::{CoordinatorLimits, TransactionCoordinator};
 use actix_wal_txn::error::TxnError;
+use actix_wal_txn::latencies::CoordinatorLatencies;
 use actix_wal_txn::latest::Latest;
 use actix_wal_txn::messages::{
-    Abort, Begin, Commit, Committed, Execute, Executed, Get, GetOutcome, GetUsage, Put, Scan, TxnId,
+    Abort, Begin, Commit, Committed, Execute, Executed, Get, GetLatencies, GetOutcome, GetUsage,
+    Put, Scan, TxnId,
 };
 use actix_wal_txn::recovery::{self, Recovered};
 use actix_wal_txn::store::{Budget, KeyRange, Limits, Write};
@@ -338,4 +340,37 @@ async fn p16_watched_ranges_are_bounded_over_all_transactions_and_the_refused_on
     coordinator.send(Abort { txn: open[0] }).await.unwrap().unwrap();
     scan(open[2], true).await.unwrap().unwrap();
     assert_eq!(coordinator.send(GetUsage).await.unwrap().watched, 2);
+}
+
+#[actix::test]
+async fn the_time_of_each_commit_is_measured_and_how_many_become_durable_at_once() {
+    let (_wal, coordinator, mock) = mocked(MockScript::manual()).await;
+    let began = Instant::now();
+    let mut commits = Vec::new();
+    for _ in 0..3 {
+        commits.push(Waits::new(&coordinator, coordinator.send(add("a", 1))).await);
+    }
+    let reader = Waits::new(&coordinator, coordinator.send(read("a"))).await;
+    let put_in = Instant::now();
+    actix::clock::sleep(Duration::from_millis(20)).await;
+    let least = put_in.elapsed();
+    mock.acknowledge_through(Lsn::new(1)).await;
+    mock.acknowledge_through(Lsn::new(3)).await;
+    for commit in commits {
+        commit.0.await.unwrap().unwrap();
+    }
+    reader.0.await.unwrap().unwrap();
+    let most = began.elapsed();
+    let CoordinatorLatencies { commits, at_once } = coordinator.send(GetLatencies).await.unwrap();
+    assert_eq!((commits.count, at_once.count, at_once.max), (3, 2, 2), "a read is no commit");
+    // The buckets are exact to a hundredth.
+    let hundredth = |time: Duration| time / 50 + Duration::from_micros(2);
+    assert!(commits.p50 + hundredth(least) >= least, "{commits:?}, at least {least:?}");
+    assert!(commits.max <= most + hundredth(most), "{commits:?}, at most {most:?}");
+
+    let fails = Waits::new(&coordinator, coordinator.send(add("a", 1))).await;
+    mock.act(MockStep::Fail(Cause::Closed)).await;
+    fails.0.await.unwrap().unwrap_err();
+    let CoordinatorLatencies { commits, at_once } = coordinator.send(GetLatencies).await.unwrap();
+    assert_eq!((commits.count, at_once.count), (4, 2), "it has an answer, and is not durable");
 }
