@@ -100,7 +100,7 @@ async fn serve(
             return write.write_all(b"error: the line is too long\n").await;
         }
         let line = match String::from_utf8(line) {
-            Ok(line) if line.trim() == "stop" => return Ok(stop.send_replace(true)).map(drop),
+            Ok(line) if line.trim() == "stop" => return stop.send(true).map_err(io::Error::other),
             Ok(line) if line.ends_with('\n') => line,
             _ => return Ok(()), // it has hung up, or this is no text
         };

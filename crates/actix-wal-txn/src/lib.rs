@@ -50,7 +50,8 @@
 //! | [`snapshot_file`] | the state at an LSN in a file |
 //! | [`snapshotting`] | when such a file is written beside the commits, and how much of the log is released then |
 //!
-//! All but the first two are plain types without actor, thread or clock.
+//! All but the first two are plain types without actor, thread or clock. The page `docs/transactions.md` of the repository has
+//! the sequence of a commit, the meaning of each answer, and the anomalies of each way to read.
 //!
 //! Not there yet: two-phase commit.
 
@@ -69,3 +70,8 @@ pub mod tokens;
 pub mod watches;
 pub mod workspace;
 mod writes;
+
+/// The README, whose code is run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
