@@ -19,6 +19,7 @@ use actix_wal_txn::messages::{
     Abort, Begin, Commit, Committed, Execute, Executed, Get, GetLatencies, GetOutcome, GetUsage,
     Put, Scan, TxnId,
 };
+use actix_wal_txn::record::TxnRecord;
 use actix_wal_txn::recovery::{self, Recovered};
 use actix_wal_txn::store::{Budget, KeyRange, Limits, Write};
 use actix_wal_txn::tokens::{Token, TokenOutcome};
@@ -373,4 +374,30 @@ async fn the_time_of_each_commit_is_measured_and_how_many_become_durable_at_once
     fails.0.await.unwrap().unwrap_err();
     let CoordinatorLatencies { commits, at_once } = coordinator.send(GetLatencies).await.unwrap();
     assert_eq!((commits.count, at_once.count), (4, 2), "it has an answer, and is not durable");
+}
+
+#[actix::test]
+async fn p3_a_transaction_is_one_record_however_many_keys_it_writes() {
+    let (_wal, coordinator, mock) = mocked(MockScript::acknowledge()).await;
+    let many = Execute::new(|latest| {
+        ["a", "b", "c"].into_iter().try_for_each(|key| Ok(set(latest, key, 1)?))
+    });
+    coordinator.send(many).await.unwrap().unwrap();
+    let txn = begin(&coordinator).await;
+    for key in ["d", "e"] {
+        let put = Put { txn, key: key.into(), value: "1".into() };
+        coordinator.send(put).await.unwrap().unwrap();
+    }
+    let commit = Commit { txn, durability: Durability::default(), token: None };
+    coordinator.send(commit).await.unwrap().unwrap();
+    let written: Vec<_> = mock
+        .received()
+        .await
+        .iter()
+        .map(|record| match TxnRecord::decode(record.lsn, &record.payload).unwrap() {
+            TxnRecord::Commit { writes, .. } => writes.len(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(written, [3, 2]);
 }
