@@ -4,6 +4,7 @@
 //! ```text
 //! cargo build --release --manifest-path benches/peers/Cargo.toml --bin sqlite_transfers
 //! cargo bench -p actix-wal-txn --bench transfers -- sqlite=PATH/sqlite_transfers dir=DIR rounds=5 seconds=1 clients=1,16
+//! cargo bench -p actix-wal-txn --bench transfers -- clients=256 only=transfers        one row, to profile it
 //! ```
 //!
 //! Each measurement has a fresh directory. They take turns, round by round; a figure is the median of the rounds.
@@ -70,6 +71,7 @@ struct Arguments {
     time: Duration,
     directory: PathBuf,
     sqlite: Option<PathBuf>,
+    only: Option<String>,
 }
 
 impl Arguments {
@@ -87,6 +89,7 @@ impl Arguments {
             ),
             directory: value("dir").map_or_else(|| "target/transfers".into(), PathBuf::from),
             sqlite: value("sqlite").map(PathBuf::from),
+            only: value("only"),
         }
     }
 }
@@ -95,9 +98,12 @@ fn main() {
     let arguments = Arguments::read();
     std::fs::create_dir_all(&arguments.directory).expect("a directory");
     let place = arguments.directory.canonicalize().expect("it is there");
-    let postgres = peers::Postgres::start(&place.join("postgres"))
-        .map_err(|why| println!("PostgreSQL is left out: {why}"))
-        .ok();
+    let postgres = match &arguments.only {
+        Some(only) if only != "PostgreSQL" => None,
+        _ => peers::Postgres::start(&place.join("postgres"))
+            .map_err(|why| println!("PostgreSQL is left out: {why}"))
+            .ok(),
+    };
     if arguments.sqlite.is_none() {
         println!("SQLite is left out: no sqlite=PROGRAM is given");
     }
@@ -110,7 +116,11 @@ fn main() {
     for &clients in &arguments.clients {
         let mut found = ROWS.map(|_| Vec::new());
         for _ in 0..arguments.rounds {
-            for ((row, _), found) in ROWS.iter().zip(&mut found) {
+            let chosen = |name: &str| arguments.only.as_deref().is_none_or(|only| only == name);
+            for ((row, name), found) in ROWS.iter().zip(&mut found) {
+                if !chosen(name) {
+                    continue;
+                }
                 let directory = place.join("run");
                 let load = Load { clients, time: arguments.time, directory: directory.clone() };
                 found.extend(measure(*row, &load, postgres.as_ref(), arguments.sqlite.as_deref()));
