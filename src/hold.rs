@@ -1,9 +1,6 @@
 //! Holds: what keeps a log from releasing records.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use serde::Serialize;
 
 use crate::engine::state::shared::Shared;
 use crate::lsn::Lsn;
@@ -39,18 +36,4 @@ impl Drop for Hold {
     fn drop(&mut self) {
         self.shared.catalog.unhold(self.id);
     }
-}
-
-/// Something that keeps a log from releasing records: see [`Wal::holds`](crate::Wal::holds).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct HoldInfo {
-    /// The first LSN that it keeps, as a number.
-    pub from: u64,
-    /// What holds it: the name that a [`Hold`] was given, or "a reader".
-    pub owner: String,
-    /// How long it has been there.
-    pub age: Duration,
-    /// After how long without progress it ends by itself; `None` for a [`Hold`].
-    pub lease: Option<Duration>,
 }

@@ -70,18 +70,17 @@ pub use config::{
     RestartBudget, WalConfig,
 };
 pub use engine::recovery::RecoveryReport;
-pub use engine::segments::catalog::SegmentInfo;
+pub use engine::segments::catalog::{HoldInfo, SegmentInfo};
 pub use engine::state::parts::LogParts;
 pub use error::{
     AppendError, Cause, CheckpointError, CloseError, CommitError, ConfigError, Holder, OpenError,
     ReadError, RotateError,
 };
-pub use format::LogId;
 pub use format::frame::FrameFault;
 pub use format::scan::TornTail;
-pub use hold::{Hold, HoldInfo};
+pub use hold::Hold;
 pub use in_flight::{InFlight, Outcome, Settled};
-pub use lsn::{Epoch, Lsn, LsnRange};
+pub use lsn::{Epoch, LogId, Lsn, LsnRange};
 pub use messages::{AppendOptions, LogEvent};
 pub use open::Open;
 pub use outbox::Outbox;

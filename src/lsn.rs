@@ -1,6 +1,8 @@
-//! The names of things in the log: [`Lsn`], [`LsnRange`], [`Epoch`].
+//! The names of things in the log: [`Lsn`], [`LsnRange`], [`Epoch`], and its own: [`LogId`].
 
 use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 /// A log sequence number: the name of one record for the life of the log.
 ///
@@ -135,5 +137,32 @@ impl fmt::Display for Epoch {
 impl fmt::Debug for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Epoch({})", self.0)
+    }
+}
+
+/// The random name of a log: the same in all its segments, from the first open on, and in every copy of it. Whatever
+/// is kept beside a log, such as a snapshot, can name the log that it belongs to.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LogId(
+    /// Its bytes, as they stand on disk.
+    pub [u8; 16],
+);
+
+impl LogId {
+    /// A name of two random halves.
+    pub(crate) fn new(first: u64, second: u64) -> Self {
+        LogId((u128::from(first) | u128::from(second) << 64).to_le_bytes())
+    }
+}
+
+impl fmt::Display for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LogId({self})")
     }
 }

@@ -15,16 +15,15 @@ use crate::engine::intake::admission::{Admission, Permit};
 use crate::engine::intake::entry::Payload;
 use crate::engine::read::cursor::Cursor;
 use crate::engine::recovery::RecoveryReport;
-use crate::engine::segments::catalog::SegmentInfo;
+use crate::engine::segments::catalog::{HoldInfo, SegmentInfo};
 use crate::engine::state::parts::LogParts;
 use crate::engine::state::shared::Shared;
 use crate::entrance::Entrance;
 use crate::error::{
     AppendError, Cause, CheckpointError, CloseError, CommitError, ReadError, RotateError,
 };
-use crate::format::LogId;
-use crate::hold::{Hold, HoldInfo};
-use crate::lsn::{Lsn, LsnRange};
+use crate::hold::Hold;
+use crate::lsn::{LogId, Lsn, LsnRange};
 use crate::messages::wire::{Await, Collect, Reply, Submit};
 use crate::messages::{
     Accepted, AppendOptions, Checkpoint, Close, Flush, GetSegments, GetStats, GetStatus, LogEvent,

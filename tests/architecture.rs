@@ -29,14 +29,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["messages", "engine", "storage", "runtime", "record", "status", "config", "error", "lsn"],
     ),
     ("reader", &["engine", "record", "runtime", "error", "lsn"]),
-    ("entrance", &["messages", "engine", "status", "config", "error"]),
-    ("outbox", &["entrance", "messages", "engine", "config", "error", "lsn"]),
+    ("entrance", &["messages", "engine", "status", "config", "error", "lsn"]),
+    ("hold", &["engine", "lsn"]),
+    ("outbox", &["entrance", "hold", "messages", "engine", "config", "error", "lsn"]),
     ("in_flight", &["outbox", "messages", "config", "error", "lsn"]),
     (
         "wal",
         &[
-            "actors", "messages", "engine", "codec", "entrance", "outbox", "reader", "record",
-            "status", "runtime", "config", "error", "lsn",
+            "actors", "messages", "engine", "codec", "entrance", "hold", "outbox", "reader",
+            "record", "status", "runtime", "config", "error", "lsn",
         ],
     ),
     (

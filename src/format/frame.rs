@@ -416,8 +416,8 @@ impl FrameBuffer {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::LogId;
     use super::*;
+    use crate::lsn::LogId;
 
     pub(crate) const PLACE: Place = Place { log_id: LogId([9; 16]), sequence: 5, block_size: 512 };
 

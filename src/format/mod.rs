@@ -18,6 +18,8 @@ pub mod record;
 pub mod scan;
 pub mod segment;
 
+pub use crate::lsn::LogId;
+
 /// The version of the format that this crate writes.
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -29,33 +31,6 @@ pub const MIN_BLOCK_SIZE: u32 = 512;
 
 /// The largest block.
 pub const MAX_BLOCK_SIZE: u32 = 65_536;
-
-/// The random name of a log: the same in all its segments, from the first open on, and in every copy of it. Whatever
-/// is kept beside a log, such as a snapshot, can name the log that it belongs to.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LogId(
-    /// Its bytes, as they stand on disk.
-    pub [u8; 16],
-);
-
-impl LogId {
-    /// A name of two random halves.
-    pub(crate) fn new(first: u64, second: u64) -> Self {
-        LogId((u128::from(first) | u128::from(second) << 64).to_le_bytes())
-    }
-}
-
-impl std::fmt::Display for LogId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl std::fmt::Debug for LogId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "LogId({self})")
-    }
-}
 
 /// Where a segment lies: what its header says, and what every frame in it must agree with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

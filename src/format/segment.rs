@@ -5,7 +5,8 @@
 
 use thiserror::Error;
 
-use super::{FORMAT_VERSION, LogId, MAX_BLOCK_SIZE, MIN_BLOCK_SIZE, Place, read_le, write_le};
+use super::{FORMAT_VERSION, MAX_BLOCK_SIZE, MIN_BLOCK_SIZE, Place, read_le, write_le};
+use crate::lsn::LogId;
 
 /// The first bytes of every segment.
 pub const SEGMENT_MAGIC: [u8; 8] = *b"actixwal";

@@ -7,10 +7,9 @@ use std::fmt;
 use book::Book;
 use bytes::Bytes;
 
-use crate::engine::intake::admission::Permit;
 use crate::error::{AppendError, CommitError};
 use crate::lsn::LsnRange;
-use crate::messages::{Accepted, AppendOptions, LogEvent, Ticket};
+use crate::messages::{Accepted, AppendOptions, LogEvent, Permit, Ticket};
 use crate::outbox::Outbox;
 
 /// What became of an append: the LSNs that are durable, or why they are not, or not yet known to be.

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use actix_wal::LogId;
+use actix_wal::testkit::internals::format::Place;
 use actix_wal::testkit::internals::format::frame::{FrameBuffer, FrameHeader, Start};
 use actix_wal::testkit::internals::format::scan::{Ending, Scanner, Seen, Until};
 use actix_wal::testkit::internals::format::segment::SegmentHeader;
-use actix_wal::testkit::internals::format::{LogId, Place};
 use actix_wal::{Epoch, Lsn};
 
 /// The block size of every segment here: the smallest.

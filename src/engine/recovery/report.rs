@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use crate::error::Damage;
-use crate::format::LogId;
 use crate::format::scan::TornTail;
-use crate::lsn::{Epoch, Lsn, LsnRange};
+use crate::lsn::{Epoch, LogId, Lsn, LsnRange};
 
 /// What recovery found and did.
 #[derive(Clone, Debug, Default)]

@@ -219,11 +219,12 @@ fn is_prepared(segment: &Surveyed) -> bool {
 mod tests {
     use super::*;
     use crate::config::{DamagePolicy, WalConfig};
+    use crate::lsn::LogId;
     use std::sync::Arc;
 
     use crate::engine::state::shared::Shared;
+    use crate::format::Place;
     use crate::format::segment::{SegmentHeader, segment_name};
-    use crate::format::{LogId, Place};
     use crate::runtime::clock::SystemClock;
     use crate::testkit::SimDisk;
 

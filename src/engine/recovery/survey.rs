@@ -9,11 +9,10 @@ use crate::engine::read::segment_reader::{Next, SegmentReader};
 use crate::engine::segments::catalog::{Catalog, SegmentInfo};
 use crate::engine::state::shared::Shared;
 use crate::error::{Damage, DamageKind, IoFault, IoOp, Loss, OpenError};
-use crate::format::LogId;
 use crate::format::frame::FrameHeader;
 use crate::format::scan::{Until, Verdict};
 use crate::format::segment::{FileKind, HeaderFault, SegmentHeader, file_kind};
-use crate::lsn::Lsn;
+use crate::lsn::{LogId, Lsn};
 use crate::storage::{EntryKind, FileEntry, Storage, StorageFile};
 
 /// More segments than any log will ever begin: a name with a higher number is not ours.

@@ -5,8 +5,9 @@ use std::mem;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::engine::segments::clearing::OldSegment;
-use crate::hold::HoldInfo;
 use crate::lsn::{Lsn, LsnRange};
 use crate::runtime::clock::Tick;
 use crate::runtime::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
@@ -57,6 +58,20 @@ impl From<SegmentInfo> for OldSegment {
     fn from(segment: SegmentInfo) -> Self {
         OldSegment { name: segment.name, size: segment.size }
     }
+}
+
+/// Something that keeps a log from releasing records: see [`Wal::holds`](crate::Wal::holds).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HoldInfo {
+    /// The first LSN that it keeps, as a number.
+    pub from: u64,
+    /// What holds it: the name that a [`Hold`] was given, or "a reader".
+    pub owner: String,
+    /// How long it has been there.
+    pub age: Duration,
+    /// After how long without progress it ends by itself; `None` for a [`Hold`].
+    pub lease: Option<Duration>,
 }
 
 /// With so few segments their list keeps its memory.

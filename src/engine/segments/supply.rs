@@ -10,8 +10,9 @@ use crate::engine::segments::preparer::{
     PrepareRequest, PrepareStatus, PreparedSegment, Preparer, PreparerConfig, SegmentPlan,
 };
 use crate::error::{Cause, FaultClass, IoFault};
+use crate::format::Place;
 use crate::format::segment::{SegmentHeader, scratch_name, segment_name};
-use crate::format::{LogId, Place};
+use crate::lsn::LogId;
 use crate::runtime::threads::Threads;
 use crate::storage::{Medium, Storage};
 
