@@ -18,6 +18,8 @@ pub mod record;
 pub mod scan;
 pub mod segment;
 
+use serde::{Deserialize, Serialize};
+
 /// The version of the format that this crate writes.
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -32,7 +34,7 @@ pub const MAX_BLOCK_SIZE: u32 = 65_536;
 
 /// The random name of a log: the same in all its segments, from the first open on, and in every copy of it. Whatever
 /// is kept beside a log, such as a snapshot, can name the log that it belongs to.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogId(
     /// Its bytes, as they stand on disk.
     pub [u8; 16],

@@ -38,6 +38,7 @@ pub use self::read::SnapshotReader;
 pub use self::write::{SnapshotWriter, WrittenFile};
 use crate::store::Row;
 use crate::tokens::Token;
+use crate::two_phase::participant::Branches;
 
 /// What one block of a file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub enum Section {
         /// Whether no other token was ever forgotten.
         complete: bool,
     },
+    /// What two-phase commit has to keep. A snapshot with nothing of it has no such block.
+    Branches(Branches),
 }
 
 /// What is wrong with a snapshot file.

@@ -61,6 +61,7 @@ fn read_all(storage: &dyn Storage, lsn: Lsn) -> Result<(Vec<Row>, Tokens), Snaps
         match section {
             Section::Rows(more) => rows.extend(more),
             Section::Tokens { tokens, .. } => all.extend(tokens),
+            Section::Branches(_) => {}
         }
     }
     let (done, of) = reader.progress();
