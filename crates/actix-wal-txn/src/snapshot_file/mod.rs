@@ -20,6 +20,7 @@
 //! |---|---|---|
 //! | 1 | rows, in the order of their keys, each key once | key length u32, value length u32, LSN u64, key, value |
 //! | 2 | tokens of commits, oldest first; before them one byte: 1 if none was ever forgotten | LSN u64, length u8, token |
+//! | 3 | what two-phase commit has to keep; there is no such block if that is nothing | one serde value |
 //!
 //! A block of another kind refuses the file: a newer program wrote there what this one would lose.
 
