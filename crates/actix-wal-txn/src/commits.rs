@@ -69,10 +69,26 @@ struct OnTheWay<A> {
     number: CommitNo,
     /// `None` if it has been answered, with "unknown".
     own: Option<A>,
+    /// What has to be undone at once if it fails. It is told nothing else.
+    watch: Option<A>,
     /// Answers of others that have seen it, and nothing later.
     others: Vec<A>,
     /// Where the log may still say what has become of it, after it has said "unknown".
     unknown_at: Option<Lsn>,
+}
+
+/// A commit that was taken out of the store.
+#[derive(Debug)]
+struct TakenBack<A> {
+    own: A,
+    /// As for one on its way.
+    unknown_at: Option<Lsn>,
+}
+
+impl<A> OnTheWay<A> {
+    fn new(number: CommitNo, own: A, watch: Option<A>) -> Self {
+        OnTheWay { number, own: Some(own), watch, others: Vec::new(), unknown_at: None }
+    }
 }
 
 /// The commits on their way, and the store. `A` is an answer that waits, such as the sender to a client.
@@ -83,7 +99,7 @@ pub struct Commits<A> {
     /// In the order of the log; those of the store that are open.
     on_the_way: VecDeque<OnTheWay<A>>,
     /// Those that were taken out of the store because one before them failed. The log has yet to say that they failed too.
-    taken_back: BTreeMap<CommitNo, A>,
+    taken_back: BTreeMap<CommitNo, TakenBack<A>>,
     /// One of those is durable all the same.
     contradiction: Option<Lsn>,
 }
@@ -149,11 +165,31 @@ impl<A> Commits<A> {
             Err(refused) => Err((answer, refused.into())),
             Ok(number) => {
                 self.watches.note(writes);
-                let (own, others) = (Some(answer), Vec::new());
-                self.on_the_way.push_back(OnTheWay { number, own, others, unknown_at: None });
+                self.on_the_way.push_back(OnTheWay::new(number, answer, None));
                 Ok(number)
             }
         }
+    }
+
+    /// The same for a record that can not be refused for what it writes: it completes a transaction that was prepared, or
+    /// writes nothing. `watch` comes out with [`Verdict::SawFailed`] as soon as it, or one before it, has failed: for what
+    /// has to be undone before anything else happens.
+    ///
+    /// # Errors
+    /// The log has contradicted itself. Nothing is installed, and the answer is given back.
+    pub(crate) fn put_decided(
+        &mut self,
+        writes: &[Write],
+        answer: A,
+        watch: Option<A>,
+    ) -> Result<CommitNo, (A, PutError)> {
+        if let Err(contradiction) = self.check() {
+            return Err((answer, contradiction));
+        }
+        let number = self.store.install_decided(writes);
+        self.watches.note(writes);
+        self.on_the_way.push_back(OnTheWay::new(number, answer, watch));
+        Ok(number)
     }
 
     /// The log did not even take the commit that was installed last, which nobody has seen yet: it is undone, and its
@@ -186,7 +222,7 @@ impl<A> Commits<A> {
 
     /// The log has said what became of a commit. Of several that it reports at once, the oldest comes first.
     pub fn settled(&mut self, commit: CommitNo, outcome: Result<Lsn, CommitError>) -> Answers<A> {
-        if let Some(own) = self.taken_back.remove(&commit) {
+        if let Some(TakenBack { own, .. }) = self.taken_back.remove(&commit) {
             return vec![(own, self.take_back(outcome))];
         }
         match (self.place(commit), outcome) {
@@ -208,7 +244,7 @@ impl<A> Commits<A> {
         own.into_iter().chain(others).collect()
     }
 
-    /// What settles the token of a commit that was answered with "unknown", once the log knows.
+    /// What settles a commit that was answered with "unknown", such as its token, once the log knows.
     pub fn put_back(&mut self, commit: CommitNo, own: A) {
         if let Some(commit) = self.place(commit).and_then(|at| self.on_the_way.get_mut(at)) {
             commit.own = Some(own);
@@ -232,7 +268,23 @@ impl<A> Commits<A> {
                 _ => break,
             }
         }
+        answers.extend(self.resolve_taken_back(outcome));
         answers
+    }
+
+    /// The same for those that were taken back: nothing else will settle one that was answered with "unknown" before.
+    fn resolve_taken_back(
+        &mut self,
+        outcome: impl Fn(Lsn) -> Option<Result<(), CommitError>>,
+    ) -> Answers<A> {
+        let known = self.taken_back.iter().filter_map(|(commit, taken_back)| {
+            let lsn = taken_back.unknown_at?;
+            let outcome = outcome(lsn)?;
+            let is_known = outcome.as_ref().map_or_else(CommitError::is_not_durable, |()| true);
+            is_known.then(|| (*commit, outcome.map(|()| lsn)))
+        });
+        let known: Vec<_> = known.collect();
+        known.into_iter().flat_map(|(commit, outcome)| self.settled(commit, outcome)).collect()
     }
 
     /// The log has given up waiting: nobody should wait on for what it does not know.
@@ -284,14 +336,18 @@ impl<A> Commits<A> {
         if let Some(first) = first {
             self.store.fail_from(first);
         }
-        for OnTheWay { number, own, others, .. } in self.on_the_way.drain(at..) {
+        for OnTheWay { number, own, watch, others, unknown_at } in self.on_the_way.drain(at..) {
             match own {
                 Some(own) if Some(number) == first => {
                     answers.push((own, Verdict::Failed(failed.clone())));
                 }
-                own => self.taken_back.extend(own.map(|own| (number, own))),
+                own => {
+                    let taken_back = own.map(|own| (number, TakenBack { own, unknown_at }));
+                    self.taken_back.extend(taken_back);
+                }
             }
-            answers.extend(others.into_iter().map(|it| (it, Verdict::SawFailed(failed.clone()))));
+            let others = watch.into_iter().chain(others);
+            answers.extend(others.map(|it| (it, Verdict::SawFailed(failed.clone()))));
         }
         answers
     }
@@ -421,6 +477,21 @@ mod tests {
                 assert_eq!(found.is_some(), is_durable);
             }
         }
+    }
+
+    #[test]
+    fn p25_one_that_nobody_knew_and_that_is_taken_back_has_its_outcome_too() {
+        let mut commits = Commits::new(Store::new(Limits::default()));
+        for (key, at) in [("a", 1), ("b", 2)] {
+            let commit = put(&mut commits, key, at);
+            let lsn = Lsn::new(u64::from(at));
+            let unknown = Err(CommitError::Unknown { lsn, cause: Cause::Closed });
+            assert_eq!(commits.settled(commit, unknown).len(), 1);
+            commits.put_back(commit, at);
+        }
+        let answers = commits.resolve(|lsn| Some(failed(lsn.get()).map(drop)));
+        let both = matches!(answers[..], [(1, Verdict::Failed(_)), (2, Verdict::Failed(_))]);
+        assert!(both && commits.is_empty(), "{answers:?}");
     }
 
     #[test]

@@ -37,6 +37,9 @@ use crate::recovery::Recovered;
 use crate::snapshotting::file_thread::text_of;
 use crate::store::{CommitNo, Store, Write};
 use crate::tokens::{Token, Tokens};
+use crate::two_phase::Life;
+use crate::two_phase::participant::{Note, Participant, ParticipantLimits};
+use crate::two_phase::participant_actor::{Part, TwoPhase, now};
 use crate::watches::Watches;
 use crate::workspace::{Rows, WorkLimits, Workspace};
 
@@ -66,10 +69,11 @@ impl Default for CoordinatorLimits {
 #[derive(Debug)]
 pub struct TransactionCoordinator {
     limits: CoordinatorLimits,
-    log: InFlight<CommitNo>,
+    pub(crate) log: InFlight<CommitNo>,
     /// The epoch that the commits on their way build on.
     epoch: Epoch,
-    commits: Commits<Waiting>,
+    pub(crate) commits: Commits<Waiting>,
+    pub(crate) part: Part,
     tokens: Tokens,
     latencies: Latencies,
     open: HashMap<TxnId, Open>,
@@ -85,12 +89,23 @@ struct Open {
     since: Duration,
 }
 
-/// An answer that waits, and the token to settle with it.
-struct Waiting {
-    /// When its commit was put in; none if it has only read.
-    since: Option<Duration>,
-    token: Option<Token>,
-    answer: Answer,
+/// What waits for a commit.
+pub(crate) enum Waiting {
+    /// An answer, and the token to settle with it.
+    Client {
+        /// When its commit was put in; none if it has only read.
+        since: Option<Duration>,
+        token: Option<Token>,
+        answer: Answer,
+    },
+    /// The part of two-phase commit.
+    Note(Note),
+}
+
+impl From<Note> for Waiting {
+    fn from(note: Note) -> Self {
+        Waiting::Note(note)
+    }
 }
 
 /// Tells a client what became of its transaction. That of a client which has its answer does nothing.
@@ -98,7 +113,12 @@ type Answer = Box<dyn FnOnce(Result<Option<Lsn>, TxnError>) + Send>;
 
 impl fmt::Debug for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiting").field("token", &self.token).finish_non_exhaustive()
+        match self {
+            Waiting::Client { token, .. } => {
+                f.debug_struct("Client").field("token", token).finish_non_exhaustive()
+            }
+            Waiting::Note(note) => note.fmt(f),
+        }
     }
 }
 
@@ -117,15 +137,31 @@ impl TransactionCoordinator {
         limits: CoordinatorLimits,
         context: &mut Context<Self>,
     ) -> Self {
+        Self::with(wal, recovered, limits, None, context)
+    }
+
+    /// One that takes part in two-phase commit, if it is told how.
+    pub fn with(
+        wal: &Wal,
+        recovered: Recovered,
+        limits: CoordinatorLimits,
+        two_phase: Option<TwoPhase>,
+        context: &mut Context<Self>,
+    ) -> Self {
+        let Recovered { store, tokens, snapshots, branches, .. } = recovered;
+        let mut commits = Commits::new(store).watching(limits.watched);
         let log = InFlight::new(wal.outbox(context.address().recipient()));
-        let Recovered { store, tokens, snapshots, .. } = recovered;
+        let life = Life { log: wal.log_id(), epoch: wal.status().epoch.get() };
+        let bounds = two_phase.as_ref().map_or_else(ParticipantLimits::default, |it| it.limits);
+        let participant = Participant::new(life, bounds, branches, &mut commits, now());
         let checkpoint = &wal.recipients().checkpoint;
         let snapshots = snapshots.map(|folder| Snapshots::new(folder, checkpoint.clone()));
         TransactionCoordinator {
             limits,
             epoch: log.outbox().epoch(),
             log,
-            commits: Commits::new(store).watching(limits.watched),
+            commits,
+            part: Part::new(participant, two_phase.map(|it| it.transport)),
             tokens,
             latencies: Latencies::new(),
             open: HashMap::new(),
@@ -146,8 +182,30 @@ impl TransactionCoordinator {
         recovered: Recovered,
         limits: CoordinatorLimits,
     ) -> Result<actix::Addr<Self>, Cause> {
+        Self::start_with(wal, recovered, limits, None).await
+    }
+
+    /// Starts one that takes part in two-phase commit.
+    ///
+    /// # Errors
+    /// The log is closed.
+    pub async fn start_participant(
+        wal: &Wal,
+        recovered: Recovered,
+        limits: CoordinatorLimits,
+        two_phase: TwoPhase,
+    ) -> Result<actix::Addr<Self>, Cause> {
+        Self::start_with(wal, recovered, limits, Some(two_phase)).await
+    }
+
+    async fn start_with(
+        wal: &Wal,
+        recovered: Recovered,
+        limits: CoordinatorLimits,
+        two_phase: Option<TwoPhase>,
+    ) -> Result<actix::Addr<Self>, Cause> {
         let coordinator = TransactionCoordinator::create(|context| {
-            TransactionCoordinator::new(wal, recovered, limits, context)
+            TransactionCoordinator::with(wal, recovered, limits, two_phase, context)
         });
         wal.subscribe(coordinator.clone().recipient()).await?;
         Ok(coordinator)
@@ -169,8 +227,12 @@ impl TransactionCoordinator {
         Ok((&mut open.work, store, watches))
     }
 
+    pub(crate) fn work_limits(&self) -> WorkLimits {
+        self.limits.work
+    }
+
     /// Ends a transaction.
-    fn end(&mut self, txn: TxnId) -> Result<Workspace, TxnError> {
+    pub(crate) fn end(&mut self, txn: TxnId) -> Result<Workspace, TxnError> {
         self.open(txn)?;
         self.open.remove(&txn).map(|open| open.work).ok_or(TxnError::NotOpen { txn })
     }
@@ -208,8 +270,8 @@ impl TransactionCoordinator {
     ) -> Result<(), (Answer, TxnError)> {
         let record = TxnRecord::Commit { token, writes };
         let encoded = record.encode();
-        let TxnRecord::Commit { token, writes } = record;
-        let waiting = Waiting { since: Some(self.now()), token, answer };
+        let TxnRecord::Commit { token, writes } = record else { unreachable!("it was made above") };
+        let waiting = Waiting::Client { since: Some(self.now()), token, answer };
         let options = AppendOptions { durability, builds_on: Some(self.builds_on()) };
         let (waiting, refused) = match (encoded, self.commits.put(&writes, waiting)) {
             (Ok(bytes), Ok(commit)) => {
@@ -228,18 +290,18 @@ impl TransactionCoordinator {
             (_, Err((waiting, refused))) => (Some(waiting), refused.into()),
         };
         match waiting {
-            Some(Waiting { token, answer, .. }) => {
+            Some(Waiting::Client { token, answer, .. }) => {
                 token.iter().for_each(|token| self.tokens.aborted(token));
                 Err((answer, refused))
             }
             // It has been put in just now, and nobody has taken it out.
-            None => Ok(()),
+            Some(Waiting::Note(_)) | None => Ok(()),
         }
     }
 
     /// The epoch that the next commit builds on: another one than before only if nothing is on its way. What the log has
     /// given up it does not report in the order of LSNs.
-    fn builds_on(&mut self) -> Epoch {
+    pub(crate) fn builds_on(&mut self) -> Epoch {
         if self.log.is_empty() && self.commits.is_empty() {
             self.epoch = self.log.outbox().epoch();
         }
@@ -261,12 +323,23 @@ impl TransactionCoordinator {
             let unsettled = self.answer(answers, now);
             unsettled.into_iter().for_each(|token| self.commits.put_back(commit, token));
         }
+        self.speak();
     }
 
-    /// Gives these answers. What is given back settles the token of one of which nobody knows yet.
+    /// Gives these answers. What is given back settles one of which nobody knows yet: its token, or its participant.
     fn answer(&mut self, answers: Answers<Waiting>, now: Duration) -> Option<Waiting> {
         let mut unsettled = None;
-        for (Waiting { since, token, answer }, verdict) in answers {
+        for (waiting, verdict) in answers {
+            let (since, token, answer) = match waiting {
+                Waiting::Client { since, token, answer } => (since, token, answer),
+                Waiting::Note(note) => {
+                    if matches!(&verdict, Verdict::Failed(failed) if !failed.is_not_durable()) {
+                        unsettled = Some(Waiting::Note(note));
+                    }
+                    self.settled_note(note, &verdict);
+                    continue;
+                }
+            };
             if let Some(since) = since {
                 self.latencies.settled(now.saturating_sub(since));
             }
@@ -282,7 +355,7 @@ impl TransactionCoordinator {
                         token.iter().for_each(|token| self.tokens.aborted(token));
                     } else {
                         let answer: Answer = Box::new(|_| {});
-                        unsettled = Some(Waiting { since: None, token, answer });
+                        unsettled = Some(Waiting::Client { since: None, token, answer });
                     }
                     Err(TxnError::of_outcome(failed))
                 }
@@ -312,6 +385,7 @@ impl Actor for TransactionCoordinator {
             this.open.retain(|_, open| open.since >= earliest);
             this.collect(context);
             this.look_at_snapshots(context);
+            this.tick_two_phase();
         });
     }
 }
@@ -437,10 +511,11 @@ impl<T: Send + 'static> Handler<Execute<T>> for TransactionCoordinator {
             self.put(writes, durability, token, client);
         } else if durability == Durability::Async {
             client(Ok(None));
-        } else if let Err(now) =
-            self.commits.keep_back(seen, Waiting { since: None, token: None, answer: client })
+        } else if let Err(Waiting::Client { answer, .. }) = self
+            .commits
+            .keep_back(seen, Waiting::Client { since: None, token: None, answer: client })
         {
-            (now.answer)(Ok(None));
+            answer(Ok(None));
         }
         answer
     }
@@ -516,6 +591,7 @@ impl Handler<LogEvent> for TransactionCoordinator {
                 let answers = self.commits.give_up(&cause);
                 let now = self.now();
                 self.answer(answers, now);
+                self.speak();
             }
             LogEvent::Closed { .. } => context.stop(),
             _ => {}

@@ -11,6 +11,7 @@ use crate::commits::PutError;
 use crate::messages::TxnId;
 use crate::snapshot_file::SnapshotError;
 use crate::store::StoreError;
+use crate::two_phase::GlobalId;
 use crate::workspace::WorkError;
 
 /// Why a transaction did not do what was asked. Unless it is [`Unknown`](Self::Unknown), it has no effect, now or after any
@@ -216,6 +217,17 @@ pub enum RecoverError {
         lsn: Lsn,
         /// Why not.
         source: StoreError,
+    },
+    /// It is the log of a coordinator of two-phase commit.
+    #[error(
+        "the record at LSN {lsn} is the decision about transaction {id}: this is the log of a coordinator of two-phase commit, \
+         and not that of a participant"
+    )]
+    OfDecider {
+        /// The record.
+        lsn: Lsn,
+        /// The transaction.
+        id: GlobalId,
     },
     /// What the log holds does not fit into the store.
     #[error("the commit at LSN {lsn} does not fit: {source}")]

@@ -49,11 +49,10 @@
 //! | [`tokens`] | what became of a commit whose answer was lost |
 //! | [`snapshot_file`] | the state at an LSN in a file |
 //! | [`snapshotting`] | when such a file is written beside the commits, and how much of the log is released then |
+//! | [`two_phase`] | transactions over several logs |
 //!
-//! All but the first two are plain types without actor, thread or clock. The page `docs/transactions.md` of the repository has
+//! All but the first two, and the two actors in [`two_phase`], are plain types without actor, thread or clock. The page `docs/transactions.md` of the repository has
 //! the sequence of a commit, the meaning of each answer, and the anomalies of each way to read.
-//!
-//! Not there yet: two-phase commit.
 
 pub mod commits;
 pub mod coordinator;
@@ -67,6 +66,7 @@ pub mod snapshot_file;
 pub mod snapshotting;
 pub mod store;
 pub mod tokens;
+pub mod two_phase;
 pub mod watches;
 pub mod workspace;
 mod writes;

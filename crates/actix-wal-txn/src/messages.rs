@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix::Message;
 use actix_wal::{Durability, Lsn};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{SnapshotFailure, TxnError};
 use crate::latencies::CoordinatorLatencies;
@@ -18,7 +19,7 @@ use crate::tokens::{Token, TokenOutcome};
 use crate::workspace::{Isolation, Rows};
 
 /// The number of an open transaction. The next coordinator gives the same numbers again, to others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TxnId(
     /// The number.
     pub u64,

@@ -3,13 +3,14 @@
 //! A record begins with its version, one byte; the rest is a serde value in [`Bincode`]. A version that this program does
 //! not know refuses the open: to go on without what it says would lose it.
 
-use actix_wal::Lsn;
 use actix_wal::codec::{Bincode, Codec};
+use actix_wal::{LogId, Lsn};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::store::Write;
+use crate::store::{Reads, Write};
 use crate::tokens::Token;
+use crate::two_phase::{Address, Branch, GlobalId, Outcome};
 
 /// The newest version that is known, and the one that is written.
 const VERSION: u8 = 1;
@@ -24,6 +25,62 @@ pub enum TxnRecord {
         token: Option<Token>,
         /// What it writes, each key once.
         writes: Vec<Write>,
+    },
+    /// A part of a transaction over several logs is prepared: it commits if its coordinator decides so.
+    Prepare {
+        /// The part, and where its coordinator is.
+        branch: Branch,
+        /// When it was prepared, in milliseconds since 1970 by the clock of the host.
+        at: u64,
+        /// What it will write.
+        writes: Vec<Write>,
+        /// What may not change until then.
+        reads: Reads,
+    },
+    /// What is prepared has been done, or is aborted.
+    Completed {
+        /// The transaction.
+        id: GlobalId,
+        /// What was decided.
+        outcome: Outcome,
+    },
+    /// A transaction over several logs has committed, and this is the only one of them.
+    CommitAlone {
+        /// The transaction.
+        id: GlobalId,
+        /// What it writes.
+        writes: Vec<Write>,
+    },
+    /// An operator has decided what is prepared here, without its coordinator.
+    Heuristic {
+        /// The transaction.
+        id: GlobalId,
+        /// What the operator decided.
+        outcome: Outcome,
+    },
+    /// The coordinator has said what it decided of a transaction that an operator had decided.
+    Compared {
+        /// The transaction.
+        id: GlobalId,
+        /// What the coordinator decided.
+        decided: Outcome,
+    },
+    /// An operator has taken notice of the difference.
+    Cleared {
+        /// The transaction.
+        id: GlobalId,
+    },
+    /// In the log of a coordinator: a transaction over several logs commits.
+    Decision {
+        /// The transaction.
+        id: GlobalId,
+        /// Where its participants are, and their logs.
+        participants: Vec<(Address, LogId)>,
+    },
+    /// In the log of a coordinator: all participants have acknowledged that decision.
+    Forgotten {
+        /// The transaction.
+        id: GlobalId,
     },
 }
 
@@ -101,6 +158,39 @@ mod tests {
         // Version; commit; a token of one byte; two writes: "a" = "xyz", and "b" deleted.
         assert_eq!(bytes[..], *b"\x01\0\x01\x01t\x02\x01a\x01\x03xyz\x01b\0");
         assert_eq!(TxnRecord::decode(Lsn::FIRST, &bytes), Ok(record()));
+    }
+
+    #[test]
+    fn p24_the_bytes_of_records_of_two_phase_commit_stay_what_they_are() {
+        let id = GlobalId { log: LogId(*b"0123456789abcdef"), epoch: 3, number: 9 };
+        let (coordinator, participant) = (Address::from("co"), Address::from("p"));
+        let branch = Branch { id, coordinator, participant: participant.clone() };
+        let writes = vec![Write { key: "a".into(), value: None }];
+        let reads =
+            Reads { keys: vec!["r".into()], ranges: vec![crate::store::KeyRange::prefix("x")] };
+        let (committed, aborted) = (Outcome::Committed, Outcome::Aborted);
+        let participants = vec![(participant, LogId(*b"fedcba9876543210"))];
+        const ID: &str = "0123456789abcdef\x03\x09";
+        for (record, bytes) in [
+            (
+                TxnRecord::Prepare { branch, at: 7, writes: writes.clone(), reads },
+                format!("\x01\x01{ID}\x02co\x01p\x07\x01\x01a\0\x01\x01r\x01\x01\x01x\x02\x01y"),
+            ),
+            (TxnRecord::Completed { id, outcome: committed }, format!("\x01\x02{ID}\0")),
+            (TxnRecord::CommitAlone { id, writes }, format!("\x01\x03{ID}\x01\x01a\0")),
+            (TxnRecord::Heuristic { id, outcome: aborted }, format!("\x01\x04{ID}\x01")),
+            (TxnRecord::Compared { id, decided: committed }, format!("\x01\x05{ID}\0")),
+            (TxnRecord::Cleared { id }, format!("\x01\x06{ID}")),
+            (
+                TxnRecord::Decision { id, participants },
+                format!("\x01\x07{ID}\x01\x01pfedcba9876543210"),
+            ),
+            (TxnRecord::Forgotten { id }, format!("\x01\x08{ID}")),
+        ] {
+            let encoded = record.encode().unwrap();
+            assert_eq!(encoded, bytes.as_bytes(), "{record:?}");
+            assert_eq!(TxnRecord::decode(Lsn::FIRST, &encoded), Ok(record));
+        }
     }
 
     #[test]

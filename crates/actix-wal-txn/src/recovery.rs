@@ -21,6 +21,7 @@ use crate::snapshotting::kept::Kept;
 use crate::snapshotting::{SnapshotFolder, SnapshotPlan};
 use crate::store::{Limits, Store};
 use crate::tokens::Tokens;
+use crate::two_phase::participant::Branches;
 
 /// How many tokens are remembered unless told otherwise.
 const TOKENS: usize = 1_000_000;
@@ -32,6 +33,8 @@ pub struct Recovered {
     pub store: Store,
     /// The outcomes of commits whose clients may still ask.
     pub tokens: Tokens,
+    /// What is prepared and not decided, and the decisions of operators.
+    pub branches: Branches,
     /// Where snapshots are written, if anywhere.
     pub snapshots: Option<SnapshotFolder>,
     /// What the recovery found.
@@ -89,7 +92,8 @@ impl Recovered {
     /// The state before the first transaction.
     pub fn empty(limits: Limits) -> Self {
         let (store, tokens) = (Store::new(limits), Tokens::new(TOKENS, true));
-        Recovered { store, tokens, snapshots: None, report: Report::default() }
+        let (branches, report) = (Branches::default(), Report::default());
+        Recovered { store, tokens, branches, snapshots: None, report }
     }
 
     /// Takes a record of the log, in the order of the log. One that the snapshot shows already is passed over.
@@ -100,7 +104,13 @@ impl Recovered {
         if self.report.snapshot.is_some_and(|snapshot| lsn <= snapshot.lsn) {
             return Ok(());
         }
-        let TxnRecord::Commit { token, writes } = TxnRecord::decode(lsn, record)?;
+        let (token, writes) = match TxnRecord::decode(lsn, record)? {
+            TxnRecord::Commit { token, writes } => (token, writes),
+            TxnRecord::Decision { id, .. } | TxnRecord::Forgotten { id } => {
+                return Err(RecoverError::OfDecider { lsn, id });
+            }
+            record => (None, self.branches.take(record)),
+        };
         let store = |source| RecoverError::Store { lsn, source };
         self.store.install(&writes).map_err(store)?;
         self.store.durable(lsn);

@@ -19,7 +19,7 @@ use std::ops::Bound;
 use actix_wal::Lsn;
 use bytes::Bytes;
 
-use crate::store::{Budget, KeyRange, Snapshot, Stamp, Store, StoreError, View, Write};
+use crate::store::{Budget, KeyRange, Reads, Snapshot, Stamp, Store, StoreError, View, Write};
 use crate::watches::{TooManyRanges, Watched, Watches};
 use crate::writes::Writes;
 
@@ -111,7 +111,7 @@ pub struct Workspace {
     writes: Writes,
     /// Keys that were read from the snapshot. Only for serializable ones.
     reads: BTreeSet<Bytes>,
-    ranges: Vec<Watched>,
+    ranges: Vec<(KeyRange, Watched)>,
     /// Those of them that the next piece of a scan goes on with, by the last key that was seen.
     unfinished: HashMap<Bytes, usize>,
 }
@@ -199,9 +199,15 @@ impl Workspace {
             _ => None,
         };
         let at = before.unwrap_or(self.ranges.len());
-        match self.ranges.get(at) {
-            Some(watched) => watches.extend(watched, seen.to, is_changed),
-            None => self.ranges.push(watches.watch(seen, is_changed)?),
+        match self.ranges.get_mut(at) {
+            Some((range, watched)) => {
+                range.to = seen.to.clone();
+                watches.extend(watched, seen.to, is_changed);
+            }
+            None => {
+                let watched = watches.watch(seen.clone(), is_changed)?;
+                self.ranges.push((seen, watched));
+            }
         }
         self.unfinished.extend(last.map(|last| (last, at)));
         Ok(())
@@ -252,9 +258,10 @@ impl Workspace {
     /// # Errors
     /// The conflict; or the snapshot is too old, so that the traces of one may have been collected.
     pub fn check(&self, store: &Store) -> Result<(), WorkError> {
-        if self.is_read_only() {
-            return Ok(());
-        }
+        if self.is_read_only() { Ok(()) } else { self.check_all(store) }
+    }
+
+    fn check_all(&self, store: &Store) -> Result<(), WorkError> {
         store.check(View::At(&self.snapshot))?;
         let snapshot = self.snapshot();
         let has_changed = |key: &&Bytes| store.changed(key) > Some(Stamp::of(snapshot));
@@ -264,10 +271,33 @@ impl Workspace {
         if let Some(key) = self.reads.iter().find(has_changed) {
             return Err(WorkError::ReadConflict { key: key.clone(), snapshot });
         }
-        if self.ranges.iter().any(Watched::is_changed) {
+        if self.ranges.iter().any(|(_, watched)| watched.is_changed()) {
             return Err(WorkError::RangeConflict { snapshot });
         }
+        // What a prepared transaction writes counts as changed, as soon as it is decided.
+        self.reads.iter().try_for_each(|key| store.check_unlocked(key))?;
+        self.ranges.iter().try_for_each(|(range, _)| store.check_unlocked_range(range))?;
         Ok(())
+    }
+
+    /// Whether it may be prepared now. One that only reads is checked too if it is serializable: what it has read has to
+    /// stay until the whole transaction is decided.
+    ///
+    /// # Errors
+    /// As for [`check`](Self::check).
+    pub fn check_branch(&self, store: &Store) -> Result<(), WorkError> {
+        if self.is_read_only() && self.reads.is_empty() && self.ranges.is_empty() {
+            return Ok(());
+        }
+        self.check_all(store)
+    }
+
+    /// What it writes, and what it has read that has to stay. Both are empty for one that leaves when it is asked to
+    /// prepare.
+    pub fn into_branch(self) -> (Vec<Write>, Reads) {
+        let keys = self.reads.into_iter().collect();
+        let ranges = self.ranges.into_iter().map(|(range, _)| range).collect();
+        (self.writes.into_vec(), Reads { keys, ranges })
     }
 
     /// What it writes, in the order of keys.

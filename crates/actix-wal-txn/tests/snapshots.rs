@@ -81,6 +81,7 @@ async fn p25_a_snapshot_that_is_written_while_clients_commit_shows_exactly_its_l
     while let Some(section) = reader.next_block().unwrap() {
         match section {
             Section::Rows(more) => rows.extend(more.into_iter().map(|row| (row.key, row.value))),
+            Section::Branches(_) => {}
             Section::Tokens { tokens: more, complete } => {
                 assert!(complete);
                 tokens.extend(more);

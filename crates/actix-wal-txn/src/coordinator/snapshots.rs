@@ -141,7 +141,7 @@ impl TransactionCoordinator {
             Err(error) => return Err((client, SnapshotFailure::NoThread(Arc::new(error)))),
         };
         let snapshot = self.commits.store_mut().snapshot_kept_for(now, plan.give_up_after);
-        let export = Export::new(snapshot);
+        let export = Export::new(snapshot, self.part.participant.image());
         snapshots.running = Some(Running {
             lsn: export.lsn(),
             export: Some(export),

@@ -13,6 +13,7 @@ use crate::snapshot_file::{Section, SnapshotError, SnapshotReader, list, remove_
 use crate::snapshotting::SnapshotPlan;
 use crate::store::{Limits, Loading, StoreError};
 use crate::tokens::Tokens;
+use crate::two_phase::participant::Branches;
 
 /// After how many blocks the host is told how far it has come: a few megabytes.
 const BLOCKS_A_STEP: usize = 64;
@@ -126,6 +127,7 @@ fn load_one(
     // A hint for the memory: on a machine with 32 bits the rows would not fit anyway.
     let mut store = Loading::new(limits, lsn, usize::try_from(of).unwrap_or(0));
     let (mut tokens, mut is_complete) = (Vec::new(), false);
+    let mut branches = Branches::default();
     let (mut rows, mut blocks) = (0, 0);
     while let Some(section) = reader.next_block()? {
         match section {
@@ -137,6 +139,7 @@ fn load_one(
                 tokens.extend(more);
                 is_complete = complete;
             }
+            Section::Branches(kept) => branches = kept,
         }
         blocks += 1;
         if blocks % BLOCKS_A_STEP == 0 {
@@ -148,6 +151,7 @@ fn load_one(
     tokens.into_iter().for_each(|(token, lsn)| remembered.committed(token, lsn));
     let mut recovered = Recovered::empty(limits);
     (recovered.store, recovered.tokens) = (store.finish(), remembered);
+    recovered.branches = branches;
     let bytes = reader.size();
     recovered.report.snapshot = Some(LoadedSnapshot { lsn, rows, bytes });
     Ok(recovered)

@@ -1,6 +1,7 @@
 //! The bytes of a snapshot file, without I/O. See the [module above](super).
 
 use actix_wal::Lsn;
+use actix_wal::codec::{Bincode, Codec};
 use bytes::{Buf, BufMut, Bytes};
 
 use super::{Section, SnapshotFault};
@@ -62,6 +63,7 @@ pub(super) fn hex(log: LogName) -> String {
 pub(super) enum Kind {
     Rows = 1,
     Tokens = 2,
+    Branches = 3,
 }
 
 /// Entries of one kind on their way into a block.
@@ -97,6 +99,12 @@ impl Block {
             self.bytes.put_slice(token.as_bytes());
         }
         self.entries += tokens.len() as u32;
+    }
+
+    /// What two-phase commit has to keep, as a serde value.
+    pub(super) fn put_branches(&mut self, encoded: &[u8]) {
+        self.bytes.put_slice(encoded);
+        self.entries += 1;
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -175,6 +183,15 @@ pub(super) fn parse_block(
             let (tokens, complete) = parse_tokens(&content)?;
             let found = tokens.len();
             (Section::Tokens { tokens, complete }, found)
+        }
+        3 => {
+            let branches = Bincode.decode(&content);
+            (
+                Section::Branches(
+                    branches.map_err(|_| damaged("what is prepared can not be read"))?,
+                ),
+                1,
+            )
         }
         kind => return Err(SnapshotFault::UnknownKind { kind }),
     };

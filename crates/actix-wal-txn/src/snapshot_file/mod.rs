@@ -20,6 +20,7 @@
 //! |---|---|---|
 //! | 1 | rows, in the order of their keys, each key once | key length u32, value length u32, LSN u64, key, value |
 //! | 2 | tokens of commits, oldest first; before them one byte: 1 if none was ever forgotten | LSN u64, length u8, token |
+//! | 3 | what two-phase commit has to keep; there is no such block if that is nothing | one serde value |
 //!
 //! A block of another kind refuses the file: a newer program wrote there what this one would lose.
 
@@ -38,6 +39,7 @@ pub use self::read::SnapshotReader;
 pub use self::write::{SnapshotWriter, WrittenFile};
 use crate::store::Row;
 use crate::tokens::Token;
+use crate::two_phase::participant::Branches;
 
 /// What one block of a file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub enum Section {
         /// Whether no other token was ever forgotten.
         complete: bool,
     },
+    /// What two-phase commit has to keep. A snapshot with nothing of it has no such block.
+    Branches(Branches),
 }
 
 /// What is wrong with a snapshot file.

@@ -161,6 +161,7 @@ impl SnapshotReader {
         match &section {
             Section::Rows(rows) => self.check_rows(rows)?,
             Section::Tokens { tokens, .. } => self.check_tokens(tokens)?,
+            Section::Branches(_) => {}
         }
         self.last_kind = kind;
         self.sums = format::chain(self.sums, sum);

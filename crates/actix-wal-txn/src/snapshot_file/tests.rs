@@ -61,6 +61,7 @@ fn read_all(storage: &dyn Storage, lsn: Lsn) -> Result<(Vec<Row>, Tokens), Snaps
         match section {
             Section::Rows(more) => rows.extend(more),
             Section::Tokens { tokens, .. } => all.extend(tokens),
+            Section::Branches(_) => {}
         }
     }
     let (done, of) = reader.progress();
@@ -207,7 +208,7 @@ fn p5_each_rule_of_the_format_is_held_where_every_checksum_fits() {
     let long_value = sealed(a.clone(), |bytes| bytes[BLOCK_HEAD + 4] = 2);
     let short_row = sealed(a.clone(), |bytes| bytes[BLOCK_HEAD] = 0);
     let long_block = sealed(a.clone(), |bytes| bytes[16..20].fill(0xff));
-    let unknown = sealed(a.clone(), |bytes| bytes[8] = 3);
+    let unknown = sealed(a.clone(), |bytes| bytes[8] = 4);
     let mut tokens = Block::new(Kind::Tokens);
     tokens.put_tokens(&[(Token::new("t").unwrap(), Lsn::new(6))], true);
     let new_token = tokens.finish(0);
@@ -221,7 +222,7 @@ fn p5_each_rule_of_the_format_is_held_where_every_checksum_fits() {
         (vec![&a, &a, &b, &end], Some("not the block that comes next")),
         (vec![&a, &end], Some("does not fit what comes before")),
         (vec![&a, &b], Some("the checksum of the end does not fit")),
-        (vec![&unknown, &b, &end], Some("a block of kind 3, which this program does not know")),
+        (vec![&unknown, &b, &end], Some("a block of kind 4, which this program does not know")),
         (vec![&tokens, &b, &end], Some("not in the order of their kinds")),
         (vec![&new_token, &end], Some("a token is newer than the snapshot")),
         (vec![&long_token, &end], Some("a token is longer than its block")),

@@ -5,12 +5,14 @@ use std::mem;
 use std::sync::Arc;
 
 use actix_wal::Lsn;
+use actix_wal::codec::{Bincode, Codec};
 use actix_wal::storage::{Storage, StorageFile, write_all_at};
 
 use super::format::{self, Block, CHECKSUM, Kind, LogName, MAX_BLOCK, ROW_HEAD};
 use super::{SnapshotError, SnapshotFault, name_of};
 use crate::store::Row;
 use crate::tokens::Token;
+use crate::two_phase::participant::Branches;
 
 /// What the name of a file ends with that is not whole yet.
 pub(super) const UNFINISHED: &str = ".unfinished";
@@ -130,6 +132,19 @@ impl SnapshotWriter {
         self.end_block(Kind::Tokens)
     }
 
+    /// Adds what two-phase commit has to keep, behind all tokens.
+    ///
+    /// # Errors
+    /// The file can not be written, or it is longer than a block can be.
+    pub fn add_branches(&mut self, branches: &Branches) -> Result<(), SnapshotError> {
+        let encoded = Bincode.encode(branches).ok().filter(|bytes| bytes.len() <= MAX_BLOCK);
+        let encoded =
+            encoded.ok_or_else(|| self.invalid("what is prepared does not fit into a block"))?;
+        self.end_block(Kind::Branches)?;
+        self.block.put_branches(&encoded);
+        self.end_block(Kind::Branches)
+    }
+
     /// Writes the block, if it has anything in it, and begins another one.
     fn end_block(&mut self, next: Kind) -> Result<(), SnapshotError> {
         let block = mem::replace(&mut self.block, Block::new(next));
@@ -165,7 +180,7 @@ impl SnapshotWriter {
     /// Any of it fails; then there is no new snapshot once this is [discarded](Self::discard), though one may appear after
     /// power loss.
     pub fn finish(&mut self) -> Result<WrittenFile, SnapshotError> {
-        self.end_block(Kind::Tokens)?;
+        self.end_block(Kind::Branches)?;
         self.write(&format::end(self.blocks, self.rows, self.sums))?;
         self.io("syncing it", self.file.sync())?;
         let (from, to) = (unfinished(self.lsn), name_of(self.lsn));

@@ -1,18 +1,23 @@
 //! The rows and tokens at a durable LSN, in pieces.
 
+use std::mem;
+
 use actix_wal::Lsn;
 
 use crate::snapshot_file::Section;
 use crate::store::{Budget, KeyRange, Snapshot, Store, StoreError, View};
 use crate::tokens::Tokens;
+use crate::two_phase::participant::Branches;
 
 /// How much is looked at for one piece: well below a millisecond of the actor's time.
 pub(crate) const PIECE: Budget = Budget { keys: 512, bytes: 256 << 10 };
 
-/// Where an export is: at rows, then at tokens, then at its end. It keeps the versions that it shows.
+/// Where an export is: at rows, then at tokens, then at what is prepared, then at its end. It keeps the versions that it shows.
 #[derive(Debug)]
 pub(crate) struct Export {
     snapshot: Snapshot,
+    /// What two-phase commit has to keep, at the same LSN.
+    branches: Branches,
     at: At,
 }
 
@@ -21,12 +26,13 @@ enum At {
     Rows(KeyRange),
     /// Behind the token of the commit at this LSN.
     Tokens(Lsn),
+    Branches,
     End,
 }
 
 impl Export {
-    pub(crate) fn new(snapshot: Snapshot) -> Self {
-        Export { snapshot, at: At::Rows(KeyRange::all()) }
+    pub(crate) fn new(snapshot: Snapshot, branches: Branches) -> Self {
+        Export { snapshot, branches, at: At::Rows(KeyRange::all()) }
     }
 
     /// The LSN that it shows.
@@ -57,9 +63,14 @@ impl Export {
                 let these = tokens.committed_in(*behind, self.snapshot.lsn(), PIECE.keys);
                 self.at = match these.last() {
                     Some((_, last)) if these.len() == PIECE.keys => At::Tokens(*last),
-                    _ => At::End,
+                    _ => At::Branches,
                 };
                 Ok(Some(Section::Tokens { tokens: these, complete: tokens.is_complete() }))
+            }
+            At::Branches => {
+                self.at = At::End;
+                let branches = mem::take(&mut self.branches);
+                Ok((!branches.is_empty()).then_some(Section::Branches(branches)))
             }
             At::End => Ok(None),
         }
@@ -87,12 +98,13 @@ mod tests {
         let mut store = Store::new(Limits::default());
         let mut tokens = Tokens::new(1500, true);
         (1..=2000).for_each(|lsn| commit(&mut store, &mut tokens, lsn, "old"));
-        let mut export = Export::new(store.snapshot(Duration::ZERO));
+        let mut export = Export::new(store.snapshot(Duration::ZERO), Branches::default());
         let (mut rows, mut found, mut is_complete) = (Vec::new(), Vec::new(), true);
         let mut lsn = 2000;
         while let Some(piece) = export.next(&store, &tokens).unwrap() {
             match piece {
                 Section::Rows(more) => rows.extend(more),
+                Section::Branches(_) => {}
                 Section::Tokens { tokens, complete } => {
                     is_complete = complete;
                     found.extend(tokens);

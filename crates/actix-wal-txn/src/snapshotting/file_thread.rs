@@ -127,6 +127,7 @@ fn fill(
         match section {
             Section::Rows(rows) => writer.add(&rows)?,
             Section::Tokens { tokens, complete } => writer.add_tokens(&tokens, complete)?,
+            Section::Branches(branches) => writer.add_branches(&branches)?,
         }
         if !rest.is_zero() {
             // A timer of the actor would starve while its mailbox is busy.

@@ -14,6 +14,7 @@
 
 mod chain;
 mod load;
+mod locks;
 mod scan;
 mod snapshots;
 mod stamp;
@@ -31,10 +32,13 @@ use smallvec::SmallVec;
 
 use self::chain::{Chain, Version};
 pub use self::load::Loading;
+use self::locks::Locks;
+pub use self::locks::Reads;
 pub use self::scan::{Budget, KeyRange, Piece, Row};
 pub use self::snapshots::Snapshot;
 use self::snapshots::Snapshots;
 pub use self::stamp::{CommitNo, Stamp};
+use crate::two_phase::GlobalId;
 
 /// What one commit does to one key: sets it to a value, or deletes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +111,14 @@ pub enum StoreError {
         /// Up to where versions have been collected.
         horizon: Lsn,
     },
+    /// A transaction over several logs is prepared and not decided, and holds a key that is asked for.
+    #[error(
+        "the key is held by transaction {id}, which is prepared and not decided yet; try again when it is decided"
+    )]
+    Prepared {
+        /// That transaction.
+        id: GlobalId,
+    },
 }
 
 /// What a [`Store`] holds.
@@ -128,6 +140,8 @@ pub struct Usage {
     pub oldest_snapshot: Option<Lsn>,
     /// When that was opened, by the host's clock.
     pub oldest_since: Option<Duration>,
+    /// Keys and ranges that prepared transactions keep locked.
+    pub locks: usize,
 }
 
 /// Versions of keys. See the [module](self).
@@ -148,6 +162,7 @@ pub struct Store {
     versions: usize,
     bytes: usize,
     pinned: usize,
+    locks: Locks,
 }
 
 type ChainId = u32;
@@ -185,15 +200,24 @@ impl Store {
             versions: 0,
             bytes: 0,
             pinned: 0,
+            locks: Locks::default(),
         }
     }
 
     /// Installs what a commit writes, as it is put into the log. Of two writes to one key the last one counts.
     ///
     /// # Errors
-    /// [`StoreError::Overloaded`]; then nothing is installed, and the commit must not be put into the log.
+    /// [`StoreError::Overloaded`] or [`StoreError::Prepared`]; then nothing is installed, and the commit must not be put
+    /// into the log.
     pub fn install(&mut self, writes: &[Write]) -> Result<CommitNo, StoreError> {
         self.make_sure_of_room(writes)?;
+        writes.iter().try_for_each(|write| self.locks.check_write(&write.key))?;
+        Ok(self.install_decided(writes))
+    }
+
+    /// The same for a transaction that can not be refused any more, because it has been decided to commit. Its own locks
+    /// have kept others from its keys, and its room was checked when it was prepared.
+    pub(crate) fn install_decided(&mut self, writes: &[Write]) -> CommitNo {
         let number = self.next_commit;
         self.next_commit = number.next();
         let at = Stamp::pending(number);
@@ -211,7 +235,45 @@ impl Store {
             self.chains[id as usize].push(version);
         }
         self.open.push_back(OpenCommit { number, chains });
-        Ok(number)
+        number
+    }
+
+    /// Locks what a transaction that is to be prepared writes and has read.
+    ///
+    /// # Errors
+    /// [`StoreError::Overloaded`] or [`StoreError::Prepared`]; then nothing is locked.
+    pub(crate) fn lock(
+        &mut self,
+        id: GlobalId,
+        writes: &[Write],
+        reads: &Reads,
+    ) -> Result<(), StoreError> {
+        self.make_sure_of_room(writes)?;
+        writes.iter().try_for_each(|write| self.locks.check_write(&write.key))?;
+        reads.keys.iter().try_for_each(|key| self.locks.check_read(key))?;
+        reads.ranges.iter().try_for_each(|range| self.locks.check_scan(range))?;
+        self.locks.lock(id, writes, reads);
+        Ok(())
+    }
+
+    /// The same for one that can not be refused: it is prepared already.
+    pub(crate) fn lock_prepared(&mut self, id: GlobalId, writes: &[Write], reads: &Reads) {
+        self.locks.lock(id, writes, reads);
+    }
+
+    /// Takes the locks of a transaction back.
+    pub(crate) fn unlock(&mut self, id: GlobalId, writes: &[Write], reads: &Reads) {
+        self.locks.unlock(id, writes, reads);
+    }
+
+    /// Whether no prepared transaction writes this key.
+    pub(crate) fn check_unlocked(&self, key: &[u8]) -> Result<(), StoreError> {
+        self.locks.check_read(key)
+    }
+
+    /// Whether no prepared transaction writes in this range.
+    pub(crate) fn check_unlocked_range(&self, range: &KeyRange) -> Result<(), StoreError> {
+        self.locks.check_scan(range)
     }
 
     fn make_sure_of_room(&self, writes: &[Write]) -> Result<(), StoreError> {
@@ -305,9 +367,12 @@ impl Store {
     /// What the view shows of a key; `None` if it never had a value, or its deletion has been collected.
     ///
     /// # Errors
-    /// [`StoreError::SnapshotTooOld`].
+    /// [`StoreError::SnapshotTooOld`]; or [`StoreError::Prepared`], since of the newest state nobody knows what it is.
     pub fn get(&self, key: &[u8], view: View<'_>) -> Result<Option<Found>, StoreError> {
         self.check(view)?;
+        if let View::Latest = view {
+            self.locks.check_read(key)?;
+        }
         let chain = self.index.get(key).map(|id| &self.chains[*id as usize]);
         let version = chain.and_then(|chain| chain.seen_by(view));
         Ok(version.map(|version| Found { value: version.value.clone(), stamp: version.at }))
@@ -323,7 +388,7 @@ impl Store {
     /// key in [`Piece::next`].
     ///
     /// # Errors
-    /// [`StoreError::SnapshotTooOld`].
+    /// As for [`get`](Self::get).
     pub fn scan(
         &self,
         range: &KeyRange,
@@ -348,6 +413,10 @@ impl Store {
                 piece.next = Some(key.clone());
                 break;
             }
+        }
+        if let View::Latest = view {
+            let seen = piece.next.clone().map_or_else(|| range.clone(), |last| range.through(last));
+            self.locks.check_scan(&seen)?;
         }
         Ok(piece)
     }
@@ -407,6 +476,7 @@ impl Store {
             snapshots: self.snapshots.len(),
             oldest_snapshot: oldest.map(|(lsn, _)| lsn),
             oldest_since: oldest.map(|(_, since)| since),
+            locks: self.locks.len(),
         }
     }
 }

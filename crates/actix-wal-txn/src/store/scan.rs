@@ -3,11 +3,12 @@
 use std::ops::{Bound, RangeBounds};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::stamp::Stamp;
 
 /// Keys from one bound to another, in the order of their bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRange {
     /// Where it begins.
     pub from: Bound<Bytes>,
