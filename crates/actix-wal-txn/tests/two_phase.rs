@@ -21,7 +21,7 @@ use actix_wal_txn::two_phase::coordinator_actor::{
 };
 use actix_wal_txn::two_phase::decider::{DeciderLimits, Member};
 use actix_wal_txn::two_phase::messages::{
-    Operation, Outgoing, ToCoordinator, ToParticipant, Work, WorkKind,
+    Operation, Order, Outgoing, ToCoordinator, ToParticipant, Work, WorkKind,
 };
 use actix_wal_txn::two_phase::participant::ParticipantLimits;
 use actix_wal_txn::two_phase::participant_actor::{DecideByHand, GetInDoubt, GetLife, TwoPhase};
@@ -39,6 +39,8 @@ struct Routes {
     coordinator: Option<Addr<TwoPhaseCoordinator>>,
     /// Nothing gets to the coordinator, or from it.
     is_cut: bool,
+    /// No commit gets to a participant.
+    loses_commits: bool,
     carried: u64,
 }
 
@@ -62,6 +64,9 @@ impl Handler<Outgoing<ToParticipant>> for Transport {
 
     fn handle(&mut self, sent: Outgoing<ToParticipant>, _: &mut Context<Self>) {
         let mut routes = self.0.lock().unwrap();
+        if routes.loses_commits && sent.message.order == Order::Commit {
+            return;
+        }
         for _ in 0..routes.copies() {
             if let Some(participant) = routes.participants.get(&sent.to) {
                 participant.do_send(sent.message.clone());
@@ -297,4 +302,37 @@ async fn p24_what_is_prepared_is_in_snapshots_and_is_found_when_its_record_is_re
     until_in_doubt(&a, 0).await;
     let (x, y) = (read_decided(&a, "x").await, read_decided(&b, "y").await);
     assert_eq!((x.is_some(), y.is_some()), (told.is_ok(), told.is_ok()), "{told:?}");
+}
+
+#[actix::test]
+async fn p24_a_decision_survives_checkpoints_until_all_have_acknowledged_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let transport = Transport::default();
+    let a = participant(folder.path(), "a", &transport).await;
+    let b = participant(folder.path(), "b", &transport).await;
+    let (mut wal, mut across) = coordinator(folder.path(), &transport).await;
+    transport.0.lock().unwrap().loses_commits = true;
+    let members = vec![
+        member(&a, "a", vec![set("x", "1")]).await,
+        member(&b, "b", vec![set("y", "1")]).await,
+    ];
+    across.send(CommitAcross { members }).await.unwrap().unwrap();
+    let needed = across.send(GetDecisions).await.unwrap().needs_from.unwrap();
+    // The second time it is the recovery that holds it.
+    for _ in 0..2 {
+        let released = wal.checkpoint(wal.status().durable).await.unwrap();
+        assert!(released < needed, "{released}");
+        wal.close().await.unwrap();
+        drop((wal, across));
+        (wal, across) = coordinator(folder.path(), &transport).await;
+        assert_eq!(across.send(GetDecisions).await.unwrap().unacknowledged.len(), 1);
+    }
+    transport.0.lock().unwrap().loses_commits = false;
+    for (at, key) in [(&a, "x"), (&b, "y")] {
+        assert_eq!(read_decided(at, key).await, Some("1".into()));
+    }
+    while across.send(GetDecisions).await.unwrap().rounds > 0 {
+        actix::clock::sleep(Duration::from_millis(2)).await;
+    }
+    assert!(wal.holds().is_empty(), "{:?}", wal.holds());
 }

@@ -18,14 +18,15 @@ use actix::{
     Response,
 };
 use actix_wal::messages::{Accepted, LogEvent, ReplayRefused};
-use actix_wal::{Cause, InFlight, Lsn, Open, Outcome, Wal};
+use actix_wal::{AppendError, Cause, Durability, Hold, InFlight, Lsn, Open, Outcome, Wal};
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::decider::{
     BeginError, Decider, DeciderLimits, DeciderNote, Member, Told, Unacknowledged,
 };
 use super::messages::{Outgoing, ToCoordinator, ToParticipant};
-use super::{Address, GlobalId};
+use super::{Address, GlobalId, Log};
 use crate::error::RecoverError;
 use crate::record::TxnRecord;
 
@@ -91,12 +92,48 @@ pub struct Decisions {
     pub needs_from: Option<Lsn>,
 }
 
+/// What keeps the decisions in the log that are needed, whatever a checkpoint asks for.
+type Holds = HashMap<GlobalId, Hold>;
+
+fn owner(id: GlobalId) -> String {
+    format!("the decision about transaction {id}")
+}
+
+/// A decider with its decisions, which are held in their log.
+#[derive(Debug)]
+pub struct RecoveredDecider {
+    decider: Decider,
+    holds: Holds,
+}
+
+/// The way into the log: a decision is held before it is put in, so that no checkpoint comes between.
+struct Held<'a> {
+    log: &'a mut InFlight<DeciderNote>,
+    holds: &'a mut Holds,
+}
+
+impl Log<DeciderNote> for Held<'_> {
+    fn append(
+        &mut self,
+        record: Bytes,
+        durability: Durability,
+        note: DeciderNote,
+    ) -> Result<(), AppendError> {
+        if note.is_decision {
+            let outbox = self.log.outbox();
+            self.holds.entry(note.id).or_insert_with(|| outbox.hold(owner(note.id)));
+        }
+        Log::append(self.log, record, durability, note)
+    }
+}
+
 type Client = oneshot::Sender<Result<(), AcrossError>>;
 
 /// The coordinator of transactions over several logs. See the [module](self).
 pub struct TwoPhaseCoordinator {
     decider: Decider,
     log: InFlight<DeciderNote>,
+    holds: Holds,
     transport: Recipient<Outgoing<ToParticipant>>,
     clients: HashMap<GlobalId, Client>,
     started: Instant,
@@ -116,12 +153,12 @@ impl fmt::Debug for TwoPhaseCoordinator {
 /// and after any restart.
 ///
 /// # Errors
-/// The log does not open, or holds a record that is none of ours.
+/// The log does not open, holds a record that is none of ours, or has released a decision that is needed.
 pub async fn open(
     opening: Open,
     address: Address,
     limits: DeciderLimits,
-) -> Result<(Wal, Decider), RecoverError> {
+) -> Result<(Wal, RecoveredDecider), RecoverError> {
     type Found = (BTreeMap<GlobalId, (Lsn, TxnRecord)>, Option<RecoverError>);
     let found: Arc<Mutex<Found>> = Arc::default();
     let taken = Arc::clone(&found);
@@ -154,7 +191,13 @@ pub async fn open(
     let mut decider = Decider::new(wal.log_id(), wal.status().epoch.get(), address, limits);
     decisions.into_values().for_each(|(lsn, record)| decider.replay(lsn, record));
     decider.recovered();
-    Ok((wal, decider))
+    let hold = |(id, lsn)| wal.hold(lsn, owner(id)).map(|hold| (id, hold));
+    let released = |_| {
+        let (through, snapshots) = (wal.status().low_water, "a coordinator has none".to_owned());
+        RecoverError::Released { through, snapshots }
+    };
+    let holds = decider.decisions().map(hold).collect::<Result<_, _>>().map_err(released)?;
+    Ok((wal, RecoveredDecider { decider, holds }))
 }
 
 impl TwoPhaseCoordinator {
@@ -165,12 +208,14 @@ impl TwoPhaseCoordinator {
     /// The log is closed.
     pub async fn start(
         wal: &Wal,
-        decider: Decider,
+        recovered: RecoveredDecider,
         transport: Recipient<Outgoing<ToParticipant>>,
     ) -> Result<actix::Addr<Self>, Cause> {
+        let RecoveredDecider { decider, holds } = recovered;
         let coordinator = TwoPhaseCoordinator::create(|context| TwoPhaseCoordinator {
             decider,
             log: InFlight::new(wal.outbox(context.address().recipient())),
+            holds,
             transport,
             clients: HashMap::new(),
             started: Instant::now(),
@@ -185,8 +230,11 @@ impl TwoPhaseCoordinator {
         self.started.elapsed()
     }
 
-    /// Sends what the decider has to say, and answers clients.
+    /// Sends what the decider has to say, answers clients, and gives back what need not be held any more.
     fn speak(&mut self) {
+        for id in self.decider.unneeded() {
+            self.holds.remove(&id);
+        }
         for message in self.decider.outgoing() {
             // What is lost is sent again.
             drop(self.transport.try_send(message));
@@ -207,7 +255,13 @@ impl TwoPhaseCoordinator {
     fn settle(&mut self, settled: Vec<(DeciderNote, Outcome)>) {
         let now = self.now();
         for (note, outcome) in settled {
-            self.decider.settled(now, note, outcome.map(|range| range.first));
+            let outcome = outcome.map(|range| range.first);
+            if let (true, Ok(lsn), Some(hold)) =
+                (note.is_decision, &outcome, self.holds.get(&note.id))
+            {
+                hold.raise(*lsn);
+            }
+            self.decider.settled(now, note, outcome);
         }
         self.speak();
     }
@@ -215,7 +269,8 @@ impl TwoPhaseCoordinator {
     fn tick(&mut self) {
         let now = self.now();
         let (random, drawn) = (&self.random, &mut self.drawn);
-        self.decider.tick(now, &mut self.log, &mut || {
+        let mut held = Held { log: &mut self.log, holds: &mut self.holds };
+        self.decider.tick(now, &mut held, &mut || {
             *drawn += 1;
             let mut hasher = random.build_hasher();
             hasher.write_u64(*drawn);
@@ -257,7 +312,8 @@ impl Handler<ToCoordinator> for TwoPhaseCoordinator {
 
     fn handle(&mut self, message: ToCoordinator, _: &mut Self::Context) {
         let now = self.now();
-        self.decider.receive(now, &mut self.log, message);
+        let mut held = Held { log: &mut self.log, holds: &mut self.holds };
+        self.decider.receive(now, &mut held, message);
         self.speak();
     }
 }

@@ -42,8 +42,8 @@ pub enum Told {
 /// What the owner keeps for each record, and gives back with its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeciderNote {
-    id: GlobalId,
-    is_decision: bool,
+    pub(super) id: GlobalId,
+    pub(super) is_decision: bool,
 }
 
 /// A decision that some participants have not acknowledged.
@@ -112,6 +112,7 @@ pub struct Decider {
     decisions: HashMap<GlobalId, Lsn>,
     outgoing: Vec<Outgoing<ToParticipant>>,
     told: Vec<(GlobalId, Told)>,
+    unneeded: Vec<GlobalId>,
 }
 
 impl Decider {
@@ -129,6 +130,7 @@ impl Decider {
             decisions: HashMap::new(),
             outgoing: Vec::new(),
             told: Vec::new(),
+            unneeded: Vec::new(),
         }
     }
 
@@ -216,6 +218,16 @@ impl Decider {
     /// What clients may be told, once for each transaction.
     pub fn told(&mut self) -> Vec<(GlobalId, Told)> {
         std::mem::take(&mut self.told)
+    }
+
+    /// The transactions whose decision the log need not hold any more, or never had.
+    pub(super) fn unneeded(&mut self) -> Vec<GlobalId> {
+        std::mem::take(&mut self.unneeded)
+    }
+
+    /// Where the decisions are that the log has to hold.
+    pub(super) fn decisions(&self) -> impl Iterator<Item = (GlobalId, Lsn)> {
+        self.decisions.iter().map(|(id, lsn)| (*id, *lsn))
     }
 
     /// A message has come.
@@ -306,6 +318,7 @@ impl Decider {
     /// Ends a transaction of which there is no decision in the log. Nothing is written, and nothing is remembered.
     fn abort(&mut self, id: GlobalId, reason: String) {
         let Some(round) = self.rounds.remove(&id) else { return };
+        self.unneeded.push(id);
         for member in round.members {
             if member.has != Has::Left {
                 self.say(id, member.address, Order::Abort);
@@ -357,6 +370,7 @@ impl Decider {
         }
         self.rounds.remove(&id);
         self.decisions.remove(&id);
+        self.unneeded.push(id);
         // If that is lost, the decision is sent again after a restart, and acknowledged again.
         if let Ok(record) = (TxnRecord::Forgotten { id }).encode() {
             let note = DeciderNote { id, is_decision: false };
