@@ -196,7 +196,7 @@ pub enum Cause {
 /// What is wrong with an append that builds on an epoch of which something was given up.
 fn epoch_ended(epoch: Epoch) -> String {
     format!(
-        "it builds on epoch {epoch}, of which something was given up; wait for the outcomes of what was put in, and begin anew from what is durable"
+        "it builds on epoch {epoch}, of which something was given up; wait for the outcomes of what was put in, and begin again from what is durable"
     )
 }
 

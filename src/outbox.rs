@@ -99,7 +99,7 @@ impl Outbox {
     }
 
     /// Holds what is appended from now on, so that no checkpoint can come between an append and its hold. Once the
-    /// record has its LSN, [`Hold::raise`] lets go of what was appended before it by others.
+    /// record has its LSN, [`Hold::raise`] releases what was appended before it by others.
     pub fn hold(&self, owner: impl Into<Arc<str>>) -> Hold {
         let shared = Arc::clone(self.entrance.shared());
         let (accepted, now) = (shared.watermark.accepted(), shared.clock.now());

@@ -30,7 +30,7 @@ fn on(epoch: Epoch) -> AppendOptions {
 }
 
 /// A client that never waits for an answer before it builds on what it has put in. Each chain ends when one of its
-/// links fails; then it begins anew, on what is durable.
+/// links fails; then it begins again, on what is durable.
 async fn chains(wal: &Wal) -> Vec<Vec<Outcome>> {
     let (mut chains, mut put_in) = (Vec::new(), 0);
     while put_in < 60 {
@@ -159,7 +159,7 @@ async fn p25_one_that_is_refused_takes_those_with_it_that_build_on_the_same_epoc
         let answer = bench.append(epoch).await.unwrap();
         assert_eq!(answer.is_ok(), is_taken, "{epoch}: {answer:?}");
         let is_ended = matches!(&answer, Err(error @ AppendError::EpochEnded { epoch: named })
-            if named.get() == epoch && error.to_string().contains("begin anew"));
+            if named.get() == epoch && error.to_string().contains("begin again"));
         assert!(is_taken || is_ended, "{answer:?}");
     }
     assert_eq!(bench.queued(), 2);

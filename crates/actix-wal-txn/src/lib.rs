@@ -51,8 +51,9 @@
 //! | [`snapshotting`] | when such a file is written beside the commits, and how much of the log is released then |
 //! | [`two_phase`] | transactions over several logs |
 //!
-//! All but the first two, and the two actors in [`two_phase`], are plain types without actor, thread or clock. The page `docs/transactions.md` of the repository has
-//! the sequence of a commit, the meaning of each answer, and the anomalies of each way to read.
+//! All but the first two, and the two actors in [`two_phase`], are plain types without actor, thread or clock. The page
+//! `docs/transactions.md` of the repository has the sequence of a commit, the meaning of each answer, and the anomalies
+//! of each way to read.
 
 pub mod commits;
 pub mod coordinator;

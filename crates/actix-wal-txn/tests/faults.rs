@@ -144,7 +144,7 @@ async fn p6_p25_what_nobody_knows_while_a_disk_hangs_is_known_when_it_has_come_b
     let unknown = coordinator.send(paid).await.unwrap().unwrap_err();
     assert!(matches!(unknown, TxnError::Unknown(_)), "{unknown}");
     assert_eq!(outcome().await, TokenOutcome::Open);
-    // Its value may be lost, so that nobody is told of it; and nobody builds on a store without it.
+    // Its value may be lost, so that nobody sees it; and nobody builds on a store without it.
     let read = Execute::new(|latest| Ok(number(latest.get(b"hot")?)));
     let read = actix::spawn(coordinator.send(read));
     while coordinator.send(GetUsage).await.unwrap().on_the_way > 0 {

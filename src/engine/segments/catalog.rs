@@ -66,11 +66,11 @@ impl From<SegmentInfo> for OldSegment {
 pub struct HoldInfo {
     /// The first LSN that it keeps, as a number.
     pub from: u64,
-    /// What holds it: the name that a [`Hold`] was given, or "a reader".
+    /// What holds it: the name that a [`Hold`](crate::Hold) was given, or "a reader".
     pub owner: String,
     /// How long it has been there.
     pub age: Duration,
-    /// After how long without progress it ends by itself; `None` for a [`Hold`].
+    /// After how long without progress it ends by itself; `None` for a [`Hold`](crate::Hold).
     pub lease: Option<Duration>,
 }
 
