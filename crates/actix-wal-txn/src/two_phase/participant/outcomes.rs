@@ -14,7 +14,7 @@ use crate::two_phase::{GlobalId, Log, Outcome};
 impl Participant {
     /// The log, or what it builds on, has decided what became of a record. A note that comes with
     /// [`Failed`](Verdict::Failed) though the record [may be durable](CommitError::is_not_durable) is to be
-    /// [put back](Commits::put_back): it comes again when the log knows.
+    /// [put back](crate::commits::Commits::put_back): it comes again when the log knows.
     pub fn settled<A: From<Note>, L: Log<CommitNo>>(
         &mut self,
         site: &mut Site<'_, A, L>,
