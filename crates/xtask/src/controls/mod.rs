@@ -18,12 +18,12 @@ use verdict::Verdict;
 use workshop::Workshop;
 
 /// Into how many parts `--rotate` splits the controls. One part takes about five minutes on two cores.
-const PARTS: usize = 5;
+const PARTS: usize = 8;
 
 const EXAMPLES: &str = "Examples:
   cargo xtask controls --check             every patch applies to the sources: a second
   cargo xtask controls watermark cut       the controls with one of these words in their names
-  cargo xtask controls --rotate            a fifth of them, chosen by the commit: what CI runs
+  cargo xtask controls --rotate            an eighth of them, chosen by the commit: what CI runs
   cargo xtask controls --all               before a release: a quarter of an hour
   cargo xtask controls --renew             after a change of the sources: rewrite what no longer applies
   cargo xtask controls --record NAME       keep what was edited by hand where --renew found a conflict";
