@@ -336,3 +336,21 @@ async fn p24_a_decision_survives_checkpoints_until_all_have_acknowledged_it() {
     }
     assert!(wal.holds().is_empty(), "{:?}", wal.holds());
 }
+
+#[actix::test]
+async fn p24_work_that_began_before_its_participant_was_restarted_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let transport = Transport::default();
+    let a = participant(folder.path(), "a", &transport).await;
+    let b = participant(folder.path(), "b", &transport).await;
+    let (_wal, across) = coordinator(folder.path(), &transport).await;
+    let late = member(&a, "a", vec![set("x", "1")]).await;
+    a.0.close().await.unwrap();
+    drop(a);
+    let a = participant(folder.path(), "a", &transport).await;
+    let members = vec![late, member(&b, "b", vec![set("y", "1")]).await];
+    let refused = across.send(CommitAcross { members }).await.unwrap().unwrap_err();
+    let reasons = ["has been restarted", "has ended there already"];
+    assert!(reasons.iter().any(|why| refused.to_string().contains(why)), "{refused}");
+    assert_eq!((read_decided(&a, "x").await, read_decided(&b, "y").await), (None, None));
+}
