@@ -164,12 +164,6 @@ pub enum Cause {
         /// What the panic said.
         message: String,
     },
-    /// The record builds on an epoch of which something was given up.
-    #[error("{}", epoch_ended(*epoch))]
-    EpochEnded {
-        /// The epoch that it names.
-        epoch: Epoch,
-    },
     /// An earlier life of the log ended before the record was durable.
     #[error("an earlier life of the log ended before it was durable")]
     EarlierLife,
@@ -191,13 +185,6 @@ pub enum Cause {
     /// A blocking call on the thread of an Arbiter.
     #[error("{WOULD_BLOCK}")]
     WouldBlockArbiter,
-}
-
-/// What is wrong with an append that builds on an epoch of which something was given up.
-fn epoch_ended(epoch: Epoch) -> String {
-    format!(
-        "it builds on epoch {epoch}, of which something was given up; wait for the outcomes of what was put in, and begin again from what is durable"
-    )
 }
 
 /// What an error says of a blocking call on the thread of an Arbiter.
@@ -280,7 +267,9 @@ pub enum AppendError {
         cause: Cause,
     },
     /// It builds on an epoch of which a record was given up, or an append that builds on it refused.
-    #[error("{}", epoch_ended(*.epoch))]
+    #[error(
+        "it builds on epoch {epoch}, of which something was given up; wait for the outcomes of what was put in, and begin again from what is durable"
+    )]
     EpochEnded {
         /// The epoch that it names.
         epoch: Epoch,

@@ -26,7 +26,9 @@ pub struct AppendOptions {
     /// The epoch that it builds on, for those that change their state before the log has answered: what they put in next
     /// may build on what the log gives up. Such an append is refused with [`AppendError::EpochEnded`] as soon as a record
     /// of that epoch was given up, or another append refused that builds on it. Under
-    /// [`FaultPolicy::Resend`](crate::FaultPolicy) a fault gives nothing up, and then nothing is refused.
+    /// [`FaultPolicy::Resend`](crate::FaultPolicy) a fault gives nothing up, and then nothing is refused. What is refused
+    /// before it is put in (`Overloaded`, `TooLarge`, `Closed`) ends no epoch: put in what would build on it only when
+    /// that is known. An [`Outbox`](crate::Outbox) says it at once.
     ///
     /// [`Outbox::epoch`](crate::Outbox::epoch) is the one to name. Go over to another one only when all that you have
     /// put in has its outcome: failures are not reported in the order of LSNs.
