@@ -28,12 +28,12 @@ impl Hold {
 
     /// Holds only from this LSN on, if that is further: a record that was to be held has its LSN now.
     pub fn raise(&self, from: Lsn) {
-        self.shared.catalog.touch(self.id, from, self.shared.clock.now());
+        self.shared.raise_hold(self.id, from);
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.shared.catalog.unhold(self.id);
+        self.shared.unhold(self.id);
     }
 }

@@ -492,6 +492,25 @@ fn p21_a_checkpoint_on_a_full_disk_needs_no_space() {
 }
 
 #[test]
+fn p19_p21_what_a_hold_kept_on_a_full_disk_is_freed_as_soon_as_it_is_given_back() {
+    let mut bench = Bench::new(|_| {});
+    bench.fill(2);
+    let now = bench.clock.now();
+    let hold = bench.shared.catalog.keep(Lsn::new(1), "a transaction".into(), now).unwrap();
+    bench.shared.requests.checkpoint(Lsn::new(1));
+    bench.work();
+    assert_eq!(bench.segments.recycled().len(), 0, "it is held");
+    bench.segments.set(SupplyMode::Full);
+    bench.append_bytes(9000);
+    assert_eq!(bench.run.work().unwrap(), Worked::NeedsSegment);
+    assert!(!bench.shared.is_accepting());
+    bench.shared.unhold(hold);
+    bench.settle();
+    assert_eq!(bench.segments.recycled().len(), 1, "nobody has to ask again");
+    assert_eq!(bench.records().into_keys().collect::<Vec<_>>(), [Lsn::new(2)]);
+}
+
+#[test]
 fn p22_a_close_flushes_writes_the_close_frame_and_leaves_nothing_to_repair() {
     let mut bench = Bench::new(window);
     bench.append(2);

@@ -129,11 +129,13 @@ impl Inner {
         held.map_or(self.low_water, |held| held.min(self.low_water))
     }
 
-    /// As far as was asked for, and as holds without a lease allow. Never goes back.
-    fn raise_low_water(&mut self) {
+    /// As far as was asked for, and as holds without a lease allow. Never goes back. Whether it has risen.
+    fn raise_low_water(&mut self) -> bool {
+        let before = self.low_water;
         let kept = self.holds.values().filter(|held| held.lease.is_none());
         let end = kept.map(|held| held.from.previous()).min().unwrap_or(Lsn::MAX);
-        self.low_water = self.low_water.max(self.wished.min(end));
+        self.low_water = before.max(self.wished.min(end));
+        self.low_water > before
     }
 }
 
@@ -294,10 +296,15 @@ impl Catalog {
         let Some(held) = inner.holds.get_mut(&id) else { return false };
         held.from = held.from.max(from);
         held.touched = now;
-        if held.lease.is_none() {
-            inner.raise_low_water();
-        }
         true
+    }
+
+    /// Moves a hold without a lease up to `from`. Whether that releases anything.
+    pub fn raise_hold(&self, id: u64, from: Lsn) -> bool {
+        let mut inner = self.lock();
+        let Some(held) = inner.holds.get_mut(&id) else { return false };
+        held.from = held.from.max(from);
+        inner.raise_low_water()
     }
 
     /// Whether a reader holds anything.
@@ -305,12 +312,10 @@ impl Catalog {
         self.lock().holds.values().any(|held| held.lease.is_some())
     }
 
-    /// Gives a hold back.
-    pub fn unhold(&self, id: u64) {
+    /// Gives a hold back. Whether that raises the low-water mark.
+    pub fn unhold(&self, id: u64) -> bool {
         let mut inner = self.lock();
-        if inner.holds.remove(&id).is_some_and(|held| held.lease.is_none()) {
-            inner.raise_low_water();
-        }
+        inner.holds.remove(&id).is_some() && inner.raise_low_water()
     }
 }
 
@@ -409,7 +414,7 @@ mod tests {
         catalog.unhold(old);
         assert_eq!(catalog.low_water(), Lsn::new(14));
         assert_eq!(sequences(catalog.take_removable(day)), [1]);
-        assert!(catalog.touch(new, Lsn::new(18), day));
+        assert!(catalog.raise_hold(new, Lsn::new(18)));
         assert_eq!(catalog.low_water(), Lsn::new(17));
         catalog.unhold(new);
         assert_eq!(catalog.low_water(), Lsn::new(19));

@@ -23,6 +23,7 @@ pub struct Requests {
     close_unannounced: AtomicBool,
     flush_through: AtomicU64,
     checkpoint: AtomicU64,
+    checkpoint_again: AtomicBool,
     rotate: AtomicU64,
     queue: Sender<QueueItem>,
 }
@@ -36,6 +37,7 @@ impl Requests {
             close_unannounced: AtomicBool::new(false),
             flush_through: AtomicU64::new(0),
             checkpoint: AtomicU64::new(0),
+            checkpoint_again: AtomicBool::new(false),
             rotate: AtomicU64::new(0),
             queue,
         };
@@ -67,6 +69,22 @@ impl Requests {
     /// Up to where a checkpoint was requested.
     pub fn checkpoint_through(&self) -> Lsn {
         Lsn::new(self.checkpoint.load(Ordering::Acquire))
+    }
+
+    /// Carry the last checkpoint out again: what it asked for is not held any more.
+    pub fn checkpoint_again(&self) {
+        self.checkpoint_again.store(true, Ordering::Release);
+        self.nudge();
+    }
+
+    /// Whether the last checkpoint is to be carried out again.
+    pub fn is_checkpoint_again(&self) -> bool {
+        self.checkpoint_again.load(Ordering::Acquire)
+    }
+
+    /// A checkpoint is about to be carried out, with all that is not held by now.
+    pub fn take_checkpoint_again(&self) {
+        self.checkpoint_again.store(false, Ordering::Release);
     }
 
     /// Complete the segment with this sequence number, if it is the one that is being written.

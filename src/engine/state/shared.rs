@@ -153,6 +153,20 @@ impl Shared {
         }
     }
 
+    /// Gives a hold without a lease back. What it alone kept from the last checkpoint is released.
+    pub fn unhold(&self, id: u64) {
+        if self.catalog.unhold(id) {
+            self.requests.checkpoint_again();
+        }
+    }
+
+    /// Moves such a hold up. The same is released.
+    pub(crate) fn raise_hold(&self, id: u64, from: Lsn) {
+        if self.catalog.raise_hold(id, from) {
+            self.requests.checkpoint_again();
+        }
+    }
+
     /// Whether the next segment can not be prepared because the disk is full: a warning, nothing fails yet.
     pub fn is_low_on_space(&self) -> bool {
         self.prepare_status.get().is_some_and(PrepareStatus::is_no_space)

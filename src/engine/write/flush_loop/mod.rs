@@ -218,7 +218,8 @@ impl FlushLoop {
 
     fn checkpoint_wish(&self) -> Option<Lsn> {
         let wish = self.shared.requests.checkpoint_through();
-        (wish > self.checkpointed).then_some(wish)
+        let again = self.shared.requests.is_checkpoint_again();
+        (wish > self.checkpointed || again && !wish.is_none()).then_some(wish)
     }
 
     /// What is pending, with the wishes of others counted in.
@@ -453,6 +454,7 @@ impl FlushLoop {
         let Some(wish) = self.checkpoint_wish() else {
             return Ok(Worked::Done);
         };
+        self.shared.requests.take_checkpoint_again();
         if self.needs_low_water_frame(wish) {
             self.write_marker(Marker::LowWater)?;
         }
