@@ -37,18 +37,24 @@ impl Entrance {
     }
 
     /// Refuses what builds on an epoch that has ended already.
+    #[inline]
     pub(crate) fn check(
         &self,
         builds_on: Option<Epoch>,
         entries: usize,
     ) -> Result<(), AppendError> {
-        match builds_on.filter(|epoch| self.shared.watermark.has_ended(*epoch)) {
-            Some(epoch) => {
-                self.shared.counters.refused.add(entries as u64);
-                Err(AppendError::EpochEnded { epoch })
+        match builds_on {
+            Some(epoch) if self.shared.watermark.has_ended(epoch) => {
+                Err(self.refuse_ended(epoch, entries))
             }
-            None => Ok(()),
+            _ => Ok(()),
         }
+    }
+
+    #[cold]
+    fn refuse_ended(&self, epoch: Epoch, entries: usize) -> AppendError {
+        self.shared.counters.refused.add(entries as u64);
+        AppendError::EpochEnded { epoch }
     }
 
     /// The right to have this append in flight: now, or after a wait if that is configured.
@@ -69,6 +75,7 @@ impl Entrance {
     }
 
     /// The right to have this much in flight, now or not at all.
+    #[inline]
     pub(crate) fn permit_for(&self, entries: usize, bytes: usize) -> Result<Permit, AppendError> {
         let permit = self.admission().try_acquire(entries, bytes);
         permit.map_err(|refusal| self.refused(refusal, entries, bytes))

@@ -74,7 +74,7 @@ impl Outbox {
         payload: impl Into<Bytes>,
         options: impl Into<AppendOptions>,
     ) -> Result<Ticket, AppendError> {
-        self.submit(Payload::One(payload.into()), options.into(), None)
+        self.submit_now(Payload::One(payload.into()), options.into())
     }
 
     /// Appends an atomic group: after a crash all of its records are there, or none.
@@ -89,7 +89,7 @@ impl Outbox {
         if payloads.is_empty() {
             return Err(AppendError::EmptyGroup);
         }
-        self.submit(Payload::Group(payloads), AppendOptions::default(), None)
+        self.submit_now(Payload::Group(payloads), AppendOptions::default())
     }
 
     /// The epoch that is writing: the one to [build on](AppendOptions::builds_on) for those that build on nothing that is
@@ -114,7 +114,7 @@ impl Outbox {
     /// # Errors
     /// As much is in flight as is allowed, the record is larger than any permit, or the log is closed.
     pub fn permit(&self, bytes: usize) -> Result<Permit, AppendError> {
-        self.entrance.permit_for(1, bytes + RECORD_OVERHEAD)
+        self.entrance.permit_for(1, bytes.saturating_add(RECORD_OVERHEAD))
     }
 
     /// [`append_with`](Self::append_with), with a permit that was [kept](Self::permit) for it.
@@ -127,7 +127,9 @@ impl Outbox {
         options: impl Into<AppendOptions>,
         permit: Permit,
     ) -> Result<Ticket, AppendError> {
-        self.submit(Payload::One(payload.into()), options.into(), Some(permit))
+        let payload = Payload::One(payload.into());
+        let permit = self.entrance.check_permit(permit, &payload)?;
+        self.submit(payload, options.into(), permit)
     }
 
     /// What became of an LSN, as by [`Wal::outcome`](crate::Wal::outcome).
@@ -149,18 +151,24 @@ impl Outbox {
         }
     }
 
+    fn submit_now(
+        &mut self,
+        payload: Payload,
+        options: AppendOptions,
+    ) -> Result<Ticket, AppendError> {
+        let permit = self.entrance.permit_now(&payload)?;
+        self.submit(payload, options, permit)
+    }
+
+    #[inline]
     fn submit(
         &mut self,
         payload: Payload,
         options: AppendOptions,
-        kept: Option<Permit>,
+        permit: Permit,
     ) -> Result<Ticket, AppendError> {
         let AppendOptions { durability, builds_on } = options;
         self.entrance.check(builds_on, payload.count())?;
-        let permit = match kept {
-            Some(permit) => self.entrance.check_permit(permit, &payload)?,
-            None => self.entrance.permit_now(&payload)?,
-        };
         let ticket = self.next;
         let reply = Reply::Message(OwedAccepted::new(Arc::clone(&self.owner), ticket));
         self.entrance.submit(Submit { payload, durability, builds_on, permit, reply })?;
