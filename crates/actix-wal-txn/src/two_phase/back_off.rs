@@ -1,5 +1,6 @@
 //! When something is sent again.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 /// How long to wait for an answer before a message is sent again: longer each time, and never the same for all.
@@ -16,6 +17,11 @@ impl Default for BackOff {
     fn default() -> Self {
         BackOff { first: Duration::from_millis(200), most: Duration::from_secs(10) }
     }
+}
+
+/// A number for the jitter. Each `RandomState` has fresh keys, seeded by the operating system.
+pub(super) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// A message that is sent until it is answered.

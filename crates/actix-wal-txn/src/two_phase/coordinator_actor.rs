@@ -9,7 +9,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,11 +21,12 @@ use actix_wal::{AppendError, Cause, Durability, Hold, InFlight, Lsn, Open, Outco
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::back_off::random;
 use super::decider::{
     BeginError, Decider, DeciderLimits, DeciderNote, Member, Told, Unacknowledged,
 };
 use super::messages::{Outgoing, ToCoordinator, ToParticipant};
-use super::{Address, GlobalId, Log};
+use super::{Address, GlobalId, Log, Place};
 use crate::error::RecoverError;
 use crate::record::TxnRecord;
 
@@ -123,7 +123,7 @@ impl Log<DeciderNote> for Held<'_> {
             let outbox = self.log.outbox();
             self.holds.entry(note.id).or_insert_with(|| outbox.hold(owner(note.id)));
         }
-        Log::append(self.log, record, durability, note)
+        Place { log: self.log, builds_on: None }.append(record, durability, note)
     }
 }
 
@@ -137,8 +137,6 @@ pub struct TwoPhaseCoordinator {
     transport: Recipient<Outgoing<ToParticipant>>,
     clients: HashMap<GlobalId, Client>,
     started: Instant,
-    random: RandomState,
-    drawn: u64,
 }
 
 impl fmt::Debug for TwoPhaseCoordinator {
@@ -219,8 +217,6 @@ impl TwoPhaseCoordinator {
             transport,
             clients: HashMap::new(),
             started: Instant::now(),
-            random: RandomState::new(),
-            drawn: 0,
         });
         wal.subscribe(coordinator.clone().recipient()).await?;
         Ok(coordinator)
@@ -268,14 +264,8 @@ impl TwoPhaseCoordinator {
 
     fn tick(&mut self) {
         let now = self.now();
-        let (random, drawn) = (&self.random, &mut self.drawn);
         let mut held = Held { log: &mut self.log, holds: &mut self.holds };
-        self.decider.tick(now, &mut held, &mut || {
-            *drawn += 1;
-            let mut hasher = random.build_hasher();
-            hasher.write_u64(*drawn);
-            hasher.finish()
-        });
+        self.decider.tick(now, &mut held, &mut random);
         self.speak();
     }
 }

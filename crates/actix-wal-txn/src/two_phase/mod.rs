@@ -47,7 +47,7 @@ use bytes::Bytes;
 pub use self::back_off::BackOff;
 pub use self::ids::{Address, Branch, GlobalId, Life, Outcome};
 
-/// Where records are put. An [`InFlight`] is one for records that build on nothing that is not durable. `T` comes out again with the outcome of the record.
+/// Where records are put. `T` comes out again with the outcome of the record.
 pub trait Log<T> {
     /// Puts a record in. Never waits.
     ///
@@ -57,34 +57,23 @@ pub trait Log<T> {
     -> Result<(), AppendError>;
 }
 
-impl<T> Log<T> for InFlight<T> {
-    fn append(
-        &mut self,
-        record: Bytes,
-        durability: Durability,
-        note: T,
-    ) -> Result<(), AppendError> {
-        self.append_with(record, durability, note).map(drop).map_err(|(_, refused)| refused)
-    }
-}
-
-/// A way into a log for records that build on what is on its way there.
+/// A real log as such a place.
 #[derive(Debug)]
-pub(crate) struct OnEpoch<'a, T> {
-    /// The way.
+pub(crate) struct Place<'a, T> {
+    /// The way into the log.
     pub(crate) log: &'a mut InFlight<T>,
-    /// The epoch that all of that builds on.
-    pub(crate) epoch: Epoch,
+    /// The epoch that the records build on; none if they build on nothing that is not durable.
+    pub(crate) builds_on: Option<Epoch>,
 }
 
-impl<T> Log<T> for OnEpoch<'_, T> {
+impl<T> Log<T> for Place<'_, T> {
     fn append(
         &mut self,
         record: Bytes,
         durability: Durability,
         note: T,
     ) -> Result<(), AppendError> {
-        let options = AppendOptions { durability, builds_on: Some(self.epoch) };
+        let options = AppendOptions { durability, builds_on: self.builds_on };
         self.log.append_with(record, options, note).map(drop).map_err(|(_, refused)| refused)
     }
 }

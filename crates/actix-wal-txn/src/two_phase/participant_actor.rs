@@ -9,19 +9,19 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix::{Context, Handler, Message, MessageResult, Recipient, Response};
 use actix_wal::{AppendError, Cause, CommitError};
 use tokio::sync::oneshot;
 
+use super::back_off::random;
 use super::messages::{Outgoing, ToCoordinator, ToParticipant, WorkKind};
 use super::participant::{
     Denied, HeuristicBranch, InDoubt, Note, OperatorError, Participant, ParticipantLimits, Site,
     check_open, check_whole,
 };
-use super::{GlobalId, Life, OnEpoch, Outcome};
+use super::{GlobalId, Life, Outcome, Place};
 use crate::commits::Verdict;
 use crate::coordinator::{TransactionCoordinator, Waiting};
 use crate::error::TxnError;
@@ -42,8 +42,6 @@ pub(crate) struct Part {
     /// None: nothing is taken; what is prepared stays locked.
     transport: Option<Recipient<Outgoing<ToCoordinator>>>,
     operators: HashMap<GlobalId, oneshot::Sender<Result<(), OperatorError>>>,
-    random: RandomState,
-    drawn: u64,
 }
 
 impl fmt::Debug for Part {
@@ -57,8 +55,7 @@ impl Part {
         participant: Participant,
         transport: Option<Recipient<Outgoing<ToCoordinator>>>,
     ) -> Self {
-        let (operators, random) = (HashMap::new(), RandomState::new());
-        Part { participant, transport, operators, random, drawn: 0 }
+        Part { participant, transport, operators: HashMap::new() }
     }
 }
 
@@ -138,10 +135,10 @@ impl TransactionCoordinator {
     /// Lets the participant work in the log of this coordinator.
     fn work<T>(
         &mut self,
-        work: impl FnOnce(&mut Part, &mut Site<'_, Waiting, OnEpoch<'_, CommitNo>>) -> T,
+        work: impl FnOnce(&mut Part, &mut Site<'_, Waiting, Place<'_, CommitNo>>) -> T,
     ) -> T {
-        let epoch = self.builds_on();
-        let mut log = OnEpoch { log: &mut self.log, epoch };
+        let builds_on = Some(self.builds_on());
+        let mut log = Place { log: &mut self.log, builds_on };
         let mut site = Site { commits: &mut self.commits, log: &mut log, now: now() };
         work(&mut self.part, &mut site)
     }
@@ -154,14 +151,7 @@ impl TransactionCoordinator {
         if self.part.transport.is_none() {
             return;
         }
-        self.work(|Part { participant, random, drawn, .. }, site| {
-            participant.tick(site, &mut || {
-                *drawn += 1;
-                let mut hasher = random.build_hasher();
-                hasher.write_u64(*drawn);
-                hasher.finish()
-            });
-        });
+        self.work(|part, site| part.participant.tick(site, &mut random));
         self.speak();
     }
 
