@@ -3,8 +3,10 @@
 //! transfer is torn, and nobody is in doubt.
 //!
 //! ```text
-//! cargo run --release -p actix-wal-txn --example two_phase [-- KILLS]
+//! cargo run --release -p actix-wal-txn --example two_phase [-- KILLS [SEED]]
 //! ```
+//!
+//! The seed chooses whom to kill, and when; what the machine does meanwhile no seed repeats.
 
 #[path = "two_phase/node.rs"]
 mod node;
@@ -17,6 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+use actix_wal::testkit::Random;
 use actix_wal_txn::store::Write;
 use actix_wal_txn::two_phase::messages::{Operation, Work, WorkKind};
 use node::{ACCOUNT, COORDINATOR, PARTICIPANTS, Question, Reply, START, ask};
@@ -105,6 +108,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         return node::run(name, Path::new(folder));
     }
     let kills: usize = arguments.first().map_or(Ok(20), |kills| kills.parse())?;
+    let seed =
+        arguments.get(1).map_or_else(|| Ok(u64::from(std::process::id())), |it| it.parse())?;
+    println!("seed {seed}");
+    let mut random = Random::new(seed);
     let folder = tempfile::tempdir_in(".")?;
     let mut cluster = Cluster::start(folder.path())?;
     let (mut committed, mut aborted, mut unknown) = (BTreeSet::new(), 0, 0);
@@ -121,9 +128,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             thread::spawn(move || ask(&folder, COORDINATOR, &Question::Commit(halves)))
         };
         if last_kill.elapsed() > Duration::from_millis(120) {
-            let random = u64::from(Instant::now().elapsed().subsec_nanos()) + number * 7;
-            thread::sleep(Duration::from_micros(random % 4_000));
-            cluster.kill(usize::try_from(number % 3)?)?;
+            thread::sleep(Duration::from_micros(random.below(4_000)));
+            cluster.kill(random.of(0..=2))?;
             (killed, last_kill) = (killed + 1, Instant::now());
         }
         match transfer.join() {

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on has failed")]
 
+mod programs;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
@@ -14,18 +16,6 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(60);
 const CLIENTS: usize = 6;
 const START: u64 = 1_000_000;
-
-/// Where cargo puts the example, once it has built it if it has changed.
-fn build() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.ancestors().nth(2).unwrap().to_owned();
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--example", "ledger"]);
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    cargo.args(profile.ends_with("release").then_some("--release"));
-    assert!(cargo.arg("--target-dir").arg(profile.parent().unwrap()).status().unwrap().success());
-    profile.join("examples/ledger")
-}
 
 /// A ledger in a process of its own, which does not outlive the test.
 struct Server {
@@ -97,7 +87,7 @@ fn transfers(mut client: Client, to: usize, acknowledged: &Sender<usize>) -> u64
 
 #[test]
 fn p1_p25_a_ledger_that_is_killed_keeps_each_transfer_that_it_acknowledged_and_the_total() {
-    let program = build();
+    let program = programs::build("ledger");
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut server = Server::start(&program, folder.path());
     let mut client = server.connect();
@@ -138,7 +128,7 @@ fn p1_p25_a_ledger_that_is_killed_keeps_each_transfer_that_it_acknowledged_and_t
 
 #[test]
 fn p22_a_ledger_refuses_what_it_does_not_understand_and_ends_cleanly() {
-    let program = build();
+    let program = programs::build("ledger");
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let server = Server::start(&program, folder.path());
     let mut client = server.connect();
