@@ -22,13 +22,13 @@ use actix_wal_txn::two_phase::{Branch, GlobalId};
 
 /// Keeps what the participant says.
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<Word>>>);
+struct Inbox(Arc<Mutex<Vec<Word>>>);
 
-impl Actor for Heard {
+impl Actor for Inbox {
     type Context = Context<Self>;
 }
 
-impl Handler<Outgoing<ToCoordinator>> for Heard {
+impl Handler<Outgoing<ToCoordinator>> for Inbox {
     type Result = ();
 
     fn handle(&mut self, sent: Outgoing<ToCoordinator>, _: &mut Context<Self>) {
@@ -36,7 +36,7 @@ impl Handler<Outgoing<ToCoordinator>> for Heard {
     }
 }
 
-impl Heard {
+impl Inbox {
     async fn until(&self, word: &Word) {
         while !self.0.lock().unwrap().contains(word) {
             actix::clock::sleep(Duration::from_millis(2)).await;
@@ -64,9 +64,9 @@ async fn p24_p25_a_completion_of_which_nobody_knows_yet_is_not_done_again_over_w
 {
     // The prepare is durable; what comes next waits for the test.
     let (wal, mock) = MockLog::start([MockStep::Acknowledge, MockStep::Hold]);
-    let heard = Heard::default();
+    let inbox = Inbox::default();
     let limits = ParticipantLimits::default();
-    let two_phase = TwoPhase { limits, transport: heard.clone().start().recipient() };
+    let two_phase = TwoPhase { limits, transport: inbox.clone().start().recipient() };
     let (empty, bounds) = (Recovered::empty(Limits::default()), CoordinatorLimits::default());
     let participant =
         TransactionCoordinator::start_participant(&wal, empty, bounds, two_phase).await.unwrap();
@@ -81,7 +81,7 @@ async fn p24_p25_a_completion_of_which_nobody_knows_yet_is_not_done_again_over_w
     let life = participant.send(GetLife).await.unwrap().unwrap();
     let kind = WorkKind::Whole(vec![Operation::Write(write("1"))]);
     participant.send(order(Order::Prepare(Work { life, kind }))).await.unwrap();
-    heard.until(&Word::Prepared).await;
+    inbox.until(&Word::Prepared).await;
     participant.send(order(Order::Commit)).await.unwrap();
     // It comes after the completion, whose key is free again.
     let after = Execute::new(|latest| Ok(latest.write(write("2"))?));
@@ -97,7 +97,7 @@ async fn p24_p25_a_completion_of_which_nobody_knows_yet_is_not_done_again_over_w
     mock.acknowledge_through(Lsn::new(3)).await;
 
     settled(&participant).await;
-    heard.until(&Word::Acknowledged).await;
+    inbox.until(&Word::Acknowledged).await;
     let read = Execute::new(|latest| Ok(latest.get(b"x")?));
     assert_eq!(participant.send(read).await.unwrap().unwrap().value, Some("2".into()));
 }
