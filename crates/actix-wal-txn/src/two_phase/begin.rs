@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use actix_wal::AppendError;
+
 use super::back_off::BackOff;
 use super::ids::Address;
 use super::messages::Work;
@@ -39,7 +41,7 @@ pub struct Member {
 }
 
 /// Why a transaction is not begun.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum BeginError {
     /// The coordinator has not recovered its decisions yet.
     #[error("the coordinator is still recovering its decisions; try again")]
@@ -75,6 +77,9 @@ pub enum BeginError {
         /// How many it has.
         length: usize,
     },
+    /// The log keeps no room for its decision.
+    #[error("the log of the coordinator has no room for the decision: {0}")]
+    NoRoom(#[source] AppendError),
 }
 
 impl DeciderLimits {

@@ -16,7 +16,7 @@ use actix::{
     Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
     Response,
 };
-use actix_wal::messages::{Accepted, LogEvent, ReplayRefused};
+use actix_wal::messages::{Accepted, LogEvent, Permit, ReplayRefused};
 use actix_wal::{AppendError, Cause, Durability, Hold, InFlight, Lsn, Open, Outcome, Wal};
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -106,16 +106,36 @@ pub struct RecoveredDecider {
     holds: Holds,
 }
 
+impl RecoveredDecider {
+    /// One without decisions, for a log that holds nothing: such as a mocked one.
+    pub fn empty(wal: &Wal, address: Address, limits: DeciderLimits) -> Self {
+        let mut decider = Decider::new(wal.log_id(), wal.status().epoch.get(), address, limits);
+        decider.recovered();
+        RecoveredDecider { decider, holds: Holds::new() }
+    }
+}
+
 /// The way into the log: a decision is held before it is put in, so that no checkpoint comes between.
 struct Held<'a> {
     log: &'a mut InFlight<DeciderNote>,
     holds: &'a mut Holds,
 }
 
+impl Held<'_> {
+    fn place(&mut self) -> Place<'_, DeciderNote> {
+        Place { log: self.log, builds_on: None }
+    }
+}
+
 impl Log<DeciderNote> for Held<'_> {
+    fn keep_room(&mut self, bytes: usize) -> Result<Option<Permit>, AppendError> {
+        self.place().keep_room(bytes)
+    }
+
     fn append(
         &mut self,
         record: Bytes,
+        room: Option<Permit>,
         durability: Durability,
         note: DeciderNote,
     ) -> Result<(), AppendError> {
@@ -123,7 +143,7 @@ impl Log<DeciderNote> for Held<'_> {
             let outbox = self.log.outbox();
             self.holds.entry(note.id).or_insert_with(|| outbox.hold(owner(note.id)));
         }
-        Place { log: self.log, builds_on: None }.append(record, durability, note)
+        self.place().append(record, room, durability, note)
     }
 }
 
@@ -284,7 +304,9 @@ impl Handler<CommitAcross> for TwoPhaseCoordinator {
     type Result = Response<Result<(), AcrossError>>;
 
     fn handle(&mut self, commit: CommitAcross, _: &mut Self::Context) -> Self::Result {
-        let id = match self.decider.begin(self.now(), commit.members) {
+        let now = self.now();
+        let mut held = Held { log: &mut self.log, holds: &mut self.holds };
+        let id = match self.decider.begin(now, &mut held, commit.members) {
             Ok(id) => id,
             Err(refused) => return Response::reply(Err(refused.into())),
         };

@@ -9,11 +9,16 @@
 //! * What it knows nothing of is aborted: as long as it lives, and only once it has recovered all of its decisions. So it
 //!   says nothing while it recovers, nor of the transactions of another coordinator.
 //! * A decision is forgotten when all participants that were prepared have acknowledged it.
+//! * Its log has room for a decision before anything is asked of its participants: what they have prepared does not fail
+//!   because others have filled the log meanwhile.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use actix_wal::error::EncodeError;
+use actix_wal::messages::Permit;
 use actix_wal::{AppendError, CommitError, Durability, LogId, Lsn};
+use bytes::Bytes;
 
 use super::Log;
 use super::back_off::Again;
@@ -59,6 +64,8 @@ pub struct Unacknowledged {
 struct Round {
     members: Vec<Asked>,
     phase: Phase,
+    /// For the decision.
+    room: Option<Permit>,
     again: Again,
 }
 
@@ -145,7 +152,8 @@ impl Decider {
                     has: Has::Prepared,
                 });
                 let (members, phase) = (members.collect(), Phase::Committed);
-                self.rounds.insert(id, Round { members, phase, again: Again::default() });
+                let round = Round { members, phase, room: None, again: Again::default() };
+                self.rounds.insert(id, round);
                 self.decisions.entry(id).or_insert(lsn);
             }
             TxnRecord::Forgotten { id } => {
@@ -165,12 +173,18 @@ impl Decider {
     ///
     /// # Errors
     /// It has not begun.
-    pub fn begin(&mut self, now: Duration, members: Vec<Member>) -> Result<GlobalId, BeginError> {
+    pub fn begin<L: Log<DeciderNote>>(
+        &mut self,
+        now: Duration,
+        log: &mut L,
+        members: Vec<Member>,
+    ) -> Result<GlobalId, BeginError> {
         if self.recovering {
             return Err(BeginError::Recovering);
         }
         self.limits.check(self.rounds.len(), &members)?;
         let id = GlobalId { log: self.log, epoch: self.epoch, number: self.next };
+        let room = keep_room(log, id, &members).map_err(BeginError::NoRoom)?;
         self.next += 1;
         let until = now + self.limits.prepare_within;
         let phase =
@@ -183,7 +197,7 @@ impl Decider {
         };
         let members = members.into_iter().map(asked).collect();
         let again = Again::after(now, self.limits.back_off);
-        self.rounds.insert(id, Round { members, phase, again });
+        self.rounds.insert(id, Round { members, phase, room, again });
         self.send(now, id);
         Ok(id)
     }
@@ -374,7 +388,7 @@ impl Decider {
         // If that is lost, the decision is sent again after a restart, and acknowledged again.
         if let Ok(record) = (TxnRecord::Forgotten { id }).encode() {
             let note = DeciderNote { id, is_decision: false };
-            drop(log.append(record, Durability::Async, note));
+            drop(log.append(record, None, Durability::Async, note));
         }
     }
 
@@ -435,12 +449,32 @@ impl Decider {
     }
 }
 
+/// Room for a decision that names all of these; none for one participant, which decides by itself.
+fn keep_room<L: Log<DeciderNote>>(
+    log: &mut L,
+    id: GlobalId,
+    members: &[Member],
+) -> Result<Option<Permit>, AppendError> {
+    if members.len() == 1 {
+        return Ok(None);
+    }
+    let named = members.iter().map(|member| (member.address.clone(), member.work.life.log));
+    log.keep_room(decision(id, named)?.len())
+}
+
 fn put_decision<L: Log<DeciderNote>>(
     log: &mut L,
     id: GlobalId,
-    round: &Round,
+    round: &mut Round,
 ) -> Result<(), AppendError> {
     let named = round.members.iter().map(|member| (member.address.clone(), member.log));
-    let record = TxnRecord::Decision { id, participants: named.collect() }.encode()?;
-    log.append(record, Durability::default(), DeciderNote { id, is_decision: true })
+    let (record, room) = (decision(id, named)?, round.room.take());
+    log.append(record, room, Durability::default(), DeciderNote { id, is_decision: true })
+}
+
+fn decision(
+    id: GlobalId,
+    participants: impl Iterator<Item = (Address, LogId)>,
+) -> Result<Bytes, EncodeError> {
+    TxnRecord::Decision { id, participants: participants.collect() }.encode()
 }

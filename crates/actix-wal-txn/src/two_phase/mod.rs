@@ -41,6 +41,7 @@ pub mod messages;
 pub mod participant;
 pub mod participant_actor;
 
+use actix_wal::messages::Permit;
 use actix_wal::{AppendError, AppendOptions, Durability, Epoch, InFlight};
 use bytes::Bytes;
 
@@ -49,12 +50,24 @@ pub use self::ids::{Address, Branch, GlobalId, Life, Outcome};
 
 /// Where records are put. `T` comes out again with the outcome of the record.
 pub trait Log<T> {
-    /// Puts a record in. Never waits.
+    /// Keeps room for one record of at most so many bytes: the log takes that later, however much of others is in flight
+    /// then. `None`: it takes any record at any time.
     ///
     /// # Errors
-    /// It is not in the log; only with [`AppendError::Unknown`] may it be.
-    fn append(&mut self, record: Bytes, durability: Durability, note: T)
-    -> Result<(), AppendError>;
+    /// It has none.
+    fn keep_room(&mut self, bytes: usize) -> Result<Option<Permit>, AppendError>;
+
+    /// Puts a record in, into the room that was kept for it, if any. Never waits.
+    ///
+    /// # Errors
+    /// It is not in the log; only with [`AppendError::Unknown`] may it be. The room is free again.
+    fn append(
+        &mut self,
+        record: Bytes,
+        room: Option<Permit>,
+        durability: Durability,
+        note: T,
+    ) -> Result<(), AppendError>;
 }
 
 /// A real log as such a place.
@@ -67,13 +80,22 @@ pub(crate) struct Place<'a, T> {
 }
 
 impl<T> Log<T> for Place<'_, T> {
+    fn keep_room(&mut self, bytes: usize) -> Result<Option<Permit>, AppendError> {
+        self.log.outbox().permit(bytes).map(Some)
+    }
+
     fn append(
         &mut self,
         record: Bytes,
+        room: Option<Permit>,
         durability: Durability,
         note: T,
     ) -> Result<(), AppendError> {
         let options = AppendOptions { durability, builds_on: self.builds_on };
-        self.log.append_with(record, options, note).map(drop).map_err(|(_, refused)| refused)
+        let put_in = match room {
+            Some(room) => self.log.append_permitted(record, options, room, note),
+            None => self.log.append_with(record, options, note),
+        };
+        put_in.map(drop).map_err(|(_, refused)| refused)
     }
 }

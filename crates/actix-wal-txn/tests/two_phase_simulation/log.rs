@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use actix_wal::messages::Permit;
 use actix_wal::testkit::Random;
 use actix_wal::{AppendError, Cause, CommitError, Durability, Lsn};
 use actix_wal_txn::record::TxnRecord;
@@ -112,7 +113,20 @@ impl<N> SimLog<N> {
 }
 
 impl<N> Log<N> for SimLog<N> {
-    fn append(&mut self, record: Bytes, _: Durability, note: N) -> Result<(), AppendError> {
+    fn keep_room(&mut self, _: usize) -> Result<Option<Permit>, AppendError> {
+        if self.refuses || self.hangs {
+            return Err(AppendError::Overloaded { entries: 1, bytes: 1 });
+        }
+        Ok(None)
+    }
+
+    fn append(
+        &mut self,
+        record: Bytes,
+        _: Option<Permit>,
+        _: Durability,
+        note: N,
+    ) -> Result<(), AppendError> {
         if self.refuses || self.hangs {
             return Err(AppendError::Overloaded { entries: 1, bytes: 1 });
         }

@@ -91,7 +91,7 @@ impl Node {
     pub(crate) fn put(&mut self, writes: Vec<Write>) {
         let record = TxnRecord::Commit { token: None, writes: writes.clone() }.encode().unwrap();
         if let Ok(commit) = self.commits.put(&writes, Answer::Local)
-            && self.log.append(record, Durability::default(), commit).is_err()
+            && self.log.append(record, None, Durability::default(), commit).is_err()
         {
             self.commits.undo(commit);
         }

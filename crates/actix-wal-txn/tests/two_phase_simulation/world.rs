@@ -198,7 +198,7 @@ impl World {
             members.push(Member { address: address(*node), work: Work { life, kind } });
         }
         let Some(decider) = &mut self.decider else { return };
-        if let Ok(id) = decider.begin(self.now, members) {
+        if let Ok(id) = decider.begin(self.now, &mut self.log, members) {
             let writes = chosen[..writers].to_vec();
             let is_new = self.asked.insert(id, Asked { mark, writes, told: None }).is_none();
             assert!(is_new, "{id} is used twice");

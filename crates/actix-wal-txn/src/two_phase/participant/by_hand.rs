@@ -71,7 +71,8 @@ impl Participant {
         let (note, record) =
             (Of::Heuristic(outcome).about(id), TxnRecord::Heuristic { id, outcome });
         site.commits.store_mut().unlock(id, writes, reads);
-        if let Err(error) = put(site, note, &record, installed, Durability::default()) {
+        let entry = (&record, prepared.room.take());
+        if let Err(error) = put(site, note, entry, installed, Durability::default()) {
             site.commits.store_mut().lock_prepared(id, writes, reads);
             return Err(error.into());
         }
@@ -93,7 +94,7 @@ impl Participant {
             return Err(OperatorError::NoDifference { id });
         }
         let record = TxnRecord::Cleared { id };
-        Ok(put(site, Of::Cleared.about(id), &record, &[], Durability::default())?)
+        Ok(put(site, Of::Cleared.about(id), (&record, None), &[], Durability::default())?)
     }
 
     /// What operators have decided, and what is not settled of it: the coordinator has not said anything yet, or has said
@@ -141,7 +142,7 @@ impl Participant {
         if heuristic.compares.is_none() {
             let record = TxnRecord::Compared { id, decided };
             let note = Of::Compared(decided).about(id);
-            if put(site, note, &record, &[], Durability::Async).is_ok() {
+            if put(site, note, (&record, None), &[], Durability::Async).is_ok() {
                 heuristic.compares = Some(decided);
             }
         }

@@ -12,6 +12,7 @@
 //!   remembered, or is older than all that are. So no prepare that is late is taken: whether it was overtaken by its abort,
 //!   doubled, or delayed by a restart.
 //! * Only the coordinator of a transaction decides it, or an operator by hand.
+//! * The log keeps room for the record that completes what is prepared: others that fill the log do not delay it.
 
 mod admission;
 mod branches;
@@ -25,11 +26,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_wal::Durability;
+use actix_wal::messages::Permit;
 
 pub use self::branches::{Branches, HeuristicBranch, PreparedBranch};
 pub use self::by_hand::OperatorError;
 pub use self::records::Note;
-use self::records::{Of, put};
+use self::records::{Of, keep_room, put};
 pub use self::work::{check_open, check_whole};
 use super::Log;
 use super::back_off::{Again, BackOff};
@@ -44,7 +46,8 @@ use crate::store::{CommitNo, Reads, Write};
 /// The bounds of a participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParticipantLimits {
-    /// How many transactions may be prepared and not decided.
+    /// How many transactions may be prepared and not decided. Each of them keeps room in the log for one more record, of what
+    /// may be in flight there: so this has to be well below that bound.
     pub prepared: usize,
     /// How many bytes those may take: what they write and the keys that they have read.
     pub bytes: usize,
@@ -154,6 +157,8 @@ struct Prepared {
     at: Duration,
     bytes: usize,
     state: State,
+    /// For the record that completes it, while it is locked.
+    room: Option<Permit>,
     again: Again,
 }
 
@@ -237,7 +242,7 @@ impl Participant {
         for PreparedBranch { branch, at, writes, reads } in left.prepared.into_values() {
             commits.store_mut().lock_prepared(branch.id, &writes, &reads);
             let (checked, at) = (Checked { writes, reads }, Duration::from_millis(at));
-            participant.add(branch, checked, at, State::InDoubt, Again::due_at(now));
+            participant.add(branch, checked, at, (State::InDoubt, None), Again::due_at(now));
         }
         for (id, is) in left.heuristics {
             let again = Again::due_at(now);
@@ -246,10 +251,17 @@ impl Participant {
         participant
     }
 
-    fn add(&mut self, branch: Branch, checked: Checked, at: Duration, state: State, again: Again) {
+    fn add(
+        &mut self,
+        branch: Branch,
+        checked: Checked,
+        at: Duration,
+        (state, room): (State, Option<Permit>),
+        again: Again,
+    ) {
         let (id, bytes) = (branch.id, checked.bytes());
         self.bytes += bytes;
-        self.prepared.insert(id, Prepared { branch, checked, at, bytes, state, again });
+        self.prepared.insert(id, Prepared { branch, checked, at, bytes, state, room, again });
     }
 
     fn remove(&mut self, id: GlobalId) -> Option<Prepared> {
@@ -356,7 +368,7 @@ impl Participant {
         store.lock(id, writes, &checked.reads)?;
         store.unlock(id, writes, &checked.reads);
         let record = TxnRecord::CommitAlone { id, writes: writes.clone() };
-        put(site, Of::Alone.about(id), &record, writes, Durability::default())?;
+        put(site, Of::Alone.about(id), (&record, None), writes, Durability::default())?;
         self.alone.insert(id, branch.clone());
         Ok(())
     }
@@ -369,15 +381,17 @@ impl Participant {
     ) -> Result<(), TxnError> {
         let (id, now) = (branch.id, site.now);
         let Checked { writes, reads } = &checked;
+        let room = keep_room(site, id).map_err(TxnError::Refused)?;
         site.commits.store_mut().lock(id, writes, reads)?;
         let (writes, reads) = (writes.clone(), reads.clone());
         let at = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let record = TxnRecord::Prepare { branch: branch.clone(), at, writes, reads };
-        if let Err(error) = put(site, Of::Prepare.about(id), &record, &[], Durability::default()) {
+        let note = Of::Prepare.about(id);
+        if let Err(error) = put(site, note, (&record, None), &[], Durability::default()) {
             site.commits.store_mut().unlock(id, &checked.writes, &checked.reads);
             return Err(error);
         }
-        self.add(branch.clone(), checked, now, State::Appended, Again::default());
+        self.add(branch.clone(), checked, now, (State::Appended, room), Again::default());
         Ok(())
     }
 
@@ -391,6 +405,10 @@ impl Participant {
         let mut ask = Vec::new();
         let mut decided = Vec::new();
         for (id, prepared) in &mut self.prepared {
+            if prepared.room.is_none() && prepared.state.is_locked() {
+                // After a restart or a fault. Without it the log may take the record as well.
+                prepared.room = keep_room(site, *id).ok().flatten();
+            }
             let waits = matches!(prepared.state, State::InDoubt | State::Decided);
             if waits && prepared.again.is_due(now, back_off, random) {
                 match prepared.state {

@@ -41,7 +41,8 @@ impl Participant {
         let (note, record) =
             (Of::Completed(outcome).about(id), TxnRecord::Completed { id, outcome });
         site.commits.store_mut().unlock(id, writes, reads);
-        prepared.state = match put(site, note, &record, writes, Durability::Async) {
+        let room = prepared.room.take();
+        prepared.state = match put(site, note, (&record, room), writes, Durability::Async) {
             Ok(()) => State::Completing,
             Err(_) => {
                 site.commits.store_mut().lock_prepared(id, writes, reads);
@@ -59,14 +60,15 @@ impl Participant {
         if self.heuristics.contains_key(&id) {
             return self.compare(site, id, Outcome::Aborted);
         }
-        match self.prepared.get(&id).map(|prepared| prepared.state) {
+        match self.prepared.get_mut(&id).map(|prepared| prepared.state) {
             Some(State::Appended | State::InDoubt) => {
+                let room = self.prepared.get_mut(&id).and_then(|prepared| prepared.room.take());
                 self.forget(site, id);
                 let outcome = Outcome::Aborted;
                 let record = TxnRecord::Completed { id, outcome };
                 // If that is lost, the coordinator is asked again, and says the same.
                 let note = Of::Completed(outcome).about(id);
-                drop(put(site, note, &record, &[], Durability::Async));
+                drop(put(site, note, (&record, room), &[], Durability::Async));
             }
             Some(State::Decided | State::Completing | State::ByHand) => {}
             // It has overtaken its prepare, which is refused when it comes.

@@ -1,6 +1,7 @@
 //! How a participant puts its records in, and what it keeps with each of them.
 
-use actix_wal::Durability;
+use actix_wal::messages::Permit;
+use actix_wal::{AppendError, Durability};
 
 use super::Site;
 use crate::error::TxnError;
@@ -40,11 +41,22 @@ impl Of {
     }
 }
 
-/// Puts a record in, in its place among all commits. If it is not taken, nothing has happened.
+/// Room for the record that will say what became of what is prepared.
+pub(super) fn keep_room<A, L: Log<CommitNo>>(
+    site: &mut Site<'_, A, L>,
+    id: GlobalId,
+) -> Result<Option<Permit>, AppendError> {
+    // That of an operator has as many bytes.
+    let record = TxnRecord::Completed { id, outcome: Outcome::Committed }.encode()?;
+    site.log.keep_room(record.len())
+}
+
+/// Puts a record in, in its place among all commits, and into the room that was kept for it. If it is not taken, nothing
+/// has happened, but that the room is free.
 pub(super) fn put<A: From<Note>, L: Log<CommitNo>>(
     site: &mut Site<'_, A, L>,
     note: Note,
-    record: &TxnRecord,
+    (record, room): (&TxnRecord, Option<Permit>),
     writes: &[Write],
     durability: Durability,
 ) -> Result<(), TxnError> {
@@ -52,7 +64,7 @@ pub(super) fn put<A: From<Note>, L: Log<CommitNo>>(
     let watch = note.of.is_watched().then_some(A::from(Note { watches: true, ..note }));
     let put_in = site.commits.put_decided(writes, A::from(note), watch);
     let commit = put_in.map_err(|(_, refused)| TxnError::from(refused))?;
-    if let Err(refused) = site.log.append(bytes, durability, commit) {
+    if let Err(refused) = site.log.append(bytes, room, durability, commit) {
         site.commits.undo(commit);
         return Err(TxnError::Refused(refused));
     }
