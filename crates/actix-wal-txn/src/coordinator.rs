@@ -2,13 +2,13 @@
 //!
 //! - **Role**: runs the transactions of one log, and answers their clients by its durability.
 //! - **Owns**: the versions of all keys, the open transactions, the commits on their way, the tokens.
-//! - **Receives**: [`Begin`], [`Get`], [`Scan`], [`Put`], [`Delete`], [`Commit`], [`Abort`], [`Execute`], [`GetOutcome`],
-//!   [`GetUsage`], [`GetLatencies`], `TakeSnapshot` and `GetSnapshots` of clients; [`Accepted`] of the Appender; [`LogEvent`] of the Flusher;
-//!   `FileNews` of the thread that writes a snapshot.
+//! - **Receives**: [`messages`](crate::messages) of clients; [`Accepted`] of the Appender; [`LogEvent`] of the Flusher; those of
+//!   [two-phase commit](crate::two_phase::participant_actor); `FileNews` of the thread that writes a snapshot.
 //! - **Sends**: appends through its outbox, one record for a commit; pieces of a snapshot to that thread, and `Checkpoint`
 //!   to the Flusher when it is durable; answers.
 //! - **Never**: waits, touches a disk, or tells what a crash could still lose.
 
+mod interactive;
 mod snapshots;
 
 use std::collections::HashMap;
@@ -21,27 +21,27 @@ use actix_wal::messages::{Accepted, LogEvent};
 use actix_wal::{
     AppendError, AppendOptions, Cause, CommitError, Durability, Epoch, InFlight, Lsn, Outcome, Wal,
 };
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use self::interactive::Open;
 use self::snapshots::Snapshots;
 use crate::commits::{Answers, Commits, Ran, Verdict};
 use crate::error::TxnError;
 use crate::latencies::Latencies;
 use crate::messages::{
-    Abort, Begin, Commit, Committed, CoordinatorUsage, Delete, Execute, Executed, Get,
-    GetLatencies, GetOutcome, GetUsage, Put, Scan, TxnId,
+    Commit, Committed, CoordinatorUsage, Execute, Executed, GetLatencies, GetOutcome, GetUsage,
+    TxnId,
 };
 use crate::record::TxnRecord;
 use crate::recovery::Recovered;
 use crate::snapshotting::file_thread::text_of;
-use crate::store::{CommitNo, Store, Write};
+use crate::store::{CommitNo, Write};
 use crate::tokens::{Token, Tokens};
 use crate::two_phase::Life;
 use crate::two_phase::participant::{Note, Participant, ParticipantLimits};
 use crate::two_phase::participant_actor::{Part, TwoPhase, now};
 use crate::watches::Watches;
-use crate::workspace::{Rows, WorkLimits, Workspace};
+use crate::workspace::WorkLimits;
 
 /// The bounds of a coordinator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,12 +81,6 @@ pub struct TransactionCoordinator {
     started: Instant,
     collecting: bool,
     snapshots: Option<Snapshots>,
-}
-
-#[derive(Debug)]
-struct Open {
-    work: Workspace,
-    since: Duration,
 }
 
 /// What waits for a commit.
@@ -215,26 +209,8 @@ impl TransactionCoordinator {
         self.started.elapsed()
     }
 
-    /// An open transaction, and what it reads. One that is too old ends here, if nobody has looked before.
-    fn open(&mut self, txn: TxnId) -> Result<(&mut Workspace, &Store, &mut Watches), TxnError> {
-        let (now, limit) = (self.now(), self.limits.age);
-        if self.open.get(&txn).is_some_and(|open| now - open.since > limit) {
-            self.open.remove(&txn);
-            return Err(TxnError::Expired { limit });
-        }
-        let (store, watches) = self.commits.to_scan();
-        let open = self.open.get_mut(&txn).ok_or(TxnError::NotOpen { txn })?;
-        Ok((&mut open.work, store, watches))
-    }
-
     pub(crate) fn work_limits(&self) -> WorkLimits {
         self.limits.work
-    }
-
-    /// Ends a transaction.
-    pub(crate) fn end(&mut self, txn: TxnId) -> Result<Workspace, TxnError> {
-        self.open(txn)?;
-        self.open.remove(&txn).map(|open| open.work).ok_or(TxnError::NotOpen { txn })
     }
 
     /// Puts a commit into the store and the log. The answer is given when it is settled, or now if it is refused or
@@ -278,7 +254,7 @@ impl TransactionCoordinator {
                 let length = bytes.len();
                 match self.log.append_with(bytes, options, commit) {
                     Ok(_) => {
-                        self.snapshots.iter_mut().for_each(|snapshots| snapshots.logged(length));
+                        self.logged(length);
                         return Ok(());
                     }
                     Err((commit, refused)) => {
@@ -402,72 +378,6 @@ impl Handler<GoOnCollecting> for TransactionCoordinator {
     fn handle(&mut self, _: GoOnCollecting, context: &mut Self::Context) {
         self.collecting = false;
         self.collect(context);
-    }
-}
-
-impl Handler<Begin> for TransactionCoordinator {
-    type Result = Result<TxnId, TxnError>;
-
-    fn handle(&mut self, Begin { isolation }: Begin, _: &mut Self::Context) -> Self::Result {
-        self.commits.check()?;
-        if self.open.len() >= self.limits.open {
-            return Err(TxnError::TooMany { limit: self.limits.open });
-        }
-        let (txn, since) = (self.next, self.now());
-        self.next = TxnId(txn.0 + 1);
-        let snapshot = self.commits.store_mut().snapshot(since);
-        let work = Workspace::new(snapshot, isolation, self.limits.work);
-        self.open.insert(txn, Open { work, since });
-        Ok(txn)
-    }
-}
-
-impl Handler<Get> for TransactionCoordinator {
-    type Result = Result<Option<Bytes>, TxnError>;
-
-    fn handle(&mut self, get: Get, _: &mut Self::Context) -> Self::Result {
-        let Get { txn, key, tracked } = get;
-        let (work, store, _) = self.open(txn)?;
-        let value = if tracked { work.get(store, &key) } else { work.get_untracked(store, &key) };
-        Ok(value?)
-    }
-}
-
-impl Handler<Scan> for TransactionCoordinator {
-    type Result = Result<Rows, TxnError>;
-
-    fn handle(&mut self, scan: Scan, _: &mut Self::Context) -> Self::Result {
-        let Scan { txn, range, budget, tracked } = scan;
-        let (work, store, watches) = self.open(txn)?;
-        Ok(if tracked {
-            work.scan(store, watches, &range, budget)?
-        } else {
-            work.scan_untracked(store, &range, budget)?
-        })
-    }
-}
-
-impl Handler<Put> for TransactionCoordinator {
-    type Result = Result<(), TxnError>;
-
-    fn handle(&mut self, Put { txn, key, value }: Put, _: &mut Self::Context) -> Self::Result {
-        Ok(self.open(txn)?.0.write(Write { key, value: Some(value) })?)
-    }
-}
-
-impl Handler<Delete> for TransactionCoordinator {
-    type Result = Result<(), TxnError>;
-
-    fn handle(&mut self, Delete { txn, key }: Delete, _: &mut Self::Context) -> Self::Result {
-        Ok(self.open(txn)?.0.write(Write { key, value: None })?)
-    }
-}
-
-impl Handler<Abort> for TransactionCoordinator {
-    type Result = Result<(), TxnError>;
-
-    fn handle(&mut self, Abort { txn }: Abort, _: &mut Self::Context) -> Self::Result {
-        self.end(txn).map(drop)
     }
 }
 

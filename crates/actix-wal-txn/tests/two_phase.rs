@@ -12,7 +12,7 @@ use actix::{Actor, Addr, Context, Handler};
 use actix_wal::{Wal, WalConfig};
 use actix_wal_txn::coordinator::{CoordinatorLimits, TransactionCoordinator};
 use actix_wal_txn::error::TxnError;
-use actix_wal_txn::messages::{Begin, Execute, Put, TakeSnapshot};
+use actix_wal_txn::messages::{Begin, Execute, GetSnapshots, Put, TakeSnapshot};
 use actix_wal_txn::recovery::Recovery;
 use actix_wal_txn::snapshotting::SnapshotPlan;
 use actix_wal_txn::store::{StoreError, Write};
@@ -91,8 +91,18 @@ impl Handler<Outgoing<ToCoordinator>> for Transport {
 type Participant = (Wal, Addr<TransactionCoordinator>);
 
 async fn participant(folder: &Path, name: &'static str, transport: &Transport) -> Participant {
+    participant_with(folder, name, transport, |_| {}).await
+}
+
+async fn participant_with(
+    folder: &Path,
+    name: &'static str,
+    transport: &Transport,
+    configure: impl FnOnce(&mut SnapshotPlan),
+) -> Participant {
     let opening = Wal::open(WalConfig::new(folder.join(name)));
-    let plan = SnapshotPlan::in_folder(folder.join(format!("{name} snapshots")));
+    let mut plan = SnapshotPlan::in_folder(folder.join(format!("{name} snapshots")));
+    configure(&mut plan);
     let (wal, recovered) = Recovery::new(opening).snapshots(plan).open().await.unwrap();
     let limits = ParticipantLimits { back_off: BACK_OFF, ..ParticipantLimits::default() };
     let two_phase = TwoPhase { limits, transport: transport.clone().start().recipient() };
@@ -353,4 +363,23 @@ async fn p24_work_that_began_before_its_participant_was_restarted_is_refused() {
     let reasons = ["has been restarted", "has ended there already"];
     assert!(reasons.iter().any(|why| refused.to_string().contains(why)), "{refused}");
     assert_eq!((read_decided(&a, "x").await, read_decided(&b, "y").await), (None, None));
+}
+
+#[actix::test]
+async fn p16_what_two_phase_commit_writes_counts_for_the_next_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let transport = Transport::default();
+    let often = |plan: &mut SnapshotPlan| plan.after_log_bytes = Some(1000);
+    let a = participant_with(folder.path(), "a", &transport, often).await;
+    let b = participant(folder.path(), "b", &transport).await;
+    let (_wal, across) = coordinator(folder.path(), &transport).await;
+    let mut members = vec![member(&a, "a", vec![set("x", "1")]).await];
+    members.push(member(&b, "b", vec![set("y", "1")]).await);
+    let taken = async {
+        while a.1.send(GetSnapshots).await.unwrap().unwrap().taken == 0 {
+            // Some abort, since the one before still has the key.
+            drop(across.send(CommitAcross { members: members.clone() }).await.unwrap());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), taken).await.unwrap();
 }

@@ -83,11 +83,6 @@ impl Snapshots {
         }
     }
 
-    /// A record goes into the log.
-    pub(super) fn logged(&mut self, bytes: usize) {
-        self.due.logged(bytes);
-    }
-
     fn note_failure(&mut self, now: Duration, failed: &SnapshotFailure) {
         self.failed += 1;
         self.last_failure = Some(failed.to_string());
@@ -96,6 +91,13 @@ impl Snapshots {
 }
 
 impl TransactionCoordinator {
+    /// Records of so many bytes go into the log.
+    pub(crate) fn logged(&mut self, bytes: usize) {
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.due.logged(bytes);
+        }
+    }
+
     /// Writes a snapshot if it is time for one.
     pub(super) fn look_at_snapshots(&mut self, context: &mut Context<Self>) {
         let (now, durable) = (self.now(), self.commits.store().durable_lsn());

@@ -4,6 +4,7 @@ use actix_wal::Lsn;
 use bytes::Bytes;
 
 use super::chain::{Chain, Version};
+use super::index_key::IndexKey;
 use super::{ChainId, KEY_BYTES, Limits, Row, Store, StoreError, VERSION_BYTES};
 
 /// From this many bytes on a key or a value gets memory of its own. Shorter ones share that of their block: it stays until
@@ -14,7 +15,7 @@ const OWN_MEMORY: usize = 256;
 #[derive(Debug)]
 pub struct Loading {
     store: Store,
-    index: Vec<(Bytes, ChainId)>,
+    index: Vec<(IndexKey, ChainId)>,
 }
 
 impl Loading {
@@ -40,12 +41,13 @@ impl Loading {
                 return Err(StoreError::Overloaded { held, needed, limit, pinned });
             }
             let key = own(key);
-            debug_assert!(self.index.last().is_none_or(|(last, _)| *last < key));
-            let mut chain = Chain::new(key.clone());
+            let index_key = IndexKey::from(&key);
+            debug_assert!(self.index.last().is_none_or(|(last, _)| *last < index_key));
+            let mut chain = Chain::new(key);
             chain.push(Version { at: stamp, value: Some(own(value)) });
             // Four billion keys do not fit into memory.
             let id = self.store.chains.insert(chain) as ChainId;
-            self.index.push((key, id));
+            self.index.push((index_key, id));
             self.store.bytes += needed;
         }
         Ok(())

@@ -13,6 +13,7 @@
 //! Versions that no snapshot can show any more are [collected](Store::collect), a few at a time.
 
 mod chain;
+mod index_key;
 mod load;
 mod locks;
 mod scan;
@@ -31,6 +32,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use self::chain::{Chain, Version};
+use self::index_key::IndexKey;
 pub use self::load::Loading;
 use self::locks::Locks;
 pub use self::locks::Reads;
@@ -148,7 +150,7 @@ pub struct Usage {
 #[derive(Debug)]
 pub struct Store {
     limits: Limits,
-    index: BTreeMap<Bytes, ChainId>,
+    index: BTreeMap<IndexKey, ChainId>,
     chains: Slab<Chain>,
     /// Commits that are not durable yet, oldest first.
     open: VecDeque<OpenCommit>,
@@ -284,7 +286,7 @@ impl Store {
         if self.bytes + most <= self.limits.bytes {
             return Ok(());
         }
-        let known = writes.iter().filter(|write| self.index.contains_key(&write.key));
+        let known = writes.iter().filter(|write| self.index.contains_key(&write.key[..]));
         let needed = most - known.map(|write| KEY_BYTES + write.key.len()).sum::<usize>();
         if self.bytes + needed <= self.limits.bytes {
             return Ok(());
@@ -295,12 +297,12 @@ impl Store {
 
     /// The chain of a key; a new one if it has none.
     fn chain_of(&mut self, key: &Bytes) -> ChainId {
-        if let Some(id) = self.index.get(key) {
+        if let Some(id) = self.index.get(&key[..]) {
             return *id;
         }
         // Four billion keys do not fit into memory.
         let id = self.chains.insert(Chain::new(key.clone())) as ChainId;
-        self.index.insert(key.clone(), id);
+        self.index.insert(key.into(), id);
         self.bytes += KEY_BYTES + key.len();
         id
     }
@@ -349,7 +351,7 @@ impl Store {
     fn remove_if_empty(&mut self, id: ChainId) {
         if self.chains.get(id as usize).is_some_and(Chain::is_empty) {
             let chain = self.chains.remove(id as usize);
-            self.index.remove(&chain.key);
+            self.index.remove(&chain.key[..]);
             self.bytes -= KEY_BYTES + chain.key.len();
         }
     }
@@ -401,9 +403,10 @@ impl Store {
             return Ok(piece);
         }
         let mut bytes = 0;
-        for (key, id) in self.index.range::<[u8], _>(range.bounds()) {
+        for (_, id) in self.index.range::<[u8], _>(range.bounds()) {
             piece.looked += 1;
             let chain = &self.chains[*id as usize];
+            let key = &chain.key;
             piece.changed = piece.changed.max(chain.newest().map(|newest| newest.at));
             if let Some(Version { at, value: Some(value) }) = chain.seen_by(view) {
                 bytes += key.len() + value.len();

@@ -123,7 +123,7 @@ struct Held<'a> {
 
 impl Held<'_> {
     fn place(&mut self) -> Place<'_, DeciderNote> {
-        Place { log: self.log, builds_on: None }
+        Place::new(self.log, None)
     }
 }
 

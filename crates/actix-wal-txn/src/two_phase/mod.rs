@@ -77,6 +77,14 @@ pub(crate) struct Place<'a, T> {
     pub(crate) log: &'a mut InFlight<T>,
     /// The epoch that the records build on; none if they build on nothing that is not durable.
     pub(crate) builds_on: Option<Epoch>,
+    /// The bytes of the records that were put in.
+    pub(crate) bytes: usize,
+}
+
+impl<'a, T> Place<'a, T> {
+    pub(crate) fn new(log: &'a mut InFlight<T>, builds_on: Option<Epoch>) -> Self {
+        Place { log, builds_on, bytes: 0 }
+    }
 }
 
 impl<T> Log<T> for Place<'_, T> {
@@ -92,10 +100,13 @@ impl<T> Log<T> for Place<'_, T> {
         note: T,
     ) -> Result<(), AppendError> {
         let options = AppendOptions { durability, builds_on: self.builds_on };
+        let bytes = record.len();
         let put_in = match room {
             Some(room) => self.log.append_permitted(record, options, room, note),
             None => self.log.append_with(record, options, note),
         };
-        put_in.map(drop).map_err(|(_, refused)| refused)
+        put_in.map_err(|(_, refused)| refused)?;
+        self.bytes += bytes;
+        Ok(())
     }
 }

@@ -138,9 +138,12 @@ impl TransactionCoordinator {
         work: impl FnOnce(&mut Part, &mut Site<'_, Waiting, Place<'_, CommitNo>>) -> T,
     ) -> T {
         let builds_on = Some(self.builds_on());
-        let mut log = Place { log: &mut self.log, builds_on };
+        let mut log = Place::new(&mut self.log, builds_on);
         let mut site = Site { commits: &mut self.commits, log: &mut log, now: now() };
-        work(&mut self.part, &mut site)
+        let result = work(&mut self.part, &mut site);
+        let bytes = log.bytes;
+        self.logged(bytes);
+        result
     }
 
     pub(crate) fn settled_note(&mut self, note: Note, verdict: &Verdict) {
