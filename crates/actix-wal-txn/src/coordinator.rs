@@ -16,18 +16,16 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, MessageResult, Response};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, MessageResult};
 use actix_wal::messages::{Accepted, LogEvent};
-use actix_wal::{
-    AppendError, AppendOptions, Cause, CommitError, Durability, Epoch, InFlight, Lsn, Outcome, Wal,
-};
-use tokio::sync::oneshot;
+use actix_wal::{AppendOptions, Cause, Durability, Epoch, InFlight, Lsn, Outcome, Wal};
 
 use self::interactive::Open;
 use self::snapshots::Snapshots;
 use crate::commits::{Answers, Commits, Ran, Verdict};
 use crate::error::TxnError;
 use crate::latencies::Latencies;
+use crate::later::Later;
 use crate::messages::{
     Commit, Committed, CoordinatorUsage, Execute, Executed, GetLatencies, GetOutcome, GetUsage,
     TxnId,
@@ -103,7 +101,7 @@ impl From<Note> for Waiting {
 }
 
 /// Tells a client what became of its transaction. That of a client which has its answer does nothing.
-type Answer = Box<dyn FnOnce(Result<Option<Lsn>, TxnError>) + Send>;
+type Answer = Box<dyn FnOnce(Result<Option<Lsn>, TxnError>)>;
 
 impl fmt::Debug for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -382,20 +380,20 @@ impl Handler<GoOnCollecting> for TransactionCoordinator {
 }
 
 impl Handler<Commit> for TransactionCoordinator {
-    type Result = Response<Result<Committed, TxnError>>;
+    type Result = Later<Result<Committed, TxnError>>;
 
     fn handle(&mut self, commit: Commit, _: &mut Self::Context) -> Self::Result {
         let Commit { txn, durability, token } = commit;
         let work = match self.end(txn) {
             Ok(work) => work,
-            Err(refused) => return Response::reply(Err(refused)),
+            Err(refused) => return Later::now(Err(refused)),
         };
         if let Err(conflict) = work.check(self.commits.store()) {
-            return Response::reply(Err(conflict.into()));
+            return Later::now(Err(conflict.into()));
         }
         if work.is_read_only() {
             // All that it has read is durable.
-            return Response::reply(Ok(Committed { lsn: None }));
+            return Later::now(Ok(Committed { lsn: None }));
         }
         let (client, answer) = client(|lsn| Ok(Committed { lsn }));
         self.put(work.into_writes(), durability, token, client);
@@ -404,12 +402,12 @@ impl Handler<Commit> for TransactionCoordinator {
 }
 
 impl<T: Send + 'static> Handler<Execute<T>> for TransactionCoordinator {
-    type Result = Response<Result<Executed<T>, TxnError>>;
+    type Result = Later<Result<Executed<T>, TxnError>>;
 
     fn handle(&mut self, execute: Execute<T>, _: &mut Self::Context) -> Self::Result {
         let Execute { work, durability, token } = execute;
         if let Err(contradiction) = self.commits.check() {
-            return Response::reply(Err(contradiction.into()));
+            return Later::now(Err(contradiction.into()));
         }
         let Ran { result, writes, seen } = self.commits.run(self.limits.work, |latest| {
             // What it has written is thrown away, and it has nothing else of ours.
@@ -432,19 +430,11 @@ impl<T: Send + 'static> Handler<Execute<T>> for TransactionCoordinator {
 }
 
 /// What answers a client, and what it waits for. What the transaction gave is put together only when it may be told.
-fn client<T: Send + 'static>(
-    give: impl FnOnce(Option<Lsn>) -> Result<T, TxnError> + Send + 'static,
-) -> (Answer, Response<Result<T, TxnError>>) {
-    let (reply, answer) = oneshot::channel();
-    // A client that is gone needs no answer.
-    let client =
-        move |settled: Result<Option<Lsn>, TxnError>| drop(reply.send(settled.and_then(give)));
-    let gone = || {
-        Err(TxnError::Unknown(CommitError::Refused(AppendError::Unknown {
-            cause: Cause::Stopped { actor: "TransactionCoordinator" },
-        })))
-    };
-    let answer = Response::fut(async move { answer.await.unwrap_or_else(|_| gone()) });
+fn client<T: 'static>(
+    give: impl FnOnce(Option<Lsn>) -> Result<T, TxnError> + 'static,
+) -> (Answer, Later<Result<T, TxnError>>) {
+    let (reply, answer) = Later::new(|| Err(TxnError::gone()));
+    let client = move |settled: Result<Option<Lsn>, TxnError>| reply.give(settled.and_then(give));
     (Box::new(client), answer)
 }
 

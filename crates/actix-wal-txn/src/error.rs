@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_wal::error::EncodeError;
-use actix_wal::{AppendError, CheckpointError, CommitError, Lsn};
+use actix_wal::{AppendError, Cause, CheckpointError, CommitError, Lsn};
 
 use crate::commits::PutError;
 use crate::messages::TxnId;
@@ -92,6 +92,12 @@ impl TxnError {
     /// A transaction of the host's own that must have no effect.
     pub fn aborted(reason: impl Into<String>) -> Self {
         TxnError::Aborted { reason: reason.into() }
+    }
+
+    /// Nobody is left who could answer.
+    pub(crate) fn gone() -> Self {
+        let cause = Cause::Stopped { actor: "TransactionCoordinator" };
+        TxnError::Unknown(CommitError::Refused(AppendError::Unknown { cause }))
     }
 
     pub(crate) fn of_outcome(failed: CommitError) -> Self {

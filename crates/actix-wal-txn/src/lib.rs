@@ -59,6 +59,7 @@ pub mod commits;
 pub mod coordinator;
 pub mod error;
 pub mod latencies;
+mod later;
 pub mod latest;
 pub mod messages;
 pub mod record;
@@ -71,6 +72,8 @@ pub mod two_phase;
 pub mod watches;
 pub mod workspace;
 mod writes;
+
+pub use self::later::Later;
 
 /// The README, whose code is run as a test.
 #[cfg(doctest)]

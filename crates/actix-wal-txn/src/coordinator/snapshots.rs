@@ -5,15 +5,13 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use actix::{
-    ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient, Response, WrapFuture,
-};
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient, WrapFuture};
 use actix_wal::messages::Checkpoint;
 use actix_wal::{Cause, CheckpointError, Lsn};
-use tokio::sync::oneshot;
 
 use super::TransactionCoordinator;
 use crate::error::SnapshotFailure;
+use crate::later::{Later, Reply};
 use crate::messages::{GetSnapshots, SnapshotTaken, SnapshotsStatus, TakeSnapshot};
 use crate::recovery::LoadedSnapshot;
 use crate::snapshot_file::WrittenFile;
@@ -58,7 +56,7 @@ struct Running {
 const REST: u32 = 15;
 
 type Taken = Result<SnapshotTaken, SnapshotFailure>;
-type Client = oneshot::Sender<Taken>;
+type Client = Reply<Taken>;
 
 impl Snapshots {
     pub(super) fn new(folder: SnapshotFolder, checkpoint: Recipient<Checkpoint>) -> Self {
@@ -133,7 +131,9 @@ impl TransactionCoordinator {
         }
         if let Some(newest) = snapshots.newest.filter(|newest| newest.lsn == lsn) {
             // To write it again would take away the one that is relied on.
-            client.map(|client| client.send(Ok(SnapshotTaken { took: Duration::ZERO, ..newest })));
+            if let Some(client) = client {
+                client.give(Ok(SnapshotTaken { took: Duration::ZERO, ..newest }));
+            }
             return Ok(());
         }
         let SnapshotFolder { storage, log, plan, .. } = &snapshots.folder;
@@ -248,22 +248,19 @@ impl TransactionCoordinator {
     fn answer_snapshot(&mut self, taken: Taken) {
         let running = self.snapshots.as_mut().and_then(|snapshots| snapshots.running.take());
         if let Some(client) = running.and_then(|running| running.client) {
-            // A client that is gone needs no answer.
-            drop(client.send(taken));
+            client.give(taken);
         }
     }
 }
 
 impl Handler<TakeSnapshot> for TransactionCoordinator {
-    type Result = Response<Taken>;
+    type Result = Later<Taken>;
 
     fn handle(&mut self, _: TakeSnapshot, context: &mut Self::Context) -> Self::Result {
-        let (client, answer) = oneshot::channel();
+        let (client, answer) = Later::new((|| Err(SnapshotFailure::Stopped)) as fn() -> Taken);
         match self.begin_snapshot(Some(client), context) {
-            Err((_, refused)) => Response::reply(Err(refused)),
-            Ok(()) => {
-                Response::fut(async move { answer.await.unwrap_or(Err(SnapshotFailure::Stopped)) })
-            }
+            Err((_, refused)) => Later::now(Err(refused)),
+            Ok(()) => answer,
         }
     }
 }

@@ -14,12 +14,10 @@ use std::time::{Duration, Instant};
 
 use actix::{
     Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
-    Response,
 };
 use actix_wal::messages::{Accepted, LogEvent, Permit, ReplayRefused};
 use actix_wal::{AppendError, Cause, Durability, Hold, InFlight, Lsn, Open, Outcome, Wal};
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
 use super::back_off::random;
 use super::decider::{
@@ -28,6 +26,7 @@ use super::decider::{
 use super::messages::{Outgoing, ToCoordinator, ToParticipant};
 use super::{Address, GlobalId, Log, Place};
 use crate::error::RecoverError;
+use crate::later::{Later, Reply};
 use crate::record::TxnRecord;
 
 /// How often it looks for messages that have to be sent again.
@@ -147,7 +146,9 @@ impl Log<DeciderNote> for Held<'_> {
     }
 }
 
-type Client = oneshot::Sender<Result<(), AcrossError>>;
+type Across = Result<(), AcrossError>;
+/// Knows what to say if the coordinator is gone: that takes the name of the transaction.
+type Client = Reply<Across, Box<dyn FnOnce() -> Across>>;
 
 /// The coordinator of transactions over several logs. See the [module](self).
 pub struct TwoPhaseCoordinator {
@@ -262,8 +263,7 @@ impl TwoPhaseCoordinator {
                 Told::Unknown { reason } => Err(AcrossError::Unknown { id, reason }),
             };
             if let Some(client) = self.clients.remove(&id) {
-                // A client that is gone needs no answer.
-                drop(client.send(answer));
+                client.give(answer);
             }
         }
     }
@@ -301,21 +301,23 @@ impl Actor for TwoPhaseCoordinator {
 }
 
 impl Handler<CommitAcross> for TwoPhaseCoordinator {
-    type Result = Response<Result<(), AcrossError>>;
+    type Result = Later<Across>;
 
     fn handle(&mut self, commit: CommitAcross, _: &mut Self::Context) -> Self::Result {
         let now = self.now();
         let mut held = Held { log: &mut self.log, holds: &mut self.holds };
         let id = match self.decider.begin(now, &mut held, commit.members) {
             Ok(id) => id,
-            Err(refused) => return Response::reply(Err(refused.into())),
+            Err(refused) => return Later::now(Err(refused.into())),
         };
-        let (client, answer) = oneshot::channel();
+        let gone = move || {
+            let reason = "the coordinator is gone".to_owned();
+            Err(AcrossError::Unknown { id, reason })
+        };
+        let (client, answer) = Later::new(Box::new(gone) as Box<dyn FnOnce() -> Across>);
         self.clients.insert(id, client);
         self.speak();
-        let reason = "the coordinator is gone".to_owned();
-        let gone = AcrossError::Unknown { id, reason };
-        Response::fut(async move { answer.await.unwrap_or(Err(gone)) })
+        answer
     }
 }
 

@@ -11,9 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use actix::{Context, Handler, Message, MessageResult, Recipient, Response};
-use actix_wal::{AppendError, Cause, CommitError};
-use tokio::sync::oneshot;
+use actix::{Context, Handler, Message, MessageResult, Recipient};
 
 use super::back_off::random;
 use super::messages::{Outgoing, ToCoordinator, ToParticipant, WorkKind};
@@ -25,6 +23,7 @@ use super::{GlobalId, Life, Outcome, Place};
 use crate::commits::Verdict;
 use crate::coordinator::{TransactionCoordinator, Waiting};
 use crate::error::TxnError;
+use crate::later::{Later, Reply};
 use crate::store::CommitNo;
 
 /// How a coordinator of a log takes part in two-phase commit.
@@ -36,12 +35,15 @@ pub struct TwoPhase {
     pub transport: Recipient<Outgoing<ToCoordinator>>,
 }
 
+/// What became of what an operator asked for.
+type ByHand = Result<(), OperatorError>;
+
 /// What a coordinator of a log has for two-phase commit.
 pub(crate) struct Part {
     pub(crate) participant: Participant,
     /// None: nothing is taken; what is prepared stays locked.
     transport: Option<Recipient<Outgoing<ToCoordinator>>>,
-    operators: HashMap<GlobalId, oneshot::Sender<Result<(), OperatorError>>>,
+    operators: HashMap<GlobalId, Reply<ByHand>>,
 }
 
 impl fmt::Debug for Part {
@@ -127,7 +129,7 @@ impl TransactionCoordinator {
         }
         for (id, result) in part.participant.answers() {
             if let Some(operator) = part.operators.remove(&id) {
-                drop(operator.send(result.map_err(OperatorError::from)));
+                operator.give(result.map_err(OperatorError::from));
             }
         }
     }
@@ -162,18 +164,16 @@ impl TransactionCoordinator {
         &mut self,
         id: GlobalId,
         put: impl FnOnce(&mut Self) -> Result<(), OperatorError>,
-    ) -> Response<Result<(), OperatorError>> {
+    ) -> Later<ByHand> {
         if self.part.operators.contains_key(&id) {
-            return Response::reply(Err(OperatorError::NotInDoubt { id }));
+            return Later::now(Err(OperatorError::NotInDoubt { id }));
         }
         if let Err(refused) = put(self) {
-            return Response::reply(Err(refused));
+            return Later::now(Err(refused));
         }
-        let (operator, answer) = oneshot::channel();
+        let (operator, answer) = Later::new((|| Err(TxnError::gone().into())) as fn() -> ByHand);
         self.part.operators.insert(id, operator);
-        let cause = Cause::Stopped { actor: "TransactionCoordinator" };
-        let gone = TxnError::Unknown(CommitError::Refused(AppendError::Unknown { cause }));
-        Response::fut(async move { answer.await.unwrap_or(Err(gone.into())) })
+        answer
     }
 }
 
@@ -219,7 +219,7 @@ impl Handler<GetInDoubt> for TransactionCoordinator {
 }
 
 impl Handler<DecideByHand> for TransactionCoordinator {
-    type Result = Response<Result<(), OperatorError>>;
+    type Result = Later<ByHand>;
 
     fn handle(&mut self, decide: DecideByHand, _: &mut Context<Self>) -> Self::Result {
         let DecideByHand { id, outcome } = decide;
@@ -230,7 +230,7 @@ impl Handler<DecideByHand> for TransactionCoordinator {
 }
 
 impl Handler<ClearByHand> for TransactionCoordinator {
-    type Result = Response<Result<(), OperatorError>>;
+    type Result = Later<ByHand>;
 
     fn handle(&mut self, ClearByHand(id): ClearByHand, _: &mut Context<Self>) -> Self::Result {
         self.operator(id, |this| this.work(|part, site| part.participant.clear_by_hand(site, id)))
