@@ -116,9 +116,8 @@ impl TxnRecord {
     /// # Errors
     /// The value can not be expressed.
     pub fn encode(&self) -> Result<Bytes, actix_wal::error::EncodeError> {
-        let mut bytes = vec![VERSION];
-        bytes.extend(Bincode.encode(self)?);
-        Ok(bytes.into())
+        // A byte is itself in that encoding, and so is a tuple the one behind the other.
+        Ok(Bincode.encode(&(VERSION, self))?.into())
     }
 
     /// The value of a record at this LSN.
