@@ -6,33 +6,32 @@
 //! move FROM TO AMOUNT    a transfer                                ok 90 in FROM
 //! show NAME              what it has                               ok 90
 //! total                  what all have                             ok 1000
-//! stop                   ends the server, as Ctrl-C does
 //! ```
+//!
+//! Ctrl-C ends it.
 //!
 //! A transfer is sent whole, so it has no conflicts: all of them may have one account in common. A client whose connection
 //! breaks before its answer does not know the outcome; one that must know sends a token with it.
 
-use std::error::Error;
-use std::sync::Arc;
 use std::time::Duration;
-use std::{env, io, str};
+use std::{env, error::Error, str};
 
-use actix::Addr;
+use actix::{Addr, clock::timeout};
 use actix_wal::{Wal, WalConfig};
 use actix_wal_txn::coordinator::{CoordinatorLimits, TransactionCoordinator};
-use actix_wal_txn::error::TxnError;
-use actix_wal_txn::latest::Latest;
-use actix_wal_txn::messages::Execute;
-use actix_wal_txn::recovery;
 use actix_wal_txn::store::{Budget, KeyRange, Limits, Write};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use actix_wal_txn::{error::TxnError, latest::Latest, messages::Execute, recovery};
+use futures_util::{SinkExt, StreamExt};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    signal,
+};
+use tokio_util::codec::{Framed, LinesCodec};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// The bytes that a line may have.
-const LONGEST: u64 = 1024;
+type Coordinator = Addr<TransactionCoordinator>;
 
-const USAGE: &str = "open NAME AMOUNT | move FROM TO AMOUNT | show NAME | total | stop";
+const USAGE: &str = "open NAME AMOUNT | move FROM TO AMOUNT | show NAME | total";
 
 fn amount(text: &[u8]) -> Result<u64, TxnError> {
     let number = str::from_utf8(text).ok().and_then(|text| text.parse().ok());
@@ -67,49 +66,32 @@ fn run(latest: &mut Latest<'_>, line: &str) -> Result<String, TxnError> {
         }
         ["show", name] => balance(latest, name).map(|has| has.to_string()),
         ["total"] => {
-            let (mut range, mut total) = (KeyRange::all(), 0u128);
-            loop {
-                let piece = latest.scan(&range, Budget::default())?;
-                for (_, has) in &piece.rows {
-                    total += u128::from(amount(has)?);
-                }
-                let Some(last) = piece.next else { return Ok(total.to_string()) };
-                range = range.behind(last);
-            }
+            let all = Budget { keys: usize::MAX, bytes: usize::MAX };
+            let rows = latest.scan(&KeyRange::all(), all)?.rows;
+            let total: Result<u128, _> =
+                rows.iter().map(|(_, has)| amount(has).map(u128::from)).sum();
+            Ok(total?.to_string())
         }
         _ => Err(TxnError::aborted(USAGE)),
     }
 }
 
 /// Answers one client, line by line, until it goes away or the server stops.
-async fn serve(
-    client: TcpStream,
-    coordinator: Addr<TransactionCoordinator>,
-    stop: Arc<watch::Sender<bool>>,
-) -> io::Result<()> {
-    let (read, mut write) = client.into_split();
-    let (mut read, mut stopped) = (BufReader::new(read).take(LONGEST), stop.subscribe());
-    loop {
-        read.set_limit(LONGEST);
-        let mut line = Vec::new();
-        tokio::select! {
-            read = read.read_until(b'\n', &mut line) => drop(read?),
-            _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
-        }
-        if read.limit() == 0 {
-            return write.write_all(b"error: the line is too long\n").await;
-        }
-        let line = match String::from_utf8(line) {
-            Ok(line) if line.trim() == "stop" => return stop.send(true).map_err(io::Error::other),
-            Ok(line) if line.ends_with('\n') => line,
-            _ => return Ok(()), // it has hung up, or this is no text
+async fn serve(client: TcpStream, coordinator: Coordinator, stop: CancellationToken) {
+    let mut lines = Framed::new(client, LinesCodec::new_with_max_length(1024));
+    while let Some(Some(line)) = stop.run_until_cancelled(lines.next()).await {
+        let Ok(line) = line else {
+            let _ = lines.send("error: the line is too long, or no text").await;
+            return;
         };
         let answer = match coordinator.send(Execute::new(move |latest| run(latest, &line))).await {
-            Ok(Ok(done)) => format!("ok {}\n", done.value),
-            Ok(Err(error)) => format!("error: {error}\n"),
-            Err(gone) => format!("error: it is not known what became of it: {gone}\n"),
+            Ok(Ok(done)) => format!("ok {}", done.value),
+            Ok(Err(error)) => format!("error: {error}"),
+            Err(gone) => format!("error: it is not known what became of it: {gone}"),
         };
-        write.write_all(answer.as_bytes()).await?;
+        if lines.send(answer).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -123,20 +105,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listening on {}", listener.local_addr()?);
 
-    let stop = Arc::new(watch::Sender::new(false));
-    let mut stopped = stop.subscribe();
+    let (stop, clients) = (CancellationToken::new(), TaskTracker::new());
     loop {
         tokio::select! {
             client = listener.accept() => {
-                actix::spawn(serve(client?.0, coordinator.clone(), Arc::clone(&stop)));
+                let client = serve(client?.0, coordinator.clone(), stop.clone());
+                actix::spawn(clients.track_future(client));
             }
-            _ = stopped.wait_for(|stopped| *stopped) => break,
-            ctrl_c = tokio::signal::ctrl_c() => break ctrl_c?,
+            ctrl_c = signal::ctrl_c() => break ctrl_c?,
         }
     }
     // Each client gets the answer that it waits for, unless it does not read.
-    stop.send_replace(true);
-    drop(stopped);
-    let _ = actix::clock::timeout(Duration::from_secs(5), stop.closed()).await;
+    stop.cancel();
+    clients.close();
+    let _ = timeout(Duration::from_secs(5), clients.wait()).await;
     Ok(wal.close().await?)
 }

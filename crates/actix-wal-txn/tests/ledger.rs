@@ -151,15 +151,18 @@ fn p22_a_ledger_refuses_what_it_does_not_understand_and_ends_cleanly() {
         assert!(answer.starts_with("error: the transaction aborts: "), "{line}: {answer}");
     }
     // All of this line has been read, so that the answer is not lost.
-    let long = server.connect().ask(&"x".repeat(1023));
-    assert_eq!(long.as_deref(), Some("error: the line is too long"));
+    let long = server.connect().ask(&"x".repeat(1025));
+    assert_eq!(long.as_deref(), Some("error: the line is too long, or no text"));
     let long = server.connect().ask(&"x".repeat(1 << 16));
-    assert!(long.is_none_or(|answer| answer == "error: the line is too long"));
+    assert!(long.is_none_or(|answer| answer == "error: the line is too long, or no text"));
     let mut no_text = server.connect();
     no_text.0.get_mut().write_all(b"\xff\xfe\n").unwrap();
-    assert_eq!(no_text.0.read_to_end(&mut Vec::new()).unwrap(), 0, "it is hung up on");
+    let mut answer = String::new();
+    no_text.0.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "error: the line is too long, or no text\n", "and it is hung up on");
     assert_eq!(client.ask("show a").unwrap(), "ok 100", "and others are served");
-    assert_eq!(client.ask("stop"), None);
+    server.interrupt();
+    assert_eq!(client.0.read_line(&mut String::new()).unwrap(), 0, "it is hung up on");
     assert!(server.end().success());
 
     let server = Server::start(&program, folder.path());
