@@ -92,10 +92,10 @@ impl Outbox {
         self.submit_now(Payload::Group(payloads), AppendOptions::default())
     }
 
-    /// The epoch that is writing: the one to [build on](AppendOptions::builds_on) for those that build on nothing that is
+    /// The epoch that takes records: the one to [build on](AppendOptions::builds_on) for those that build on nothing that is
     /// not durable.
     pub fn epoch(&self) -> Epoch {
-        self.entrance.shared().watermark.epoch()
+        self.entrance.shared().watermark.open()
     }
 
     /// Holds what is appended from now on, so that no checkpoint can come between an append and its hold. Once the

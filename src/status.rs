@@ -56,7 +56,7 @@ pub struct Status {
     pub stalled: bool,
     /// Whether the next segment could not be prepared because space is short.
     pub low_space: bool,
-    /// The epoch that is writing.
+    /// The epoch that takes records. During a fault it is still the one before.
     pub epoch: Epoch,
     /// The highest LSN that was handed out.
     pub accepted: Lsn,

@@ -179,3 +179,31 @@ async fn p25_one_that_waits_for_the_next_epoch_is_refused_if_its_own_has_ended()
     assert!(matches!(answer, Err(AppendError::EpochEnded { .. })), "{answer:?}");
     assert_eq!(bench.queued(), 0);
 }
+
+#[actix::test]
+async fn p6_p25_an_epoch_is_named_to_nobody_before_appends_are_taken_in_it() {
+    let bench = Bench::new(OverloadPolicy::Refuse);
+    bench.begin(3, 1).await;
+    let named = || bench.parts.shared.watermark.open().get();
+    bench.parts.shared.stop_accepting();
+    bench.event(LogEvent::Unavailable { cause: Cause::Closed }).await;
+    // The flush thread writes again, and the Appender has yet to be told. What it refuses ends its epoch.
+    bench.parts.shared.begin_epoch(Epoch::new(4));
+    assert_eq!(named(), 3);
+    let refused = bench.append(named()).await.unwrap();
+    assert!(matches!(refused, Err(AppendError::Unavailable { .. })), "{refused:?}");
+    bench.event(LogEvent::Ready { epoch: Epoch::new(4), next_lsn: Lsn::FIRST }).await;
+    assert_eq!(named(), 4);
+    bench.append(named()).await.unwrap().unwrap();
+}
+
+#[actix::test]
+async fn p6_p25_an_append_that_is_wrong_in_itself_does_not_end_an_epoch_that_goes_on() {
+    let bench = Bench::new(OverloadPolicy::Refuse);
+    bench.begin(3, 1).await;
+    let mut wrong = Append::try_new(&bench.parts.shared.admission, "record").unwrap();
+    (wrong.payload, wrong.options) = ("a longer record".into(), on(Epoch::new(3)));
+    let refused = bench.appender.send(wrong).await.unwrap();
+    assert!(matches!(refused, Err(AppendError::WrongPermit { .. })), "{refused:?}");
+    bench.append(3).await.unwrap().unwrap();
+}

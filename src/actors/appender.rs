@@ -18,7 +18,7 @@ use crate::engine::state::outcomes::{Fate, Waiters};
 use crate::engine::state::parts::LogParts;
 use crate::engine::state::shared::Shared;
 use crate::error::{AppendError, Cause, CommitError};
-use crate::lsn::{Lsn, LsnRange};
+use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::messages::wire::{Await, Collect, OwedAccepted, Reply, Submit};
 use crate::messages::{
     Accepted, Append, AppendAll, AppendOptions, Commit, Flush, LogEvent, WaitForLsn,
@@ -125,7 +125,9 @@ impl Appender {
     /// Gives LSNs and answers, now or later; parks the append if the log is not there for the moment.
     fn take(&mut self, submit: Submit, accepting: bool) {
         if let Some(error) = self.misfit(&submit) {
-            return self.refuse(submit, error);
+            // Nothing of the log has failed, so the epoch goes on for all others.
+            self.shared.counters.refused.add(submit.payload.count() as u64);
+            return self.answer_refused(submit.reply, error);
         }
         let refusal = match self.life.appends() {
             Appends::Take if accepting && self.parked.is_empty() => {
@@ -278,12 +280,13 @@ impl Appender {
         });
     }
 
-    fn reopen(&mut self, next_lsn: Lsn) {
+    fn reopen(&mut self, epoch: Epoch, next_lsn: Lsn) {
         self.life.go(LogState::Running);
         if self.life.appends() != Appends::Take {
             // A restart while the log closes: the epoch is there to write what was accepted before.
             return self.shared.stop_accepting();
         }
+        self.shared.watermark.open_in(epoch);
         self.assigner.resume(next_lsn);
         self.retake_parked();
         self.hand_over();
@@ -445,7 +448,7 @@ impl Handler<LogEvent> for Appender {
     fn handle(&mut self, event: LogEvent, _: &mut Self::Context) {
         match event {
             LogEvent::Durable { through, failed, .. } => self.tell_through(through, &failed),
-            LogEvent::Ready { next_lsn, .. } => self.reopen(next_lsn),
+            LogEvent::Ready { epoch, next_lsn } => self.reopen(epoch, next_lsn),
             LogEvent::Unavailable { cause } => self.shut(cause),
             LogEvent::GivenUp { cause } => self.give_up(&cause),
             LogEvent::Poisoned { cause, .. } => {

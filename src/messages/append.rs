@@ -27,8 +27,8 @@ pub struct AppendOptions {
     /// may build on what the log gives up. Such an append is refused with [`AppendError::EpochEnded`] as soon as a record
     /// of that epoch was given up, or another append refused that builds on it. Under
     /// [`FaultPolicy::Resend`](crate::FaultPolicy) a fault gives nothing up, and then nothing is refused. What is refused
-    /// before it is put in (`Overloaded`, `TooLarge`, `Closed`) ends no epoch: put in what would build on it only when
-    /// that is known. An [`Outbox`](crate::Outbox) says it at once.
+    /// before it is put in (`Overloaded`, `TooLarge`, `Closed`), or for what it is itself (`WrongPermit`, `EmptyGroup`), ends
+    /// no epoch: put in what would build on it only when that is known. An [`Outbox`](crate::Outbox) says it at once.
     ///
     /// [`Outbox::epoch`](crate::Outbox::epoch) is the one to name. Go over to another one only when all that you have
     /// put in has its outcome: failures are not reported in the order of LSNs.

@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use actix::Addr;
+use actix::{Actor, Addr, Arbiter};
 use actix_wal::testkit::{
     FaultEffect, FaultOp, FaultPlan, FaultRule, FaultyStorage, MockLog, MockStep, SimDisk, errno,
 };
@@ -125,6 +125,49 @@ async fn p6_p25_after_a_fault_the_coordinator_shows_and_recovers_what_it_answere
         }
     }
     assert!(failed > 0, "no fault has hit anything");
+}
+
+/// Adds one, in the thread of the coordinator, once the test lets it.
+fn slow_add(began: mpsc::Sender<()>, go_on: mpsc::Receiver<()>) -> Execute<()> {
+    Execute::new(move |latest| {
+        let sum = number(latest.get(HOT.as_bytes())?) + 1;
+        began.send(()).unwrap();
+        go_on.recv().unwrap();
+        Ok(latest.write(Write { key: HOT.into(), value: Some(sum.to_string().into()) })?)
+    })
+}
+
+#[actix::test]
+async fn p6_p25_what_builds_on_a_commit_that_fails_is_refused_before_the_coordinator_knows_of_it() {
+    let (wal, mock) = MockLog::start([MockStep::Hold]);
+    // In a thread of its own, in which nothing else happens while a transaction runs.
+    let arbiter = Arbiter::new();
+    let coordinator = TransactionCoordinator::start_in_arbiter(&arbiter.handle(), {
+        let (wal, empty) = (wal.clone(), Recovered::empty(Limits::default()));
+        let limits = CoordinatorLimits::default();
+        move |context| TransactionCoordinator::new(&wal, empty, limits, context)
+    });
+    wal.subscribe(coordinator.clone().recipient()).await.unwrap();
+    let first = actix::spawn(coordinator.send(add([HOT, "a"])));
+    while mock.received().await.is_empty() {
+        actix::clock::sleep(Duration::from_millis(1)).await;
+    }
+    let ((began, has_begun), (go_on, goes_on)) = (mpsc::channel(), mpsc::channel());
+    let second = actix::spawn(coordinator.send(slow_add(began, goes_on)));
+    while has_begun.try_recv().is_err() {
+        actix::clock::sleep(Duration::from_millis(1)).await;
+    }
+    // It has read what the first one wrote, which fails now. The news waits in the mailbox.
+    mock.act(MockStep::fail()).await;
+    go_on.send(()).unwrap();
+    for commit in [first, second] {
+        let failed = commit.await.unwrap().unwrap().unwrap_err();
+        assert!(failed.has_no_effect(), "{failed}");
+    }
+    assert_eq!(mock.received().await.len(), 1, "the second one never has an LSN");
+    assert_eq!(shown(&coordinator, HOT).await, 0);
+    coordinator.send(add([HOT, "a"])).await.unwrap().unwrap();
+    arbiter.stop();
 }
 
 #[actix::test]

@@ -210,7 +210,7 @@ impl Shared {
             state: self.state(),
             stalled: self.io.is_stalled(),
             low_space: self.is_low_on_space(),
-            epoch: self.watermark.epoch(),
+            epoch: self.watermark.open(),
             accepted: self.watermark.accepted(),
             written: self.watermark.written(),
             durable: self.watermark.durable(),

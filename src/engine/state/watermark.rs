@@ -11,6 +11,7 @@ pub struct Watermark {
     written: AtomicU64,
     durable: AtomicU64,
     epoch: AtomicU64,
+    open: AtomicU64,
     ended: AtomicU64,
 }
 
@@ -22,6 +23,7 @@ impl Default for Watermark {
             written: zero(),
             durable: zero(),
             epoch: zero(),
+            open: zero(),
             ended: zero(),
         }
     }
@@ -57,6 +59,18 @@ impl Watermark {
         Epoch::new(self.epoch.load(Ordering::Acquire))
     }
 
+    /// The epoch in which the Appender takes records: the one to build on. After a fault that is the one before, until the
+    /// Appender knows of the next. It refuses appends until then, and one that built on the next would end that: nobody could
+    /// build on it any more, though nothing of it had failed, and nothing would begin another.
+    pub fn open(&self) -> Epoch {
+        Epoch::new(self.open.load(Ordering::Acquire))
+    }
+
+    /// The Appender takes records in this epoch.
+    pub fn open_in(&self, epoch: Epoch) {
+        self.open.fetch_max(epoch.get(), Ordering::AcqRel);
+    }
+
     /// Whether nothing can build on this epoch any more.
     pub fn has_ended(&self, epoch: Epoch) -> bool {
         epoch.get() <= self.ended.load(Ordering::Acquire)
@@ -85,8 +99,11 @@ impl Watermark {
         self.durable.fetch_max(through.get(), Ordering::AcqRel);
     }
 
-    /// Notes the epoch that is writing.
+    /// Notes the epoch that is writing. In the first one of a life the Appender refuses nothing: what comes early waits.
     pub fn begin_epoch(&self, epoch: Epoch) {
         self.epoch.store(epoch.get(), Ordering::Release);
+        if self.open() == Epoch::NONE {
+            self.open_in(epoch);
+        }
     }
 }
