@@ -7,16 +7,20 @@
 //! cargo bench -p actix-wal-txn --bench two_phase -- policy=eager                     logs that never wait for a batch
 //! ```
 //!
-//! Each measurement has a fresh directory. They take turns, round by round; a figure is the median of the rounds.
+//! Each measurement has a fresh directory. They take turns, round by round; a figure is the median of the rounds, and a ratio
+//! that of the ratios in each round.
 //!
 //! | row | what |
 //! |---|---|
 //! | one commit | clients that send a [`TransactionCoordinator`] an [`Execute`] with the three writes: one log |
 //! | 2PC | clients that send a [`TwoPhaseCoordinator`], which has a log of its own, a [`CommitAcross`] with a write at each of three participants with logs of their own. All are actors of one thread of one process; an actor carries their messages, and loses none |
 //! | PostgreSQL | `pgbench` over a Unix socket: `BEGIN`, three updates and `PREPARE TRANSACTION` in one round trip, `COMMIT PREPARED` in another; `synchronous_commit = on`. That is one prepared transaction in one server with one log, through SQL |
+//!//! | one sync | threads without a log: a block is written and synced in one file. For one client |
+//! | 3 syncs, then 1 | the same in three files at once, and then in a fourth: what a transaction of 2PC needs of the disk |
 //!
 //! No two clients take the same key. Below the ratios it prints what the logs have done for a transaction: in one of 2PC,
-//! the prepare of three logs at once and then the decision have to be synced before its client is answered.
+//! the prepare of three logs at once and then the decision have to be synced before its client is answered. Syncs that are
+//! no flushes prepare segments; the first ones are small, so a run of less than about five seconds has many of them.
 //!
 //! [`TransactionCoordinator`]: actix_wal_txn::coordinator::TransactionCoordinator
 //! [`Execute`]: actix_wal_txn::messages::Execute
@@ -34,13 +38,14 @@ mod two_phase {
     pub(crate) mod found;
     pub(crate) mod logs;
     pub(crate) mod prepared;
+    pub(crate) mod syncs;
 }
 
 use actix_wal::FlushPolicy;
-use support::load::{Arguments, Load, value};
+use support::load::{Arguments, Load, median, value};
 use support::postgres::Postgres;
 use two_phase::found::Found;
-use two_phase::{logs, prepared};
+use two_phase::{logs, prepared, syncs};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +53,17 @@ enum Row {
     OneCommit,
     TwoPhase,
     Postgres,
+    OneSync,
+    Syncs,
 }
 
-const ROWS: [(Row, &str); 3] =
-    [(Row::OneCommit, "one commit"), (Row::TwoPhase, "2PC"), (Row::Postgres, "PostgreSQL")];
+const ROWS: [(Row, &str); 5] = [
+    (Row::OneCommit, "one commit"),
+    (Row::TwoPhase, "2PC"),
+    (Row::Postgres, "PostgreSQL"),
+    (Row::OneSync, "one sync"),
+    (Row::Syncs, "3 syncs, then 1"),
+];
 
 fn policy() -> FlushPolicy {
     match value("policy").as_deref() {
@@ -89,7 +101,7 @@ fn main() {
                 }
             }
         }
-        print(clients, &found.map(|rounds| Found::of_rounds(&rounds)));
+        print(clients, &found);
     }
 }
 
@@ -103,35 +115,86 @@ fn measure(
         Row::OneCommit => Some(logs::one_commit(load, policy)),
         Row::TwoPhase => Some(logs::two_phase(load, policy)),
         Row::Postgres => postgres.map(|postgres| prepared::run(postgres, load)),
+        Row::OneSync => (load.clients == 1).then(|| syncs::run(load, 0)),
+        Row::Syncs => (load.clients == 1).then(|| syncs::run(load, logs::PARTS as usize)),
     }
 }
 
-fn target(target: &str, is_met: bool) -> String {
-    format!("   target {target}{}", if is_met { "" } else { "  MISSED" })
+/// How the rows are to compare: a figure of one over that of another.
+struct Comparison {
+    what: &'static str,
+    above: Row,
+    below: Row,
+    of: fn(&Found) -> f64,
+    /// With so many clients, the ratio has a target.
+    target: Option<(usize, Target)>,
 }
 
-/// The figures, how the issue wants them to compare, and where the time goes.
-fn print(clients: usize, found: &[Option<Found>; 3]) {
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Target {
+    fn compare(self, ratio: f64) -> String {
+        let (sign, bound, is_met) = match self {
+            Target::AtMost(bound) => ("<=", bound, ratio <= bound),
+            Target::AtLeast(bound) => (">=", bound, ratio >= bound),
+        };
+        format!("   target {sign} {bound}{}", if is_met { "" } else { "  MISSED" })
+    }
+}
+
+const COMPARISONS: [Comparison; 4] = [
+    Comparison {
+        what: "2PC / one commit, p50",
+        above: Row::TwoPhase,
+        below: Row::OneCommit,
+        of: |found| found.p50,
+        target: Some((1, Target::AtMost(3.0))),
+    },
+    Comparison {
+        what: "3 syncs, then 1 / one sync, p50",
+        above: Row::Syncs,
+        below: Row::OneSync,
+        of: |found| found.p50,
+        target: None,
+    },
+    Comparison {
+        what: "2PC / 3 syncs, then 1, p50",
+        above: Row::TwoPhase,
+        below: Row::Syncs,
+        of: |found| found.p50,
+        target: None,
+    },
+    Comparison {
+        what: "2PC / PostgreSQL, per second",
+        above: Row::TwoPhase,
+        below: Row::Postgres,
+        of: |found| found.rate,
+        target: Some((16, Target::AtLeast(3.0))),
+    },
+];
+
+/// The figures, how they compare in each round, and where the time goes.
+fn print(clients: usize, found: &[Vec<Found>; 5]) {
     println!("{clients} clients{:>17}{:>9}{:>13}", "p50", "p99", "per second");
-    for ((_, name), found) in ROWS.iter().zip(found) {
-        match found {
-            None => println!("  {name:<16}{:>9}", "-"),
-            Some(found) => {
-                println!("  {name:<16}{:>9.0}{:>9.0}{:>13.0}", found.p50, found.p99, found.rate)
-            }
+    let medians = found.each_ref().map(|rounds| Found::of_rounds(rounds));
+    for ((_, name), found) in ROWS.iter().zip(&medians) {
+        if let Some(Found { p50, p99, rate, .. }) = found {
+            println!("  {name:<16}{p50:>9.0}{p99:>9.0}{rate:>13.0}");
         }
     }
-    let [one, two_phase, postgres] = found;
-    if let (Some(one), Some(two_phase)) = (one, two_phase) {
-        let ratio = two_phase.p50 / one.p50;
-        let target = if clients == 1 { target("<= 3", ratio <= 3.0) } else { String::new() };
-        println!("  {:<38}{ratio:>6.2}{target}", "2PC / one commit, p50");
+    let rounds =
+        |row: Row| ROWS.iter().zip(found).filter(move |it| it.0.0 == row).flat_map(|it| it.1);
+    for Comparison { what, above, below, of, target } in COMPARISONS {
+        let ratios = rounds(above).zip(rounds(below)).map(|(above, below)| of(above) / of(below));
+        let Some(ratio) = median(ratios.collect()) else { continue };
+        let target = target.filter(|(with, _)| *with == clients);
+        let target = target.map_or(String::new(), |(_, target)| target.compare(ratio));
+        println!("  {what:<38}{ratio:>6.2}{target}");
     }
-    if let (Some(two_phase), Some(postgres)) = (two_phase, postgres) {
-        let ratio = two_phase.rate / postgres.rate;
-        let target = if clients == 16 { target(">= 3", ratio >= 3.0) } else { String::new() };
-        println!("  {:<38}{ratio:>6.2}{target}", "2PC / PostgreSQL, per second");
-    }
-    found.iter().flatten().for_each(Found::print_parts);
+    medians.iter().flatten().for_each(Found::print_parts);
     println!();
 }

@@ -35,6 +35,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    pub(crate) fn new(latencies: &Histogram<u64>, rate: f64) -> Found {
+        let at = |quantile| latencies.value_at_quantile(quantile) as f64;
+        Found { p50: at(0.5), p99: at(0.99), rate, parts: Vec::new(), transactions: 0 }
+    }
+
     /// The medians, and the sums of what the logs have done.
     pub(crate) fn of_rounds(rounds: &[Found]) -> Option<Found> {
         let median = |of: fn(&Found) -> f64| median(rounds.iter().map(of).collect());

@@ -92,13 +92,7 @@ async fn clients<F: Future<Output = ()>>(
         client.await.unwrap();
     }
     let (latencies, transactions) = &*shared.borrow();
-    Found {
-        p50: latencies.value_at_quantile(0.5) as f64,
-        p99: latencies.value_at_quantile(0.99) as f64,
-        rate: window.rate(),
-        parts: Vec::new(),
-        transactions: *transactions,
-    }
+    Found { transactions: *transactions, ..Found::new(latencies, window.rate()) }
 }
 
 /// What logs have done between two moments.

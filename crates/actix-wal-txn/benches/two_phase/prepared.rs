@@ -49,11 +49,5 @@ pub(crate) fn run(postgres: &Postgres, load: &Load) -> Found {
             latencies.saturating_record(micros.unwrap_or_else(|| panic!("{line}")));
         }
     }
-    Found {
-        p50: latencies.value_at_quantile(0.5) as f64,
-        p99: latencies.value_at_quantile(0.99) as f64,
-        rate,
-        parts: Vec::new(),
-        transactions: latencies.len(),
-    }
+    Found::new(&latencies, rate)
 }
