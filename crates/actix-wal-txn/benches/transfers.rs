@@ -60,11 +60,11 @@ const ROWS: [(Row, &str); 7] = [
 ];
 
 fn main() {
-    let arguments = Arguments::read("1,16,64,256", "target/transfers");
+    let arguments = Arguments::read("1,16,64,256", "transfers");
     let sqlite = value("sqlite").map(PathBuf::from);
-    let postgres = match &arguments.only {
-        Some(only) if only != "PostgreSQL" => None,
-        _ => peers::postgres(&arguments.place.join("postgres"))
+    let postgres = match arguments.chooses_peer("PostgreSQL") {
+        false => None,
+        true => peers::postgres(&arguments.place.join("postgres"))
             .map_err(|why| println!("PostgreSQL is left out: {why}"))
             .ok(),
     };

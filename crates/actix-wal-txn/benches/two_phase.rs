@@ -74,9 +74,9 @@ fn policy() -> FlushPolicy {
 }
 
 fn main() {
-    let arguments = Arguments::read("1,16", "target/two-phase");
+    let arguments = Arguments::read("1,16", "two-phase");
     let policy = policy();
-    let postgres = match arguments.chooses("PostgreSQL") {
+    let postgres = match arguments.chooses_peer("PostgreSQL") {
         false => None,
         true => prepared::start(&arguments.place.join("postgres"))
             .map_err(|why| println!("PostgreSQL is left out: {why}"))

@@ -1,6 +1,6 @@
 //! What a measurement is, and the arguments of the program that ask for it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// One measurement: so many clients, for so long.
@@ -21,7 +21,9 @@ pub(crate) struct Arguments {
     /// It is there.
     pub(crate) place: PathBuf,
     /// The name of the only row.
-    pub(crate) only: Option<String>,
+    only: Option<String>,
+    /// With `--test` all rows but those of other programs are measured once, as short as can be: to see that they work.
+    is_test: bool,
 }
 
 /// The argument `NAME=VALUE`.
@@ -30,24 +32,33 @@ pub(crate) fn value(name: &str) -> Option<String> {
 }
 
 impl Arguments {
-    /// Reads them. The defaults: so many clients, in this directory, five rounds of a second.
+    /// Reads them. The defaults: so many clients, in this directory of cargo's target, five rounds of a second.
     pub(crate) fn read(clients: &str, directory: &str) -> Self {
+        let is_test = std::env::args().any(|it| it == "--test");
+        let (clients, rounds, seconds) = if is_test { ("2", 1, 0.05) } else { (clients, 5, 1.0) };
         let clients = value("clients").unwrap_or_else(|| clients.to_owned());
-        let seconds = value("seconds").map_or(1.0, |it| it.parse().expect("a number"));
-        let directory = PathBuf::from(value("dir").unwrap_or_else(|| directory.to_owned()));
+        let seconds = value("seconds").map_or(seconds, |it| it.parse().expect("a number"));
+        let directory = value("dir")
+            .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join(directory), PathBuf::from);
         std::fs::create_dir_all(&directory).expect("a directory");
         Arguments {
             clients: clients.split(',').map(|it| it.parse().expect("a number")).collect(),
-            rounds: value("rounds").map_or(5, |it| it.parse().expect("a number")),
+            rounds: value("rounds").map_or(rounds, |it| it.parse().expect("a number")),
             time: Duration::from_secs_f64(seconds),
             place: directory.canonicalize().expect("it is there"),
             only: value("only"),
+            is_test,
         }
     }
 
     /// Whether this row is to be measured.
     pub(crate) fn chooses(&self, name: &str) -> bool {
         self.only.as_deref().is_none_or(|only| only == name)
+    }
+
+    /// Whether this row is to be measured, by another program.
+    pub(crate) fn chooses_peer(&self, name: &str) -> bool {
+        !self.is_test && self.chooses(name)
     }
 
     /// Takes a measurement in a directory that is removed then.
