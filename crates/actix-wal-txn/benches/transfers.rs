@@ -25,6 +25,7 @@
     reason = "a benchmark whose disk fails has no result"
 )]
 
+mod support;
 mod transfers {
     pub(crate) mod clients;
     pub(crate) mod log_alone;
@@ -32,8 +33,9 @@ mod transfers {
 }
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use support::load::{Arguments, Load, median, value};
+use support::postgres::Postgres;
 use transfers::clients::{self, Mix};
 use transfers::{log_alone, peers};
 
@@ -57,75 +59,32 @@ const ROWS: [(Row, &str); 7] = [
     (Row::Sqlite, "SQLite"),
 ];
 
-/// One measurement: so many clients, for so long.
-#[derive(Clone, Debug)]
-struct Load {
-    clients: usize,
-    time: Duration,
-    directory: PathBuf,
-}
-
-struct Arguments {
-    clients: Vec<usize>,
-    rounds: usize,
-    time: Duration,
-    directory: PathBuf,
-    sqlite: Option<PathBuf>,
-    only: Option<String>,
-}
-
-impl Arguments {
-    fn read() -> Self {
-        let value = |name: &str| {
-            std::env::args()
-                .find_map(|it| Some(it.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
-        };
-        let clients = value("clients").unwrap_or_else(|| "1,16,64,256".to_owned());
-        Arguments {
-            clients: clients.split(',').map(|it| it.parse().expect("a number")).collect(),
-            rounds: value("rounds").map_or(5, |it| it.parse().expect("a number")),
-            time: Duration::from_secs_f64(
-                value("seconds").map_or(1.0, |it| it.parse().expect("a number")),
-            ),
-            directory: value("dir").map_or_else(|| "target/transfers".into(), PathBuf::from),
-            sqlite: value("sqlite").map(PathBuf::from),
-            only: value("only"),
-        }
-    }
-}
-
 fn main() {
-    let arguments = Arguments::read();
-    std::fs::create_dir_all(&arguments.directory).expect("a directory");
-    let place = arguments.directory.canonicalize().expect("it is there");
-    let postgres = match &arguments.only {
-        Some(only) if only != "PostgreSQL" => None,
-        _ => peers::Postgres::start(&place.join("postgres"))
+    let arguments = Arguments::read("1,16,64,256", "transfers");
+    let sqlite = value("sqlite").map(PathBuf::from);
+    let postgres = match arguments.chooses_peer("PostgreSQL") {
+        false => None,
+        true => peers::postgres(&arguments.place.join("postgres"))
             .map_err(|why| println!("PostgreSQL is left out: {why}"))
             .ok(),
     };
-    if arguments.sqlite.is_none() {
+    if sqlite.is_none() {
         println!("SQLite is left out: no sqlite=PROGRAM is given");
     }
     println!(
         "commits per second, medians of {} rounds of {:?} on {}\n",
         arguments.rounds,
         arguments.time,
-        place.display()
+        arguments.place.display()
     );
     for &clients in &arguments.clients {
         let mut found = ROWS.map(|_| Vec::new());
         for _ in 0..arguments.rounds {
-            let chosen = |name: &str| arguments.only.as_deref().is_none_or(|only| only == name);
             for ((row, name), found) in ROWS.iter().zip(&mut found) {
-                if !chosen(name) {
-                    continue;
-                }
-                let directory = place.join("run");
-                let load = Load { clients, time: arguments.time, directory: directory.clone() };
-                found.extend(measure(*row, &load, postgres.as_ref(), arguments.sqlite.as_deref()));
-                if directory.exists() {
-                    std::fs::remove_dir_all(&directory).expect("it is ours");
+                if arguments.chooses(name) {
+                    found.extend(arguments.in_fresh_directory(clients, |load| {
+                        measure(*row, load, postgres.as_ref(), sqlite.as_deref())
+                    }));
                 }
             }
         }
@@ -136,21 +95,16 @@ fn main() {
 fn measure(
     row: Row,
     load: &Load,
-    postgres: Option<&peers::Postgres>,
+    postgres: Option<&Postgres>,
     sqlite: Option<&Path>,
 ) -> Option<f64> {
     match row {
         Row::Log => Some(log_alone::run(load, false)),
         Row::LogClients => Some(log_alone::run(load, true)),
         Row::Transfers(mix) => Some(clients::run(load, mix)),
-        Row::Postgres => postgres.map(|postgres| postgres.run(load)),
+        Row::Postgres => postgres.map(|postgres| peers::in_postgres(postgres, load)),
         Row::Sqlite => sqlite.map(|program| peers::sqlite(program, load)),
     }
-}
-
-fn median(mut rounds: Vec<f64>) -> Option<f64> {
-    rounds.sort_by(f64::total_cmp);
-    rounds.get(rounds.len() / 2).copied()
 }
 
 /// The figures, and how the issue wants them to compare.

@@ -1,8 +1,6 @@
 //! Clients of a coordinator.
 
-use std::cell::Cell;
-use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{Addr, System};
 use actix_wal::testkit::Random;
@@ -15,7 +13,8 @@ use actix_wal_txn::recovery;
 use actix_wal_txn::store::{Budget, KeyRange, Limits, Write};
 use bytes::Bytes;
 
-use crate::Load;
+use crate::support::load::Load;
+use crate::support::window::Window;
 
 /// How many accounts there are.
 pub(crate) const ACCOUNTS: u64 = 100_000;
@@ -92,37 +91,6 @@ async fn total(coordinator: &Addr<TransactionCoordinator>) -> u64 {
         Ok(rows.rows.iter().map(|(_, value)| number(value)).sum::<u64>())
     });
     coordinator.send(total).await.unwrap().unwrap().value
-}
-
-/// Counts what is done between the end of the warm-up and the end.
-pub(crate) struct Window {
-    from: Instant,
-    until: Instant,
-    done: Rc<Cell<u64>>,
-}
-
-impl Window {
-    pub(crate) fn new(load: &Load) -> Self {
-        let from = Instant::now() + load.time / 4;
-        Window { from, until: from + load.time, done: Rc::default() }
-    }
-
-    pub(crate) fn share(&self) -> Window {
-        Window { done: Rc::clone(&self.done), ..*self }
-    }
-
-    /// One is done. Whether there is time for another one.
-    pub(crate) fn goes_on(&self) -> bool {
-        let now = Instant::now();
-        if now >= self.from && now < self.until {
-            self.done.set(self.done.get() + 1);
-        }
-        now < self.until
-    }
-
-    pub(crate) fn rate(&self) -> f64 {
-        self.done.get() as f64 / (self.until - self.from).as_secs_f64()
-    }
 }
 
 async fn transfers(coordinator: &Addr<TransactionCoordinator>, load: &Load, mix: Mix) -> f64 {

@@ -8,8 +8,9 @@ use actix_wal_txn::store::Write;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::clients::{ACCOUNTS, Window};
-use crate::Load;
+use super::clients::ACCOUNTS;
+use crate::support::load::Load;
+use crate::support::window::Window;
 
 /// What a transfer writes.
 fn record() -> Bytes {

@@ -143,10 +143,18 @@ fn soak(shell: &Shell) -> Result<()> {
     example(shell, "soak", &["--seconds", "20", "--json"]).map(drop)
 }
 
+/// The packages with benches, and where they are.
+const BENCHES: [(&str, &str); 2] =
+    [("actix-wal", "benches"), ("actix-wal-txn", "crates/actix-wal-txn/benches")];
+
 fn each_bench(shell: &Shell) -> Result<()> {
-    let mut bench: Command = shell.cargo(&["bench", "--locked"]);
+    BENCHES.iter().try_for_each(|(package, folder)| benches_of(shell, package, folder))
+}
+
+fn benches_of(shell: &Shell, package: &str, folder: &str) -> Result<()> {
+    let mut bench: Command = shell.cargo(&["bench", "--locked", "--package", package]);
     let mut count = 0;
-    for entry in std::fs::read_dir(shell.root().join("benches"))? {
+    for entry in std::fs::read_dir(shell.root().join(folder))? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "rs")
             && let Some(stem) = path.file_stem()
@@ -155,7 +163,7 @@ fn each_bench(shell: &Shell) -> Result<()> {
             count += 1;
         }
     }
-    ensure!(count > 0, "there are no benches in benches/*.rs");
+    ensure!(count > 0, "there are no benches in {folder}/*.rs");
     run(bench.args(["--", "--test"]))
 }
 
