@@ -16,7 +16,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, MessageResult};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, MessageResult};
 use actix_wal::messages::{Accepted, LogEvent};
 use actix_wal::{AppendOptions, Cause, Durability, Epoch, InFlight, Lsn, Outcome, Wal};
 
@@ -346,9 +346,21 @@ impl TransactionCoordinator {
         let now = self.now();
         if !self.collecting && self.commits.store_mut().collect(now, COLLECTED_AT_ONCE) {
             self.collecting = true;
-            // Behind whatever waits in the mailbox.
-            context.notify(GoOnCollecting);
+            Self::in_next_turn(context, |this, context| {
+                this.collecting = false;
+                this.collect(context);
+            });
         }
+    }
+
+    /// Goes on with long work behind what waits in the mailbox, and behind the other tasks of this thread: what an actor sends
+    /// itself is handled before any of them has its turn.
+    fn in_next_turn(
+        context: &mut Context<Self>,
+        work: impl FnOnce(&mut Self, &mut Context<Self>) + 'static,
+    ) {
+        let turn = actix::fut::wrap_future::<_, Self>(tokio::task::yield_now());
+        context.spawn(turn.map(|(), this, context| work(this, context)));
     }
 }
 
@@ -363,21 +375,6 @@ impl Actor for TransactionCoordinator {
             this.look_at_snapshots(context);
             this.tick_two_phase();
         });
-    }
-}
-
-struct GoOnCollecting;
-
-impl actix::Message for GoOnCollecting {
-    type Result = ();
-}
-
-impl Handler<GoOnCollecting> for TransactionCoordinator {
-    type Result = ();
-
-    fn handle(&mut self, _: GoOnCollecting, context: &mut Self::Context) {
-        self.collecting = false;
-        self.collect(context);
     }
 }
 

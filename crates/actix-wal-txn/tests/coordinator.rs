@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -400,4 +401,31 @@ async fn p3_a_transaction_is_one_record_however_many_keys_it_writes() {
         })
         .collect();
     assert_eq!(written, [3, 2]);
+}
+
+/// Writes so many keys, and gives each this value.
+async fn fill(coordinator: &Coordinator, keys: usize, value: &'static str) {
+    for first in (0..keys).step_by(500) {
+        let part = Execute::new(move |latest| {
+            let write =
+                |key: usize| Write { key: format!("{key}").into(), value: Some(value.into()) };
+            (first..first + 500).try_for_each(|key| Ok(latest.write(write(key))?))
+        });
+        coordinator.send(part).await.unwrap().unwrap();
+    }
+}
+
+#[actix::test]
+async fn p16_a_collection_lets_the_other_tasks_of_its_thread_have_their_turns() {
+    let (_wal, coordinator, _mock) = mocked(MockScript::acknowledge()).await;
+    fill(&coordinator, 20_000, "1").await;
+    let txn = begin(&coordinator).await;
+    fill(&coordinator, 20_000, "2").await;
+    coordinator.send(Abort { txn }).await.unwrap().unwrap();
+    // Each question is put by a task that has had its turn since the answer to the one before.
+    let mut seen = BTreeSet::new();
+    while !seen.contains(&0) {
+        seen.insert(coordinator.send(GetUsage).await.unwrap().store.pinned);
+    }
+    assert!(seen.len() > 20, "of 78 pieces only {} had somebody else between them", seen.len());
 }

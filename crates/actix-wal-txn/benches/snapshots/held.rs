@@ -22,7 +22,7 @@ const EXPORTED: Budget = Budget { keys: 512, bytes: 256 << 10 };
 const SCANNED: Budget = Budget { keys: 1024, bytes: 256 << 10 };
 const COLLECTED: usize = 256;
 
-/// The issue wants none to be longer.
+/// None should be longer.
 const TARGET: Duration = Duration::from_millis(1);
 
 /// For how long this thread has had a processor.

@@ -39,6 +39,8 @@ struct Running {
     /// `None` once all of it has been given away: its versions need not be kept any more.
     export: Option<Export>,
     lsn: Lsn,
+    /// The thread wants another piece.
+    wants_piece: bool,
     /// `None` once the thread is to end.
     to: Option<SyncSender<Piece>>,
     /// Why it was given up, where the thread does not know.
@@ -152,10 +154,26 @@ impl TransactionCoordinator {
             client,
             began: now,
             log_bytes: snapshots.due.log_bytes(),
+            wants_piece: false,
             log_bytes_at_piece: snapshots.due.log_bytes(),
         });
         self.next_piece();
         Ok(())
+    }
+
+    fn running(&mut self) -> Option<&mut Running> {
+        self.snapshots.as_mut()?.running.as_mut()
+    }
+
+    /// The thread wants another piece. It has it in the next turn, so that a fast disk does not keep all others waiting.
+    fn piece_wanted(&mut self, context: &mut Context<Self>) {
+        self.running().into_iter().for_each(|running| running.wants_piece = true);
+        Self::in_next_turn(context, |this, _| {
+            // Meanwhile this snapshot may have failed, and another one have begun.
+            if this.running().is_some_and(|running| mem::take(&mut running.wants_piece)) {
+                this.next_piece();
+            }
+        });
     }
 
     /// Gives the thread what it writes next.
@@ -270,7 +288,7 @@ impl Handler<FileNews> for TransactionCoordinator {
 
     fn handle(&mut self, news: FileNews, context: &mut Self::Context) {
         match news {
-            FileNews::Took => self.next_piece(),
+            FileNews::Took => self.piece_wanted(context),
             FileNews::Ended(ended) => self.file_ended(ended, context),
         }
     }

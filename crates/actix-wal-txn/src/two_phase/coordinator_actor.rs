@@ -221,7 +221,9 @@ pub async fn open(
 
 impl TwoPhaseCoordinator {
     /// Starts a coordinator in the current Arbiter, and subscribes it to its log. It ends with the log, and does not keep it
-    /// open. `transport` carries messages to participants: what does not fit into its mailbox is lost, and sent again.
+    /// open. `transport` carries messages to participants: what does not fit into its mailbox is lost, and sent again after the
+    /// back-off. An actor's mailbox has room for 16 unless it sets its capacity: it should have room for one or two for each
+    /// participant of each transaction that is at work.
     ///
     /// # Errors
     /// The log is closed.

@@ -31,7 +31,9 @@ use crate::store::CommitNo;
 pub struct TwoPhase {
     /// Its bounds.
     pub limits: ParticipantLimits,
-    /// Where messages to coordinators go: the host's transport. What does not fit into its mailbox is lost, and sent again.
+    /// Where messages to coordinators go: the host's transport. What does not fit into its mailbox is lost, and sent again after
+    /// the back-off. An actor's mailbox has room for 16 messages unless it sets its capacity: it should have room for one or
+    /// two of each transaction that is at work.
     pub transport: Recipient<Outgoing<ToCoordinator>>,
 }
 
