@@ -15,7 +15,7 @@
 //! | one commit | clients that send a [`TransactionCoordinator`] an [`Execute`] with the three writes: one log |
 //! | 2PC | clients that send a [`TwoPhaseCoordinator`], which has a log of its own, a [`CommitAcross`] with a write at each of three participants with logs of their own. All are actors of one thread of one process; an actor carries their messages, and loses none |
 //! | PostgreSQL | `pgbench` over a Unix socket: `BEGIN`, three updates and `PREPARE TRANSACTION` in one round trip, `COMMIT PREPARED` in another; `synchronous_commit = on`. That is one prepared transaction in one server with one log, through SQL |
-//!//! | one sync | threads without a log: a block is written and synced in one file. For one client |
+//! | one sync | threads without a log: a block is written and synced in one file. For one client |
 //! | 3 syncs, then 1 | the same in three files at once, and then in a fourth: what a transaction of 2PC needs of the disk |
 //!
 //! No two clients take the same key. Below the ratios it prints what the logs have done for a transaction: in one of 2PC,
