@@ -6,14 +6,14 @@
 mod two_phase_sites;
 
 use actix::Addr;
-use actix_wal::testkit::{MockHandle, MockLog, MockScript, MockStep, SimDisk};
-use actix_wal::{Cause, LogEvent, Lsn, Wal, WalConfig};
+use actix_wal::testkit::{MockHandle, MockLog, MockScript, MockStep};
+use actix_wal::{Cause, LogEvent, Lsn, Wal};
 use actix_wal_txn::coordinator::{CoordinatorLimits, TransactionCoordinator};
 use actix_wal_txn::messages::{Execute, GetUsage};
 use actix_wal_txn::recovery::Recovered;
 use actix_wal_txn::store::{Limits, Write};
 use actix_wal_txn::two_phase::coordinator_actor::{
-    self, AcrossError, CommitAcross, Decisions, GetDecisions, TwoPhaseCoordinator,
+    AcrossError, CommitAcross, Decisions, GetDecisions, RecoveredDecider, TwoPhaseCoordinator,
 };
 use actix_wal_txn::two_phase::decider::{DeciderLimits, Member};
 use actix_wal_txn::two_phase::messages::{Operation, Work, WorkKind};
@@ -128,13 +128,10 @@ async fn coordinator(
     transport: &Transport,
     script: MockScript,
 ) -> (Wal, MockHandle, Addr<TwoPhaseCoordinator>) {
-    // What it begins with comes from a real log that has no decisions, and goes on with another one.
-    let empty = Wal::open(WalConfig::new("empty")).on_storage(SimDisk::new().mount().unwrap());
     let limits = DeciderLimits { back_off: BACK_OFF, ..DeciderLimits::default() };
-    let begun = coordinator_actor::open(empty, address(COORDINATOR), limits).await.unwrap();
     let (wal, mock) = MockLog::start(script);
-    let started = TwoPhaseCoordinator::start(&wal, begun.1, transport.recipient()).await.unwrap();
-    begun.0.close().await.unwrap();
+    let empty = RecoveredDecider::empty(&wal, address(COORDINATOR), limits);
+    let started = TwoPhaseCoordinator::start(&wal, empty, transport.recipient()).await.unwrap();
     (wal, mock, started)
 }
 
