@@ -16,7 +16,7 @@ use crate::shell::Shell;
 use steps::{STEPS, Step};
 
 const EXAMPLES: &str = "Examples:
-  cargo xtask ci                              everything: up to 40 minutes on two cores, from cold
+  cargo xtask ci                              everything: most of an hour on two cores, from cold
   cargo xtask ci --list                       the names of the steps
   cargo xtask ci --only format --only clippy  before a commit
   cargo xtask ci --from quickstart            go on where a step has failed
