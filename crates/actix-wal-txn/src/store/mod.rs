@@ -183,8 +183,8 @@ struct Garbage {
 
 /// What a version takes beside its value: its slot, and what an allocation of its own costs.
 const VERSION_BYTES: usize = size_of::<Version>() + 16;
-/// What a key takes beside its bytes, which the index and the chain share: its places in both.
-const KEY_BYTES: usize = size_of::<Bytes>() + size_of::<ChainId>() + size_of::<Chain>() + 48;
+/// What a key takes beside its bytes: its places in the index, where short ones lie too, and in the chain.
+const KEY_BYTES: usize = size_of::<IndexKey>() + size_of::<ChainId>() + size_of::<Chain>() + 48;
 
 impl Store {
     /// An empty store.
