@@ -60,7 +60,7 @@ impl Participant {
         if self.heuristics.contains_key(&id) {
             return self.compare(site, id, Outcome::Aborted);
         }
-        match self.prepared.get_mut(&id).map(|prepared| prepared.state) {
+        match self.prepared.get(&id).map(|prepared| prepared.state) {
             Some(State::Appended | State::InDoubt) => {
                 let room = self.prepared.get_mut(&id).and_then(|prepared| prepared.room.take());
                 self.forget(site, id);
