@@ -1,0 +1,122 @@
+//! Replies, and their bytes in both versions of the protocol.
+
+use std::borrow::Cow;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// The version of the protocol that a client has asked for with `HELLO`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// What a client speaks that has not asked.
+    #[default]
+    Resp2,
+    /// With maps, and a null of its own.
+    Resp3,
+}
+
+/// What a client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// A status, such as `OK`.
+    Status(&'static str),
+    /// An error, with its code: `ERR syntax error`.
+    Error(Cow<'static, str>),
+    /// A number.
+    Integer(i64),
+    /// A string.
+    Bulk(Bytes),
+    /// Text for people; a string to a client that speaks RESP2.
+    Verbatim(Bytes),
+    /// No string.
+    Null,
+    /// No array, for instance of a transaction that was not executed.
+    NullArray,
+    /// Several replies.
+    Array(Vec<Reply>),
+    /// Pairs; to a client that speaks RESP2 an array of twice as many.
+    Map(Vec<(Reply, Reply)>),
+}
+
+impl Reply {
+    /// The usual answer to what was done.
+    pub const OK: Reply = Reply::Status("OK");
+
+    /// An error with the usual code.
+    pub fn err(what: impl std::fmt::Display) -> Self {
+        Reply::Error(format!("ERR {what}").into())
+    }
+
+    /// A string.
+    pub fn bulk(text: impl Into<Bytes>) -> Self {
+        Reply::Bulk(text.into())
+    }
+
+    /// A string, or none.
+    pub fn bulk_or_null(value: Option<Bytes>) -> Self {
+        value.map_or(Reply::Null, Reply::Bulk)
+    }
+
+    /// 1 or 0.
+    pub fn flag(is_so: bool) -> Self {
+        Reply::Integer(i64::from(is_so))
+    }
+
+    /// Its bytes, behind what is in the buffer.
+    pub fn write(&self, to: &mut BytesMut, protocol: Protocol) {
+        match (self, protocol) {
+            (Reply::Status(text), _) => line(to, b'+', text.as_bytes()),
+            (Reply::Error(text), _) => error(to, text),
+            (Reply::Integer(number), _) => count(to, b':', *number),
+            (Reply::Bulk(bytes), _) | (Reply::Verbatim(bytes), Protocol::Resp2) => bulk(to, bytes),
+            (Reply::Verbatim(bytes), Protocol::Resp3) => {
+                count(to, b'=', bytes.len() as i64 + 4);
+                to.put_slice(b"txt:");
+                to.put_slice(bytes);
+                to.put_slice(b"\r\n");
+            }
+            (Reply::Null, Protocol::Resp2) => to.put_slice(b"$-1\r\n"),
+            (Reply::NullArray, Protocol::Resp2) => to.put_slice(b"*-1\r\n"),
+            (Reply::Null | Reply::NullArray, Protocol::Resp3) => to.put_slice(b"_\r\n"),
+            (Reply::Array(replies), _) => {
+                count(to, b'*', replies.len() as i64);
+                replies.iter().for_each(|reply| reply.write(to, protocol));
+            }
+            (Reply::Map(pairs), _) => {
+                let (kind, per_pair) = match protocol {
+                    Protocol::Resp2 => (b'*', 2),
+                    Protocol::Resp3 => (b'%', 1),
+                };
+                count(to, kind, pairs.len() as i64 * per_pair);
+                for (key, value) in pairs {
+                    key.write(to, protocol);
+                    value.write(to, protocol);
+                }
+            }
+        }
+    }
+}
+
+fn line(to: &mut BytesMut, kind: u8, text: &[u8]) {
+    to.reserve(text.len() + 3);
+    to.put_u8(kind);
+    to.put_slice(text);
+    to.put_slice(b"\r\n");
+}
+
+/// What a client has sent may be a part of an error, and must not end it.
+fn error(to: &mut BytesMut, text: &str) {
+    let plain: Vec<u8> =
+        text.bytes().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }).collect();
+    line(to, b'-', &plain);
+}
+
+fn count(to: &mut BytesMut, kind: u8, number: i64) {
+    line(to, kind, itoa::Buffer::new().format(number).as_bytes());
+}
+
+fn bulk(to: &mut BytesMut, bytes: &[u8]) {
+    to.reserve(bytes.len() + 16);
+    count(to, b'$', bytes.len() as i64);
+    to.put_slice(bytes);
+    to.put_slice(b"\r\n");
+}

@@ -1,0 +1,1 @@
+//! One client: its database, its password, its transaction.
