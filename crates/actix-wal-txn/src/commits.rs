@@ -16,9 +16,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use actix_wal::{Cause, CommitError, Lsn};
 
-use crate::latest::Latest;
+use crate::latest::{Finished, Latest};
 use crate::store::{CommitNo, Store, StoreError, Write};
-use crate::watches::Watches;
+use crate::watches::{NewWatch, Watches};
 use crate::workspace::WorkLimits;
 
 /// What became of what an answer waits for.
@@ -61,6 +61,15 @@ pub struct Ran<T, E> {
     pub writes: Vec<Write>,
     /// The newest commit that it has seen anything of, unless all of that is durable.
     pub seen: Option<CommitNo>,
+    /// The keys that it watches from now on: to be [watched](Commits::watch) when its writes have been put in.
+    pub watches: Vec<NewWatch>,
+}
+
+impl<T, E> Ran<T, E> {
+    /// One that has no effect.
+    pub(crate) fn failed(error: E) -> Self {
+        Ran { result: Err(error), writes: Vec::new(), seen: None, watches: Vec::new() }
+    }
 }
 
 /// A commit that is on its way.
@@ -141,15 +150,24 @@ impl<A> Commits<A> {
     /// Runs a transaction on the newest versions. If it writes, [`put`](Self::put) takes that; otherwise its answer is
     /// to be [kept back](Self::keep_back).
     pub fn run<T, E>(
-        &self,
+        &mut self,
         limits: WorkLimits,
         run: impl FnOnce(&mut Latest<'_>) -> Result<T, E>,
     ) -> Ran<T, E> {
-        let mut latest = Latest::new(&self.store, limits);
+        let room = self.watches.room_for_keys();
+        let mut latest = Latest::new(&self.store, limits, room);
         let result = run(&mut latest);
-        let (writes, seen) = latest.finish();
-        let writes = if result.is_ok() { writes } else { Vec::new() };
-        Ran { result, writes, seen }
+        let Finished { writes, seen, watches } = latest.finish();
+        match result {
+            // Why it fails may tell what it has seen.
+            Err(error) => Ran { seen, ..Ran::failed(error) },
+            result => Ran { result, writes, seen, watches },
+        }
+    }
+
+    /// Watches these keys from now on.
+    pub fn watch(&mut self, watches: Vec<NewWatch>) {
+        watches.into_iter().for_each(|watch| self.watches.watch_key(watch));
     }
 
     /// Installs a commit, which must be put into the log now, before anything else is. Its answer is given when its
@@ -335,6 +353,7 @@ impl<A> Commits<A> {
         let first = self.on_the_way.get(at).map(|first| first.number);
         if let Some(first) = first {
             self.store.fail_from(first);
+            self.watches.note_failure();
         }
         for OnTheWay { number, own, watch, others, unknown_at } in self.on_the_way.drain(at..) {
             match own {

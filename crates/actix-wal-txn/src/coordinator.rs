@@ -10,10 +10,11 @@
 
 mod interactive;
 mod snapshots;
+mod whole;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, MessageResult};
@@ -22,17 +23,15 @@ use actix_wal::{AppendOptions, Cause, Durability, Epoch, InFlight, Lsn, Outcome,
 
 use self::interactive::Open;
 use self::snapshots::Snapshots;
-use crate::commits::{Answers, Commits, Ran, Verdict};
+use crate::commits::{Answers, Commits, Verdict};
 use crate::error::TxnError;
 use crate::latencies::Latencies;
 use crate::later::Later;
 use crate::messages::{
-    Commit, Committed, CoordinatorUsage, Execute, Executed, GetLatencies, GetOutcome, GetUsage,
-    TxnId,
+    Commit, Committed, CoordinatorUsage, GetLatencies, GetOutcome, GetUsage, SetMemoryLimit, TxnId,
 };
 use crate::record::TxnRecord;
 use crate::recovery::Recovered;
-use crate::snapshotting::file_thread::text_of;
 use crate::store::{CommitNo, Write};
 use crate::tokens::{Token, Tokens};
 use crate::two_phase::Life;
@@ -100,8 +99,29 @@ impl From<Note> for Waiting {
     }
 }
 
-/// Tells a client what became of its transaction. That of a client which has its answer does nothing.
-type Answer = Box<dyn FnOnce(Result<Option<Lsn>, TxnError>)>;
+/// Tells a client what became of its transaction.
+pub(crate) enum Answer {
+    /// The client has its answer.
+    Given,
+    Of(Box<dyn FnOnce(Result<Option<Lsn>, TxnError>)>),
+    /// One of several that are answered together, by its place among them.
+    OneOf(Rc<dyn Several>, usize),
+}
+
+/// Clients of several transactions that came in one message.
+pub(crate) trait Several {
+    fn settle(&self, at: usize, settled: Result<Option<Lsn>, TxnError>);
+}
+
+impl Answer {
+    fn give(self, settled: Result<Option<Lsn>, TxnError>) {
+        match self {
+            Answer::Given => {}
+            Answer::Of(client) => client(settled),
+            Answer::OneOf(clients, at) => clients.settle(at, settled),
+        }
+    }
+}
 
 impl fmt::Debug for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -220,18 +240,32 @@ impl TransactionCoordinator {
         token: Option<Token>,
         answer: Answer,
     ) {
-        if token.as_ref().is_some_and(|token| !self.tokens.put_in(token)) {
-            return answer(Err(TxnError::TokenUsed));
+        if let Err((answer, refused)) = self.try_to_put(writes, durability, token, answer) {
+            answer.give(Err(refused));
         }
-        let (now, later): (Option<Answer>, Answer) = match durability {
-            Durability::Async => (Some(answer), Box::new(|_| {})),
+    }
+
+    /// The same; one that is refused is given back.
+    fn try_to_put(
+        &mut self,
+        writes: Vec<Write>,
+        durability: Durability,
+        token: Option<Token>,
+        answer: Answer,
+    ) -> Result<(), (Answer, TxnError)> {
+        if token.as_ref().is_some_and(|token| !self.tokens.put_in(token)) {
+            return Err((answer, TxnError::TokenUsed));
+        }
+        let (now, later) = match durability {
+            Durability::Async => (Some(answer), Answer::Given),
             _ => (None, answer),
         };
-        let result = self.put_in(writes, durability, token, later);
-        match (result, now) {
-            (Ok(()), Some(now)) => now(Ok(None)),
-            (Ok(()), None) => {}
-            (Err((later, refused)), now) => now.unwrap_or(later)(Err(refused)),
+        match (self.put_in(writes, durability, token, later), now) {
+            (Ok(()), now) => {
+                now.into_iter().for_each(|now| now.give(Ok(None)));
+                Ok(())
+            }
+            (Err((later, refused)), now) => Err((now.unwrap_or(later), refused)),
         }
     }
 
@@ -319,7 +353,7 @@ impl TransactionCoordinator {
             if let Some(since) = since {
                 self.latencies.settled(now.saturating_sub(since));
             }
-            answer(match verdict {
+            answer.give(match verdict {
                 Verdict::Durable(lsn) => {
                     if let (Some(token), Some(lsn)) = (token, lsn) {
                         self.tokens.committed(token, lsn);
@@ -330,7 +364,7 @@ impl TransactionCoordinator {
                     if failed.is_not_durable() {
                         token.iter().for_each(|token| self.tokens.aborted(token));
                     } else {
-                        let answer: Answer = Box::new(|_| {});
+                        let answer = Answer::Given;
                         unsettled = Some(Waiting::Client { since: None, token, answer });
                     }
                     Err(TxnError::of_outcome(failed))
@@ -400,41 +434,13 @@ impl Handler<Commit> for TransactionCoordinator {
     }
 }
 
-impl<T: Send + 'static> Handler<Execute<T>> for TransactionCoordinator {
-    type Result = Later<Result<Executed<T>, TxnError>>;
-
-    fn handle(&mut self, execute: Execute<T>, _: &mut Self::Context) -> Self::Result {
-        let Execute { work, durability, token } = execute;
-        if let Err(contradiction) = self.commits.check() {
-            return Later::now(Err(contradiction.into()));
-        }
-        let Ran { result, writes, seen } = self.commits.run(self.limits.work, |latest| {
-            // What it has written is thrown away, and it has nothing else of ours.
-            catch_unwind(AssertUnwindSafe(|| work(latest)))
-                .unwrap_or_else(|panic| Err(TxnError::Panicked { message: text_of(&*panic) }))
-        });
-        let (client, answer) = client(move |lsn| Ok(Executed { value: result?, lsn }));
-        if !writes.is_empty() {
-            self.put(writes, durability, token, client);
-        } else if durability == Durability::Async {
-            client(Ok(None));
-        } else if let Err(Waiting::Client { answer, .. }) = self
-            .commits
-            .keep_back(seen, Waiting::Client { since: None, token: None, answer: client })
-        {
-            answer(Ok(None));
-        }
-        answer
-    }
-}
-
 /// What answers a client, and what it waits for. What the transaction gave is put together only when it may be told.
 fn client<T: 'static>(
     give: impl FnOnce(Option<Lsn>) -> Result<T, TxnError> + 'static,
 ) -> (Answer, Later<Result<T, TxnError>>) {
     let (reply, answer) = Later::new(|| Err(TxnError::gone()));
     let client = move |settled: Result<Option<Lsn>, TxnError>| reply.give(settled.and_then(give));
-    (Box::new(client), answer)
+    (Answer::Of(Box::new(client)), answer)
 }
 
 impl Handler<GetOutcome> for TransactionCoordinator {
@@ -456,6 +462,14 @@ impl Handler<GetUsage> for TransactionCoordinator {
             on_the_way: self.commits.len(),
             watched,
         })
+    }
+}
+
+impl Handler<SetMemoryLimit> for TransactionCoordinator {
+    type Result = ();
+
+    fn handle(&mut self, SetMemoryLimit(bytes): SetMemoryLimit, _: &mut Self::Context) {
+        self.commits.store_mut().set_limit(bytes);
     }
 }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::store::{Budget, CommitNo, KeyRange, Piece, Store, View, Write};
+use crate::watches::{NewWatch, WatchedKey, Watches};
 use crate::workspace::{Rows, WorkError, WorkLimits};
 use crate::writes::Writes;
 
@@ -17,12 +18,31 @@ pub struct Latest<'a> {
     /// How many more keys it may look at: nobody else is served meanwhile.
     looks_left: usize,
     limits: WorkLimits,
+    watches: Vec<NewWatch>,
+    /// How many more keys may be watched.
+    watches_left: usize,
+}
+
+/// What a transaction leaves when it has run.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) writes: Vec<Write>,
+    /// The commit that must be durable before what it has read is told.
+    pub(crate) seen: Option<CommitNo>,
+    pub(crate) watches: Vec<NewWatch>,
 }
 
 impl<'a> Latest<'a> {
-    pub(crate) fn new(store: &'a Store, limits: WorkLimits) -> Self {
-        let writes = Writes::new(limits);
-        Latest { store, writes, seen: None, looks_left: limits.reads, limits }
+    pub(crate) fn new(store: &'a Store, limits: WorkLimits, watches_left: usize) -> Self {
+        Latest {
+            store,
+            writes: Writes::new(limits),
+            seen: None,
+            looks_left: limits.reads,
+            limits,
+            watches: Vec::new(),
+            watches_left,
+        }
     }
 
     /// The value of a key; `None` if it has none.
@@ -55,6 +75,47 @@ impl<'a> Latest<'a> {
         Ok(self.writes.over(rows, range, budget))
     }
 
+    /// How many keys begin with these bytes, its own writes included. It costs no search where the store
+    /// [counts](Store::count_by_first) by so many bytes. What is counted is told when all that is in the store is durable.
+    ///
+    /// # Errors
+    /// A prepared transaction may change the count.
+    pub fn count(&mut self, prefix: &[u8]) -> Result<u64, WorkError> {
+        let range = KeyRange::prefix(Bytes::copy_from_slice(prefix));
+        self.store.check_unlocked_range(&range)?;
+        self.see_all();
+        let mut count = self.store.count(prefix);
+        for (key, has) in self.writes.with_prefix(prefix) {
+            match (self.store.has_value(key), has) {
+                (true, false) => count -= 1,
+                (false, true) => count += 1,
+                _ => {}
+            }
+        }
+        Ok(count)
+    }
+
+    /// Its answer waits until everything is durable that was put in before it, whether it has read that or not.
+    pub fn see_all(&mut self) {
+        self.seen = self.seen.max(self.store.newest_commit());
+    }
+
+    /// Watches a key from the moment at which this transaction has run: until the answer is dropped, it says whether another
+    /// one has written the key. So a later transaction can be made to depend on what this one has read, without a
+    /// transaction that stays open. It does not read the key.
+    ///
+    /// # Errors
+    /// [`Watches::KEYS`] are watched.
+    pub fn watch(&mut self, key: Bytes) -> Result<WatchedKey, WorkError> {
+        let (what, limit) = ("watched keys", Watches::KEYS);
+        self.watches_left =
+            self.watches_left.checked_sub(1).ok_or(WorkError::TooLarge { what, limit })?;
+        let watch = NewWatch::new(key);
+        let watched = watch.watched();
+        self.watches.push(watch);
+        Ok(watched)
+    }
+
     fn look(&mut self, keys: usize) -> Result<(), WorkError> {
         let (what, limit) = ("reads", self.limits.reads);
         self.looks_left =
@@ -70,8 +131,8 @@ impl<'a> Latest<'a> {
         self.writes.add(write)
     }
 
-    /// What it writes, and the commit that must be durable before what it has read is told.
-    pub(crate) fn finish(self) -> (Vec<Write>, Option<CommitNo>) {
-        (self.writes.into_vec(), self.seen)
+    pub(crate) fn finish(self) -> Finished {
+        let Latest { writes, seen, watches, .. } = self;
+        Finished { writes: writes.into_vec(), seen, watches }
     }
 }

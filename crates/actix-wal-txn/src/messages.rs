@@ -163,6 +163,60 @@ impl<T: Send + 'static> Message for Execute<T> {
     type Result = Result<Executed<T>, TxnError>;
 }
 
+/// A whole transaction as a type of the host's own, for hosts that send [many](ExecuteEach).
+pub trait Transaction: Send + 'static {
+    /// What it gives its client.
+    type Output: Send + 'static;
+
+    /// What it does. It must not wait for anything: nobody else is served meanwhile. It may run again, when the log had no
+    /// room for what it wrote.
+    ///
+    /// # Errors
+    /// It has no effect then.
+    fn run(&self, latest: &mut Latest<'_>) -> Result<Self::Output, TxnError>;
+}
+
+/// Runs whole transactions one after the other, each for itself: one that fails undoes no other. It does what as many
+/// [`Execute`] do, for the price of one message and one answer, which comes when all of them are settled.
+#[derive(Clone, Debug)]
+pub struct ExecuteEach<W> {
+    /// The transactions, in their order.
+    pub transactions: Vec<W>,
+    /// As for [`Execute::durability`], of all of them.
+    pub durability: Durability,
+}
+
+impl<W: Transaction> Message for ExecuteEach<W> {
+    type Result = Each<W>;
+}
+
+/// What became of several transactions.
+#[derive(Debug)]
+pub struct Each<W: Transaction> {
+    /// One for each that has run, in their order. If there are fewer of these and of [`left`](Self::left) together than were
+    /// sent, then the coordinator is gone, and the outcome of all is unknown.
+    pub done: Vec<Result<Executed<W::Output>, TxnError>>,
+    /// Those for which the log had no room, and those behind them. They have no effect: send them again.
+    pub left: Vec<W>,
+}
+
+impl<W: Transaction> Each<W> {
+    pub(crate) fn gone() -> Self {
+        Each { done: Vec::new(), left: Vec::new() }
+    }
+}
+
+/// Changes how much memory the versions may take. What is held already stays. It is not remembered by the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetMemoryLimit(
+    /// The bound, in bytes, as [`Limits::bytes`](crate::store::Limits::bytes).
+    pub usize,
+);
+
+impl Message for SetMemoryLimit {
+    type Result = ();
+}
+
 /// A whole transaction has run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Executed<T> {

@@ -1,4 +1,7 @@
-//! Which ranges of keys serializable transactions have read, and whether somebody has written there since.
+//! Which ranges of keys serializable transactions have read, and which keys are watched from one transaction to the next; and
+//! whether somebody has written there since.
+
+mod keys;
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -7,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use slab::Slab;
 
+use self::keys::Keys;
+pub use self::keys::{NewWatch, WatchedKey};
 use crate::store::{KeyRange, Write};
 
 /// The ranges that open transactions have read. Each commit looks at all of them, so their number is a cost that every
@@ -14,6 +19,7 @@ use crate::store::{KeyRange, Write};
 #[derive(Debug)]
 pub struct Watches {
     open: Slab<Open>,
+    keys: Keys,
     limit: usize,
     /// At how many those that nobody asks for are taken out: twice what was left the last time.
     tidy_at: usize,
@@ -72,9 +78,27 @@ impl Watches {
     /// How many ranges may be watched unless told otherwise.
     pub const LIMIT: usize = 10_000;
 
-    /// At most so many, over all transactions.
+    /// How many keys may be watched. They cost a commit nothing, only memory: about 100 bytes each.
+    pub const KEYS: usize = 1_000_000;
+
+    /// At most so many ranges, over all transactions.
     pub fn new(limit: usize) -> Self {
-        Watches { open: Slab::new(), limit, tidy_at: 0 }
+        Watches { open: Slab::new(), keys: Keys::default(), limit, tidy_at: 0 }
+    }
+
+    /// Watches a key from now on.
+    pub(crate) fn watch_key(&mut self, watch: NewWatch) {
+        self.keys.watch(watch);
+    }
+
+    /// How many more keys may be watched.
+    pub(crate) fn room_for_keys(&mut self) -> usize {
+        self.keys.room(Watches::KEYS)
+    }
+
+    /// Commits have been taken back: what was seen of the newest state may never have been.
+    pub(crate) fn note_failure(&mut self) {
+        self.keys.note_all();
     }
 
     /// Watches a range, which has been changed already or not.
@@ -109,6 +133,7 @@ impl Watches {
     /// Somebody commits these writes. A commit that fails later leaves its marks: a transaction may be refused for
     /// nothing, but none commits that should not.
     pub fn note(&mut self, writes: &[Write]) {
+        self.keys.note(writes);
         self.open.retain(|_, open| {
             if writes.iter().any(|write| open.range.contains(&write.key)) {
                 open.changed.store(true, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! What one transaction writes, until it commits.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use bytes::Bytes;
 
@@ -10,14 +11,77 @@ use crate::workspace::{Rows, WorkError, WorkLimits};
 /// The writes of a transaction, which it reads before anything else.
 #[derive(Debug)]
 pub(crate) struct Writes {
-    by_key: BTreeMap<Bytes, Option<Bytes>>,
+    by_key: ByKey,
     bytes: usize,
     limits: WorkLimits,
 }
 
+/// In the order of keys. Most transactions write a few, and a map would cost them more than all they do with it.
+#[derive(Debug)]
+enum ByKey {
+    Few(Vec<Write>),
+    Many(BTreeMap<Bytes, Option<Bytes>>),
+}
+
+/// So many are few.
+const FEW: usize = 16;
+
+impl ByKey {
+    fn get(&self, key: &[u8]) -> Option<&Option<Bytes>> {
+        match self {
+            ByKey::Few(writes) => {
+                writes.iter().find(|write| write.key == key).map(|write| &write.value)
+            }
+            ByKey::Many(map) => map.get(key),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            ByKey::Few(writes) => writes.len(),
+            ByKey::Many(map) => map.len(),
+        }
+    }
+
+    fn insert(&mut self, write: Write) {
+        match self {
+            ByKey::Few(writes) => match writes.binary_search_by(|it| it.key.cmp(&write.key)) {
+                Ok(at) => writes[at] = write,
+                Err(at) if writes.len() < FEW => writes.insert(at, write),
+                Err(_) => {
+                    let pair = |write: Write| (write.key, write.value);
+                    let all = mem::take(writes).into_iter().chain([write]);
+                    *self = ByKey::Many(all.map(pair).collect());
+                }
+            },
+            ByKey::Many(map) => {
+                map.insert(write.key, write.value);
+            }
+        }
+    }
+
+    fn in_range(&self, range: &KeyRange) -> Vec<(&Bytes, &Option<Bytes>)> {
+        match self {
+            ByKey::Few(writes) => {
+                let inside = writes.iter().filter(|write| range.contains(&write.key));
+                inside.map(|write| (&write.key, &write.value)).collect()
+            }
+            ByKey::Many(map) => map.range::<[u8], _>(range.bounds()).collect(),
+        }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Bytes> {
+        let (few, many) = match self {
+            ByKey::Few(writes) => (Some(writes.iter().map(|write| &write.key)), None),
+            ByKey::Many(map) => (None, Some(map.keys())),
+        };
+        few.into_iter().flatten().chain(many.into_iter().flatten())
+    }
+}
+
 impl Writes {
     pub(crate) fn new(limits: WorkLimits) -> Self {
-        Writes { by_key: BTreeMap::new(), bytes: 0, limits }
+        Writes { by_key: ByKey::Few(Vec::new()), bytes: 0, limits }
     }
 
     /// # Errors
@@ -33,7 +97,7 @@ impl Writes {
             return Err(WorkError::TooLarge { what: "bytes", limit: self.limits.bytes });
         }
         self.bytes = bytes;
-        self.by_key.insert(key, value);
+        self.by_key.insert(Write { key, value });
         Ok(())
     }
 
@@ -43,7 +107,7 @@ impl Writes {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
+        self.by_key.len() == 0
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &Bytes> {
@@ -58,7 +122,7 @@ impl Writes {
             return Rows { rows, next };
         }
         let mut merged: BTreeMap<_, _> = rows.into_iter().collect();
-        for (key, value) in self.by_key.range::<[u8], _>(covered.bounds()) {
+        for (key, value) in self.by_key.in_range(&covered) {
             match value {
                 Some(value) => merged.insert(key.clone(), value.clone()),
                 None => merged.remove(key),
@@ -73,8 +137,18 @@ impl Writes {
         Rows { rows, next }
     }
 
+    /// Those of keys that begin with these bytes.
+    pub(crate) fn with_prefix(&self, prefix: &[u8]) -> impl Iterator<Item = (&Bytes, bool)> {
+        let range = KeyRange::prefix(Bytes::copy_from_slice(prefix));
+        let inside = self.by_key.in_range(&range).into_iter();
+        inside.map(|(key, value)| (key, value.is_some()))
+    }
+
     /// In the order of keys.
     pub(crate) fn into_vec(self) -> Vec<Write> {
-        self.by_key.into_iter().map(|(key, value)| Write { key, value }).collect()
+        match self.by_key {
+            ByKey::Few(writes) => writes,
+            ByKey::Many(map) => map.into_iter().map(|(key, value)| Write { key, value }).collect(),
+        }
     }
 }

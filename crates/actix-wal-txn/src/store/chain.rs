@@ -39,6 +39,11 @@ impl Chain {
         self.versions.last()
     }
 
+    /// Whether the newest version is a value.
+    pub(super) fn has_value(&self) -> bool {
+        self.newest().is_some_and(|newest| newest.value.is_some())
+    }
+
     /// The version that a view shows.
     pub(super) fn seen_by(&self, view: View<'_>) -> Option<&Version> {
         match view {

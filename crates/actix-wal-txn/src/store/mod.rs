@@ -13,6 +13,7 @@
 //! Versions that no snapshot can show any more are [collected](Store::collect), a few at a time.
 
 mod chain;
+mod counts;
 mod index_key;
 mod load;
 mod locks;
@@ -32,6 +33,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use self::chain::{Chain, Version};
+use self::counts::Counts;
 use self::index_key::IndexKey;
 pub use self::load::Loading;
 use self::locks::Locks;
@@ -165,6 +167,7 @@ pub struct Store {
     bytes: usize,
     pinned: usize,
     locks: Locks,
+    counts: Counts,
 }
 
 type ChainId = u32;
@@ -183,6 +186,8 @@ struct Garbage {
 
 /// What a version takes beside its value: its slot, and what an allocation of its own costs.
 const VERSION_BYTES: usize = size_of::<Version>() + 16;
+/// Deletions may take this part of the memory beyond the bound.
+const TOMBSTONES: usize = 16;
 /// What a key takes beside its bytes: its places in the index, where short ones lie too, and in the chain.
 const KEY_BYTES: usize = size_of::<IndexKey>() + size_of::<ChainId>() + size_of::<Chain>() + 48;
 
@@ -203,6 +208,7 @@ impl Store {
             bytes: 0,
             pinned: 0,
             locks: Locks::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -227,14 +233,16 @@ impl Store {
         for Write { key, value } in writes {
             let id = self.chain_of(key);
             let version = Version { at, value: value.clone() };
-            if let Some(earlier) = self.chains[id as usize].withdraw(at) {
-                self.forget(&earlier);
-            } else {
-                chains.push(id);
-            }
+            let chain = &mut self.chains[id as usize];
+            self.counts.change(key, chain.has_value(), value.is_some());
+            let earlier = chain.withdraw(at);
             self.versions += 1;
             self.bytes += version.bytes();
-            self.chains[id as usize].push(version);
+            chain.push(version);
+            match earlier {
+                Some(earlier) => self.forget(&earlier),
+                None => chains.push(id),
+            }
         }
         self.open.push_back(OpenCommit { number, chains });
         number
@@ -278,21 +286,66 @@ impl Store {
         self.locks.check_scan(range)
     }
 
+    /// From now on keys are counted by so many of their first bytes, at most eight, so that
+    /// [`count`](Self::count) needs no search. Those that are there are looked at once.
+    pub fn count_by_first(&mut self, bytes: usize) {
+        let mut counts = Counts::by_first(bytes);
+        for (_, chain) in &self.chains {
+            counts.change(&chain.key, false, chain.has_value());
+        }
+        self.counts = counts;
+    }
+
+    /// How many keys that begin with these bytes have a value in the newest state, durable or not. What has been counted
+    /// must not be told before [all of it](Self::newest_commit) is durable. Where they are not
+    /// [counted](Self::count_by_first) they are looked at, all of them.
+    pub fn count(&self, prefix: &[u8]) -> u64 {
+        self.counts.of(prefix).unwrap_or_else(|| {
+            let range = KeyRange::prefix(Bytes::copy_from_slice(prefix));
+            let chains = self.index.range::<[u8], _>(range.bounds());
+            chains.filter(|(_, id)| self.chains[**id as usize].has_value()).count() as u64
+        })
+    }
+
+    /// Whether a key has a value in the newest state.
+    pub(crate) fn has_value(&self, key: &[u8]) -> bool {
+        self.index.get(key).is_some_and(|id| self.chains[*id as usize].has_value())
+    }
+
+    /// The newest commit that is not durable yet.
+    pub fn newest_commit(&self) -> Option<CommitNo> {
+        self.open.back().map(|open| open.number)
+    }
+
+    /// Changes how much memory the versions may take. What is held already stays, whatever it takes.
+    pub fn set_limit(&mut self, bytes: usize) {
+        self.limits.bytes = bytes;
+    }
+
+    /// How much memory versions may take with those of this commit. One that only deletes may go past the bound, or a full
+    /// store could not be emptied: its tombstones are collected soon.
+    fn limit_for(&self, writes: &[Write]) -> usize {
+        let limit = self.limits.bytes;
+        let only_deletes = writes.iter().all(|write| write.value.is_none());
+        if only_deletes { limit.saturating_add(limit / TOMBSTONES) } else { limit }
+    }
+
     fn make_sure_of_room(&self, writes: &[Write]) -> Result<(), StoreError> {
         let value = |write: &Write| write.value.as_ref().map_or(0, Bytes::len);
         let most = |write: &Write| VERSION_BYTES + value(write) + KEY_BYTES + write.key.len();
         let most: usize = writes.iter().map(most).sum();
         // Most commits fit even if all of their keys were new, and that costs no search.
-        if self.bytes + most <= self.limits.bytes {
+        let limit = self.limit_for(writes);
+        if self.bytes + most <= limit {
             return Ok(());
         }
         let known = writes.iter().filter(|write| self.index.contains_key(&write.key[..]));
         let needed = most - known.map(|write| KEY_BYTES + write.key.len()).sum::<usize>();
-        if self.bytes + needed <= self.limits.bytes {
+        if self.bytes + needed <= limit {
             return Ok(());
         }
         let (held, pinned) = (self.bytes, self.pinned);
-        Err(StoreError::Overloaded { held, needed, limit: self.limits.bytes, pinned })
+        Err(StoreError::Overloaded { held, needed, limit, pinned })
     }
 
     /// The chain of a key; a new one if it has none.
@@ -334,7 +387,10 @@ impl Store {
             && let Some(OpenCommit { number, chains }) = self.open.pop_back()
         {
             for id in chains {
-                if let Some(version) = self.chains[id as usize].withdraw(Stamp::pending(number)) {
+                let chain = &mut self.chains[id as usize];
+                let had = chain.has_value();
+                if let Some(version) = chain.withdraw(Stamp::pending(number)) {
+                    self.counts.change(&chain.key, had, chain.has_value());
                     self.forget(&version);
                 }
                 self.remove_if_empty(id);

@@ -136,6 +136,25 @@ fn past_the_bound_a_commit_is_refused_whole() {
 }
 
 #[test]
+fn p16_a_full_store_still_takes_deletions_which_empty_it() {
+    let mut store = Store::new(Limits { bytes: 4000, ..Limits::default() });
+    let keys: Vec<Bytes> = (0..).map(|at| Bytes::from(format!("key {at}"))).take(100).collect();
+    let set = |key: &Bytes| [Write { key: key.clone(), value: Some("value".into()) }];
+    let held = keys.iter().take_while(|key| store.install(&set(key)).is_ok()).count();
+    (1..=held as u64).for_each(|lsn| store.durable(Lsn::new(lsn)));
+    assert!((10..100).contains(&held), "{held} keys fit");
+    for (key, lsn) in keys[..held].iter().zip(held as u64 + 1..) {
+        commit(&mut store, &[Write { key: key.clone(), value: None }], lsn);
+        store.collect(Duration::ZERO, 10);
+    }
+    assert_eq!(store.usage().bytes, 0);
+    // One that also sets is no deletion.
+    store.set_limit(10);
+    let both = [set(&keys[0]), [delete("b")]].concat();
+    assert!(matches!(store.install(&both), Err(StoreError::Overloaded { limit: 10, .. })));
+}
+
+#[test]
 fn of_two_writes_to_one_key_the_last_one_counts() {
     let mut store = store_of(&[&[write("a", "1"), delete("a"), write("a", "2")]]);
     assert_eq!(value(&store, "a", View::Latest), Some("2".into()));
@@ -288,6 +307,12 @@ impl World {
         let bytes = keys + versions.iter().map(|version| version.bytes()).sum::<usize>();
         let indexed: BTreeSet<_> = self.store.index.values().copied().collect();
         let count = versions.len();
+        let newest = self.model.rows(None);
+        for first in b'a'..=b'g' {
+            let held = newest.keys().filter(|key| key[0] == first).count() as u64;
+            assert_eq!(self.store.count(&[first]), held, "keys that begin with {first}");
+        }
+        assert_eq!(self.store.count(b""), newest.len() as u64);
         let Usage { keys, versions, bytes: counted, .. } = self.store.usage();
         assert_eq!((keys, versions, counted), (indexed.len(), count, bytes));
     }
@@ -305,7 +330,9 @@ fn p25_any_order_of_commits_failures_snapshots_and_collections_agrees_with_the_m
             now: Duration::ZERO,
         };
         let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            (0..400).for_each(|_| world.step());
+            (0..100).for_each(|_| world.step());
+            world.store.count_by_first(1);
+            (0..300).for_each(|_| world.step());
             world.snapshots.clear();
             while world.store.collect(world.now, 100) {}
             let open: usize = world.store.open.iter().map(|commit| commit.chains.len()).sum();

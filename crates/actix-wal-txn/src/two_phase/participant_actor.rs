@@ -186,6 +186,7 @@ impl Handler<ToParticipant> for TransactionCoordinator {
         if self.part.transport.is_none() {
             return;
         }
+        let limits = self.work_limits();
         if let Some(begun) = self.work(|part, site| part.participant.receive(site, message)) {
             let checked = match &begun.kind {
                 WorkKind::Open(txn) => match self.end(*txn) {
@@ -193,7 +194,7 @@ impl Handler<ToParticipant> for TransactionCoordinator {
                     Err(error) => Err(Denied::from(error)),
                 },
                 WorkKind::Whole(operations) => {
-                    check_whole(&self.commits, self.work_limits(), operations.clone())
+                    check_whole(&mut self.commits, limits, operations.clone())
                 }
             };
             self.work(|part, site| part.participant.begin(site, begun, checked));

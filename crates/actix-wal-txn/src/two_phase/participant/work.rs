@@ -25,11 +25,11 @@ pub fn check_open(work: Workspace, store: &Store) -> Result<Checked, Denied> {
 /// # Errors
 /// It may not be done. The reason may be known from what is not durable yet.
 pub fn check_whole<A>(
-    commits: &Commits<A>,
+    commits: &mut Commits<A>,
     limits: WorkLimits,
     operations: Vec<Operation>,
 ) -> Result<Checked, Denied> {
-    let Ran { result, writes, seen } = commits.run(limits, |latest| {
+    let Ran { result, writes, seen, .. } = commits.run(limits, |latest| {
         let mut keys = Vec::new();
         for operation in operations {
             match operation {

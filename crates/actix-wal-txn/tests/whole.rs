@@ -1,0 +1,216 @@
+//! Guards P24, P25 and P10 for transactions that are sent whole, several in one message, and for keys that are watched from one
+//! to the next.
+
+#![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
+use std::time::Duration;
+
+use actix::Addr;
+use actix_wal::testkit::{MockHandle, MockLog, MockScript, MockStep};
+use actix_wal::{Cause, Durability, Lsn, Wal, WalConfig};
+use actix_wal_txn::coordinator::{CoordinatorLimits, TransactionCoordinator};
+use actix_wal_txn::error::TxnError;
+use actix_wal_txn::latest::Latest;
+use actix_wal_txn::messages::{Each, Execute, ExecuteEach, GetUsage, SetMemoryLimit, Transaction};
+use actix_wal_txn::recovery::{self, Recovered};
+use actix_wal_txn::store::{Limits, Write};
+use actix_wal_txn::watches::WatchedKey;
+use bytes::Bytes;
+
+type Coordinator = Addr<TransactionCoordinator>;
+
+/// What one transaction of these tests does.
+#[derive(Clone, Debug)]
+enum Do {
+    /// Adds one to a number, and gives what it is then.
+    Add(&'static str),
+    Read(&'static str),
+    Count(&'static str),
+    /// Reads, and fails with what it has read.
+    Refuse(&'static str),
+    /// Writes a value of so many bytes.
+    Large(usize),
+    SeeAll,
+}
+
+impl Transaction for Do {
+    type Output = u64;
+
+    fn run(&self, latest: &mut Latest<'_>) -> Result<u64, TxnError> {
+        match self {
+            Do::Add(key) => {
+                let sum = number(latest, key)? + 1;
+                set(latest, key, sum.to_string().into())?;
+                Ok(sum)
+            }
+            Do::Read(key) => number(latest, key),
+            Do::Count(prefix) => Ok(latest.count(prefix.as_bytes())?),
+            Do::Refuse(key) => Err(TxnError::aborted(number(latest, key)?.to_string())),
+            Do::Large(bytes) => set(latest, "large", vec![b'1'; *bytes].into()).map(|()| 0),
+            Do::SeeAll => {
+                latest.see_all();
+                Ok(0)
+            }
+        }
+    }
+}
+
+fn number(latest: &mut Latest<'_>, key: &str) -> Result<u64, TxnError> {
+    let value = latest.get(key.as_bytes())?.unwrap_or_else(|| Bytes::from("0"));
+    Ok(String::from_utf8_lossy(&value).parse().unwrap())
+}
+
+fn set(latest: &mut Latest<'_>, key: &'static str, value: Bytes) -> Result<(), TxnError> {
+    Ok(latest.write(Write { key: key.into(), value: Some(value) })?)
+}
+
+fn each(transactions: impl IntoIterator<Item = Do>) -> ExecuteEach<Do> {
+    let transactions = transactions.into_iter().collect();
+    ExecuteEach { transactions, durability: Durability::default() }
+}
+
+async fn mocked() -> (Wal, Coordinator, MockHandle) {
+    let (wal, mock) = MockLog::start(MockScript::manual());
+    let recovered = Recovered::empty(Limits::default());
+    let limits = CoordinatorLimits::default();
+    let coordinator = TransactionCoordinator::start(&wal, recovered, limits).await.unwrap();
+    (wal, coordinator, mock)
+}
+
+/// What each gave, and its LSN; or how it failed.
+fn told(each: Each<Do>) -> Vec<Result<(u64, Option<u64>), String>> {
+    let lsn = |lsn: Option<Lsn>| lsn.map(Lsn::get);
+    let told = each.done.into_iter().map(|done| match done {
+        Ok(done) => Ok((done.value, lsn(done.lsn))),
+        Err(error) => Err(error.to_string()),
+    });
+    told.collect()
+}
+
+#[actix::test]
+async fn p25_each_of_several_transactions_is_one_commit_and_the_answer_waits_for_all_of_them() {
+    let (_wal, coordinator, mock) = mocked().await;
+    let all =
+        [Do::Add("a"), Do::Read("a"), Do::Refuse("a"), Do::Add("a"), Do::Read("b"), Do::Count("")];
+    let mut answer = Box::pin(coordinator.send(each(all)));
+    for through in 0..2 {
+        if through > 0 {
+            mock.acknowledge_through(Lsn::new(through)).await;
+        }
+        let early = tokio::time::timeout(Duration::from_millis(1), &mut answer).await;
+        assert!(early.is_err(), "answered when LSN {through} is durable");
+        assert_eq!(coordinator.send(GetUsage).await.unwrap().on_the_way as u64, 2 - through);
+    }
+    mock.acknowledge_through(Lsn::new(2)).await;
+    let answer = answer.await.unwrap();
+    assert!(answer.left.is_empty());
+    let refused = Err("the transaction aborts: 1".to_owned());
+    let expected = vec![
+        Ok((1, Some(1))),
+        Ok((1, None)),
+        refused,
+        Ok((2, Some(2))),
+        Ok((0, None)),
+        Ok((1, None)),
+    ];
+    assert_eq!(told(answer), expected);
+}
+
+#[actix::test]
+async fn p25_of_several_transactions_those_fail_that_come_after_one_that_failed() {
+    let (_wal, coordinator, mock) = mocked().await;
+    let answer = coordinator.send(each([Do::Add("a"), Do::Read("b"), Do::Add("b"), Do::Read("a")]));
+    let (answer, ()) = tokio::join!(answer, async {
+        coordinator.send(GetUsage).await.unwrap();
+        // The log fails both: the second one builds on an epoch that has ended.
+        mock.act(MockStep::Fail(Cause::Closed)).await;
+        mock.act(MockStep::Fail(Cause::Closed)).await;
+    });
+    let told = told(answer.unwrap());
+    assert!(told[0].is_err() && told[2].is_err() && told[3].is_err(), "{told:?}");
+    assert_eq!(told[1], Ok((0, None)), "it has seen nothing of the others");
+    let after = coordinator.send(each([Do::Read("a"), Do::Read("b"), Do::Count("")]));
+    assert_eq!(self::told(after.await.unwrap()), vec![Ok((0, None)); 3]);
+}
+
+#[actix::test]
+async fn p10_transactions_that_the_log_has_no_room_for_come_back_with_those_behind_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = WalConfig::new(folder.path());
+    config.max_in_flight_entries = 4;
+    let opening = Wal::open(config);
+    let (wal, recovered) = recovery::open(opening, Limits::default()).await.unwrap();
+    let limits = CoordinatorLimits::default();
+    let coordinator = TransactionCoordinator::start(&wal, recovered, limits).await.unwrap();
+    let (mut left, mut sums, mut rounds) = (vec![Do::Add("a"); 100], Vec::new(), 0);
+    while !left.is_empty() {
+        let Each { done, left: more } = coordinator.send(each(left)).await.unwrap();
+        sums.extend(done.into_iter().map(|done| done.unwrap().value));
+        (left, rounds) = (more, rounds + 1);
+    }
+    assert_eq!(sums, (1..=100).collect::<Vec<_>>(), "each once, in order");
+    assert!(rounds > 1, "the log had room for all of them at once");
+    // What is too large for any log is refused, and does not come back.
+    let refused = coordinator.send(each([Do::Large(15 << 20), Do::Large(17 << 20)])).await.unwrap();
+    assert!(refused.left.is_empty() && refused.done[1].is_err(), "{refused:?}");
+    wal.close().await.unwrap();
+}
+
+#[actix::test]
+async fn p25_an_answer_can_wait_for_all_that_was_put_in_before_also_for_what_is_async() {
+    let (_wal, coordinator, mock) = mocked().await;
+    let quick =
+        ExecuteEach { durability: Durability::Async, ..each([Do::Add("a"), Do::Read("a")]) };
+    let quick = told(coordinator.send(quick).await.unwrap());
+    assert_eq!(quick, [Ok((1, None)), Ok((1, None))]);
+    let mut answer = Box::pin(coordinator.send(each([Do::SeeAll])));
+    assert!(tokio::time::timeout(Duration::from_millis(1), &mut answer).await.is_err());
+    mock.acknowledge_through(Lsn::new(1)).await;
+    assert_eq!(told(answer.await.unwrap()), [Ok((0, None))]);
+}
+
+fn watch(key: &'static str) -> Execute<WatchedKey> {
+    let watch = move |latest: &mut Latest<'_>| Ok(latest.watch(key.into())?);
+    Execute { durability: Durability::Async, ..Execute::new(watch) }
+}
+
+#[actix::test]
+async fn p24_a_watched_key_is_changed_by_every_later_write_and_by_nothing_else() {
+    let (_wal, coordinator, mock) = mocked().await;
+    let watching = async |key| coordinator.send(watch(key)).await.unwrap().unwrap().value;
+    let write = async |all: &[Do]| {
+        let quick = ExecuteEach { durability: Durability::Async, ..each(all.iter().cloned()) };
+        coordinator.send(quick).await.unwrap()
+    };
+    let (a, also_a, b) = (watching("a").await, watching("a").await, watching("b").await);
+    write(&[Do::Read("a"), Do::Count(""), Do::Refuse("a")]).await;
+    assert!(!a.is_changed() && !also_a.is_changed());
+    write(&[Do::Add("a")]).await;
+    assert!(a.is_changed() && also_a.is_changed() && !b.is_changed());
+    let again = watching("a").await;
+    assert!(!again.is_changed(), "watched behind that write");
+
+    // A transaction that watches what it writes itself waits for others.
+    let own = Execute::new(|latest| {
+        set(latest, "c", "1".into())?;
+        Ok(latest.watch("c".into())?)
+    });
+    let own = Execute { durability: Durability::Async, ..own };
+    let own = coordinator.send(own).await.unwrap().unwrap().value;
+    assert!(!own.is_changed());
+    // What was read here may never have been.
+    mock.act(MockStep::Fail(Cause::Closed)).await;
+    coordinator.send(GetUsage).await.unwrap();
+    assert!(again.is_changed() && b.is_changed() && own.is_changed());
+}
+
+#[actix::test]
+async fn p16_the_memory_limit_can_be_changed_while_the_coordinator_runs() {
+    let (_wal, coordinator, _mock) = mocked().await;
+    coordinator.send(SetMemoryLimit(1000)).await.unwrap();
+    let refused = told(coordinator.send(each([Do::Large(2000)])).await.unwrap());
+    assert!(refused[0].as_ref().is_err_and(|error| error.contains("of 1000")), "{refused:?}");
+    coordinator.send(SetMemoryLimit(1 << 20)).await.unwrap();
+    let quick = ExecuteEach { durability: Durability::Async, ..each([Do::Large(2000)]) };
+    assert_eq!(told(coordinator.send(quick).await.unwrap()), [Ok((0, None))]);
+}
