@@ -32,6 +32,20 @@ pub struct Bincode;
 /// No record is larger than a segment, and no length in it can ask for more memory than that.
 const LIMIT: usize = u32::MAX as usize;
 
+impl Bincode {
+    /// [`encode`](Codec::encode) for a value of which it is known about how many bytes it takes: no memory is moved or left
+    /// over if that is right.
+    ///
+    /// # Errors
+    /// The value can not be expressed.
+    pub fn encode_in<T: Serialize>(&self, bytes: usize, value: &T) -> Result<Vec<u8>, EncodeError> {
+        let mut encoded = Vec::with_capacity(bytes);
+        bincode::serde::encode_into_std_write(value, &mut encoded, bincode::config::standard())
+            .map_err(|error| EncodeError(error.to_string()))?;
+        Ok(encoded)
+    }
+}
+
 impl Codec for Bincode {
     fn encode<T: Serialize>(&self, value: &T) -> Result<Vec<u8>, EncodeError> {
         bincode::serde::encode_to_vec(value, bincode::config::standard())

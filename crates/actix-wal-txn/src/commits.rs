@@ -175,14 +175,15 @@ impl<A> Commits<A> {
     ///
     /// # Errors
     /// Nothing is installed, and the answer is given back.
-    pub fn put(&mut self, writes: &[Write], answer: A) -> Result<CommitNo, (A, PutError)> {
+    pub fn put(&mut self, writes: Vec<Write>, answer: A) -> Result<CommitNo, (A, PutError)> {
         if let Err(contradiction) = self.check() {
             return Err((answer, contradiction));
         }
+        // If it is refused, somebody was warned for nothing.
+        self.watches.note(&writes);
         match self.store.install(writes) {
             Err(refused) => Err((answer, refused.into())),
             Ok(number) => {
-                self.watches.note(writes);
                 self.on_the_way.push_back(OnTheWay::new(number, answer, None));
                 Ok(number)
             }
@@ -204,8 +205,8 @@ impl<A> Commits<A> {
         if let Err(contradiction) = self.check() {
             return Err((answer, contradiction));
         }
-        let number = self.store.install_decided(writes);
         self.watches.note(writes);
+        let number = self.store.install_decided(writes.to_vec());
         self.on_the_way.push_back(OnTheWay::new(number, answer, watch));
         Ok(number)
     }
@@ -235,6 +236,10 @@ impl<A> Commits<A> {
     }
 
     fn place(&self, commit: CommitNo) -> Option<usize> {
+        // Mostly it is the oldest.
+        if self.on_the_way.front().is_some_and(|oldest| oldest.number == commit) {
+            return Some(0);
+        }
         self.on_the_way.binary_search_by_key(&commit, |on_the_way| on_the_way.number).ok()
     }
 

@@ -281,7 +281,7 @@ impl TransactionCoordinator {
         let TxnRecord::Commit { token, writes } = record else { unreachable!("it was made above") };
         let waiting = Waiting::Client { since: Some(self.now()), token, answer };
         let options = AppendOptions { durability, builds_on: Some(self.builds_on()) };
-        let (waiting, refused) = match (encoded, self.commits.put(&writes, waiting)) {
+        let (waiting, refused) = match (encoded, self.commits.put(writes, waiting)) {
             (Ok(bytes), Ok(commit)) => {
                 let length = bytes.len();
                 match self.log.append_with(bytes, options, commit) {

@@ -95,7 +95,7 @@ impl TxnError {
     }
 
     /// Nobody is left who could answer.
-    pub(crate) fn gone() -> Self {
+    pub fn gone() -> Self {
         let cause = Cause::Stopped { actor: "TransactionCoordinator" };
         TxnError::Unknown(CommitError::Refused(AppendError::Unknown { cause }))
     }

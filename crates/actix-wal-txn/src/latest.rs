@@ -54,11 +54,27 @@ impl<'a> Latest<'a> {
             return Ok(own.clone());
         }
         self.look(1)?;
-        let Some(found) = self.store.get(key, View::Latest)? else {
+        let Some((value, stamp)) = self.store.newest(key)? else {
             return Ok(None);
         };
-        self.seen = self.seen.max(found.stamp.waits_for());
-        Ok(found.value)
+        self.seen = self.seen.max(stamp.waits_for());
+        Ok(value.cloned())
+    }
+
+    /// The same for a look at the value, which costs less than a value to keep.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn peek(&mut self, key: &[u8]) -> Result<Option<&Bytes>, WorkError> {
+        self.look(1)?;
+        if self.writes.of(key).is_some() {
+            return Ok(self.writes.of(key).and_then(Option::as_ref));
+        }
+        let Some((value, stamp)) = self.store.newest(key)? else {
+            return Ok(None);
+        };
+        self.seen = self.seen.max(stamp.waits_for());
+        Ok(value)
     }
 
     /// Rows from the beginning of a range, as many as the budget allows, with its own writes among them.

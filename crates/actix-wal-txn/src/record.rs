@@ -117,7 +117,21 @@ impl TxnRecord {
     /// The value can not be expressed.
     pub fn encode(&self) -> Result<Bytes, actix_wal::error::EncodeError> {
         // A byte is itself in that encoding, and so is a tuple the one behind the other.
-        Ok(Bincode.encode(&(VERSION, self))?.into())
+        Ok(Bincode.encode_in(self.room(), &(VERSION, self))?.into())
+    }
+
+    /// How many bytes its encoding takes, or a few more or less: for memory of the right size.
+    fn room(&self) -> usize {
+        let TxnRecord::Commit { token, writes } = self else { return 0 };
+        let length = |bytes: usize| match bytes {
+            0..=250 => 1 + bytes,
+            251..=0xffff => 3 + bytes,
+            _ => 5 + bytes,
+        };
+        let value = |value: &Option<Bytes>| 1 + value.as_ref().map_or(0, |it| length(it.len()));
+        let write = |write: &Write| length(write.key.len()) + value(&write.value);
+        let token = token.as_ref().map_or(1, |token| 1 + length(token.as_bytes().len()));
+        2 + token + length(writes.len()) - writes.len() + writes.iter().map(write).sum::<usize>()
     }
 
     /// The value of a record at this LSN.

@@ -112,7 +112,7 @@ impl Recovered {
             record => (None, self.branches.take(record)),
         };
         let store = |source| RecoverError::Store { lsn, source };
-        self.store.install(&writes).map_err(store)?;
+        self.store.install(writes).map_err(store)?;
         self.store.durable(lsn);
         // Nobody reads yet, so what is old can go at once.
         while self.store.collect(Default::default(), usize::MAX) {}

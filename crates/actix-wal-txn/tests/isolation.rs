@@ -147,7 +147,7 @@ impl World {
     }
 
     fn put(&mut self, writes: &[Write], waits: Waits) {
-        match self.commits.put(writes, waits) {
+        match self.commits.put(writes.to_vec(), waits) {
             Ok(commit) => self.log.push_back(commit),
             Err((mut waits, _)) => {
                 waits.noted.outcome = Outcome::Aborted;

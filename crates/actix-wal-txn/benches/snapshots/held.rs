@@ -79,7 +79,7 @@ pub(crate) fn on_a_store(keys: u64) {
                 value: Some(VALUE.to_vec().into()),
             };
             let writes: Vec<_> = (first..keys.min(first + 1000)).map(write).collect();
-            store.install(&writes).unwrap();
+            store.install(writes.clone()).unwrap();
             lsn += 1;
             store.durable(Lsn::new(lsn));
         }

@@ -5,7 +5,7 @@ use crate::store::{Limits, View};
 
 fn put(commits: &mut Commits<u32>, key: &'static str, answer: u32) -> CommitNo {
     let write = Write { key: key.into(), value: Some("1".into()) };
-    commits.put(&[write], answer).unwrap()
+    commits.put(vec![write], answer).unwrap()
 }
 
 fn failed(lsn: u64) -> Result<Lsn, CommitError> {
@@ -40,7 +40,7 @@ fn p25_a_log_that_contradicts_itself_is_written_to_no_more() {
     commits.settled(first, failed(1));
     let answers = commits.settled(second, Ok(Lsn::new(2)));
     assert!(matches!(answers[..], [(2, Verdict::Durable(Some(_)))]), "{answers:?}");
-    let refused = commits.put(&[], 3).unwrap_err();
+    let refused = commits.put(vec![], 3).unwrap_err();
     assert_eq!(refused, (3, PutError::Contradiction { lsn: Lsn::new(2) }));
 }
 

@@ -88,7 +88,7 @@ mod tests {
     fn commit(store: &mut Store, tokens: &mut Tokens, lsn: u64, value: &'static str) {
         // From the last key to the first, so that they run into the export.
         let key = format!("key {:04}", 1999 - lsn % 2000).into();
-        store.install(&[Write { key, value: Some(value.into()) }]).unwrap();
+        store.install(vec![Write { key, value: Some(value.into()) }]).unwrap();
         store.durable(Lsn::new(lsn));
         tokens.committed(Token::new(lsn.to_string()).unwrap(), Lsn::new(lsn));
     }

@@ -90,7 +90,7 @@ mod tests {
             (Store::new(limits), Loading::new(limits, Lsn::new(1000), 9));
         for (row, lsn) in rows.iter().zip(1..) {
             let (key, value) = (row.key.clone(), Some(row.value.clone()));
-            by_commits.install(&[Write { key, value }]).unwrap();
+            by_commits.install(vec![Write { key, value }]).unwrap();
             by_commits.durable(Lsn::new(lsn));
         }
         rows.chunks(64).for_each(|block| loading.add(block.to_vec()).unwrap());
@@ -101,7 +101,7 @@ mod tests {
             assert_eq!(store.scan(&all, View::Latest, budget).unwrap().rows, rows);
             // It goes on as any other: what is overwritten is collected.
             let before = store.snapshot(Duration::ZERO);
-            store.install(&[Write { key: rows[5].key.clone(), value: None }]).unwrap();
+            store.install(vec![Write { key: rows[5].key.clone(), value: None }]).unwrap();
             store.durable(Lsn::new(1001));
             let found = store.get(&rows[5].key, View::At(&before)).unwrap().unwrap();
             assert_eq!((found.value.as_ref(), found.stamp), (Some(&rows[5].value), rows[5].stamp));

@@ -23,6 +23,7 @@ mod stamp;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -168,6 +169,8 @@ pub struct Store {
     pinned: usize,
     locks: Locks,
     counts: Counts,
+    /// The chain that was found last. It may be that of another key by now.
+    last_found: Cell<ChainId>,
 }
 
 type ChainId = u32;
@@ -209,6 +212,7 @@ impl Store {
             pinned: 0,
             locks: Locks::default(),
             counts: Counts::default(),
+            last_found: Cell::default(),
         }
     }
 
@@ -217,24 +221,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Overloaded`] or [`StoreError::Prepared`]; then nothing is installed, and the commit must not be put
     /// into the log.
-    pub fn install(&mut self, writes: &[Write]) -> Result<CommitNo, StoreError> {
-        self.make_sure_of_room(writes)?;
+    pub fn install(&mut self, writes: Vec<Write>) -> Result<CommitNo, StoreError> {
+        self.make_sure_of_room(&writes)?;
         writes.iter().try_for_each(|write| self.locks.check_write(&write.key))?;
         Ok(self.install_decided(writes))
     }
 
     /// The same for a transaction that can not be refused any more, because it has been decided to commit. Its own locks
     /// have kept others from its keys, and its room was checked when it was prepared.
-    pub(crate) fn install_decided(&mut self, writes: &[Write]) -> CommitNo {
+    pub(crate) fn install_decided(&mut self, writes: Vec<Write>) -> CommitNo {
         let number = self.next_commit;
         self.next_commit = number.next();
         let at = Stamp::pending(number);
         let mut chains = SmallVec::with_capacity(writes.len());
         for Write { key, value } in writes {
-            let id = self.chain_of(key);
-            let version = Version { at, value: value.clone() };
+            let id = self.chain_of(&key);
+            let version = Version { at, value };
             let chain = &mut self.chains[id as usize];
-            self.counts.change(key, chain.has_value(), value.is_some());
+            self.counts.change(&key, chain.has_value(), version.value.is_some());
             let earlier = chain.withdraw(at);
             self.versions += 1;
             self.bytes += version.bytes();
@@ -350,8 +354,8 @@ impl Store {
 
     /// The chain of a key; a new one if it has none.
     fn chain_of(&mut self, key: &Bytes) -> ChainId {
-        if let Some(id) = self.index.get(&key[..]) {
-            return *id;
+        if let Some(id) = self.find(key) {
+            return id;
         }
         // Four billion keys do not fit into memory.
         let id = self.chains.insert(Chain::new(key.clone())) as ChainId;
@@ -363,6 +367,8 @@ impl Store {
     /// The oldest commit that is open is durable, at this LSN.
     pub fn durable(&mut self, lsn: Lsn) {
         debug_assert!(lsn > self.durable, "{lsn} after {}", self.durable);
+        // Without a snapshot nobody can see what is old: it needs no second look.
+        let is_seen = !self.garbage.is_empty() || self.snapshots.oldest().is_some();
         if let Some(OpenCommit { number, chains }) = self.open.pop_front() {
             let pending = Stamp::pending(number);
             for id in chains {
@@ -371,7 +377,13 @@ impl Store {
                 let old: usize = chain.made_old_by(lsn).map(Version::bytes).sum();
                 if old > 0 {
                     self.pinned += old;
-                    self.garbage.push_back(Garbage { since: lsn, chain: id });
+                    let garbage = Garbage { since: lsn, chain: id };
+                    if is_seen {
+                        self.garbage.push_back(garbage);
+                    } else {
+                        self.horizon = lsn;
+                        self.collect_chain(garbage);
+                    }
                 }
             }
         }
@@ -431,9 +443,30 @@ impl Store {
         if let View::Latest = view {
             self.locks.check_read(key)?;
         }
-        let chain = self.index.get(key).map(|id| &self.chains[*id as usize]);
+        let chain = self.find(key).map(|id| &self.chains[id as usize]);
         let version = chain.and_then(|chain| chain.seen_by(view));
         Ok(version.map(|version| Found { value: version.value.clone(), stamp: version.at }))
+    }
+
+    /// The newest value of a key, for a look, and when it was committed.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get) of the newest state.
+    pub(crate) fn newest(&self, key: &[u8]) -> Result<Option<(Option<&Bytes>, Stamp)>, StoreError> {
+        self.locks.check_read(key)?;
+        let newest = self.find(key).and_then(|id| self.chains[id as usize].newest());
+        Ok(newest.map(|version| (version.value.as_ref(), version.at)))
+    }
+
+    /// The chain of a key. What a transaction reads it often writes next, so the last one is looked at first.
+    fn find(&self, key: &[u8]) -> Option<ChainId> {
+        let last = self.last_found.get();
+        if self.chains.get(last as usize).is_some_and(|chain| chain.key == key) {
+            return Some(last);
+        }
+        let id = *self.index.get(key)?;
+        self.last_found.set(id);
+        Some(id)
     }
 
     /// When the key was changed last, durable or not: later than a snapshot means that a commit has come in between.

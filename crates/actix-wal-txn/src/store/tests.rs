@@ -26,7 +26,7 @@ fn store_of(commits: &[&[Write]]) -> Store {
 }
 
 fn commit(store: &mut Store, writes: &[Write], lsn: u64) {
-    store.install(writes).unwrap();
+    store.install(writes.to_vec()).unwrap();
     store.durable(Lsn::new(lsn));
 }
 
@@ -37,7 +37,7 @@ fn value(store: &Store, key: &str, view: View<'_>) -> Option<Bytes> {
 #[test]
 fn p25_a_snapshot_shows_nothing_that_was_not_durable_when_it_was_opened() {
     let mut store = store_of(&[&[write("a", "1")]]);
-    let commit = store.install(&[write("a", "2"), write("b", "2")]).unwrap();
+    let commit = store.install(vec![write("a", "2"), write("b", "2")]).unwrap();
     let before = store.snapshot(SECOND);
     assert_eq!(value(&store, "a", View::Latest), Some("2".into()));
     assert_eq!(value(&store, "a", View::At(&before)), Some("1".into()));
@@ -55,9 +55,9 @@ fn p25_a_snapshot_shows_nothing_that_was_not_durable_when_it_was_opened() {
 #[test]
 fn p25_what_fails_takes_out_all_that_came_after_it_and_nothing_before() {
     let mut store = store_of(&[&[write("a", "1")]]);
-    store.install(&[write("a", "2")]).unwrap();
-    let failed = store.install(&[write("a", "3"), write("b", "3")]).unwrap();
-    store.install(&[delete("a"), write("c", "4")]).unwrap();
+    store.install(vec![write("a", "2")]).unwrap();
+    let failed = store.install(vec![write("a", "3"), write("b", "3")]).unwrap();
+    store.install(vec![delete("a"), write("c", "4")]).unwrap();
     store.durable(Lsn::new(2));
 
     assert_eq!(store.fail_from(failed), 2);
@@ -65,7 +65,7 @@ fn p25_what_fails_takes_out_all_that_came_after_it_and_nothing_before() {
     assert_eq!(value(&store, "b", View::Latest), None);
     assert_eq!(store.usage().keys, 1, "a key that only a failed commit wrote is gone");
 
-    let later = store.install(&[write("a", "5")]).unwrap();
+    let later = store.install(vec![write("a", "5")]).unwrap();
     assert!(later > failed.next(), "no number is used twice");
     store.durable(Lsn::new(9));
     let snapshot = store.snapshot(SECOND);
@@ -127,12 +127,12 @@ fn past_the_bound_a_commit_is_refused_whole() {
     let large = Write { key: "large".into(), value: Some(vec![0; 1500].into()) };
     commit(&mut store, std::slice::from_ref(&large), 1);
     let held = store.usage();
-    let refused = store.install(&[write("a", "1"), large.clone()]).unwrap_err();
+    let refused = store.install(vec![write("a", "1"), large.clone()]).unwrap_err();
     assert!(matches!(refused, StoreError::Overloaded { limit: 2000, .. }), "{refused}");
     assert_eq!(store.usage(), held);
     assert_eq!(value(&store, "a", View::Latest), None);
     // An overwrite needs no second key, and what fits is taken.
-    store.install(&[write("large", "1")]).unwrap();
+    store.install(vec![write("large", "1")]).unwrap();
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn p16_a_full_store_still_takes_deletions_which_empty_it() {
     let mut store = Store::new(Limits { bytes: 4000, ..Limits::default() });
     let keys: Vec<Bytes> = (0..).map(|at| Bytes::from(format!("key {at}"))).take(100).collect();
     let set = |key: &Bytes| [Write { key: key.clone(), value: Some("value".into()) }];
-    let held = keys.iter().take_while(|key| store.install(&set(key)).is_ok()).count();
+    let held = keys.iter().take_while(|key| store.install(set(key).to_vec()).is_ok()).count();
     (1..=held as u64).for_each(|lsn| store.durable(Lsn::new(lsn)));
     assert!((10..100).contains(&held), "{held} keys fit");
     for (key, lsn) in keys[..held].iter().zip(held as u64 + 1..) {
@@ -151,7 +151,7 @@ fn p16_a_full_store_still_takes_deletions_which_empty_it() {
     // One that also sets is no deletion.
     store.set_limit(10);
     let both = [set(&keys[0]), [delete("b")]].concat();
-    assert!(matches!(store.install(&both), Err(StoreError::Overloaded { limit: 10, .. })));
+    assert!(matches!(store.install(both), Err(StoreError::Overloaded { limit: 10, .. })));
 }
 
 #[test]
@@ -233,7 +233,7 @@ impl World {
     fn install(&mut self) {
         let count = 1 + self.random.below(3);
         let writes: Vec<_> = (0..count).map(|_| self.any_write()).collect();
-        self.store.install(&writes).unwrap();
+        self.store.install(writes.clone()).unwrap();
         self.model.commits.push((None, writes));
     }
 

@@ -10,7 +10,7 @@ use crate::store::Limits;
 fn store_of(keys: &[&'static str]) -> Store {
     let mut store = Store::new(Limits::default());
     let writes: Vec<_> = keys.iter().map(|key| put(key, "0")).collect();
-    store.install(&writes).unwrap();
+    store.install(writes.clone()).unwrap();
     store.durable(Lsn::FIRST);
     store
 }
@@ -27,7 +27,7 @@ fn commit(of: Workspace, store: &mut Store, watches: &mut Watches) -> Result<(),
     of.check(store)?;
     let writes = of.into_writes();
     watches.note(&writes);
-    store.install(&writes)?;
+    store.install(writes.clone())?;
     Ok(())
 }
 

@@ -90,7 +90,7 @@ impl Node {
 
     pub(crate) fn put(&mut self, writes: Vec<Write>) {
         let record = TxnRecord::Commit { token: None, writes: writes.clone() }.encode().unwrap();
-        if let Ok(commit) = self.commits.put(&writes, Answer::Local)
+        if let Ok(commit) = self.commits.put(writes, Answer::Local)
             && self.log.append(record, None, Durability::default(), commit).is_err()
         {
             self.commits.undo(commit);
@@ -226,7 +226,7 @@ impl Node {
         let mut recovered = Recovered::empty(Limits::default());
         let mut after = Lsn::NONE;
         if let Some((lsn, rows, image)) = &self.snapshot {
-            recovered.store.install(rows).unwrap();
+            recovered.store.install(rows.to_vec()).unwrap();
             recovered.store.durable(*lsn);
             recovered.branches = Bincode.decode(image).unwrap();
             after = *lsn;
