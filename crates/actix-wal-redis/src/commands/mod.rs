@@ -1,6 +1,19 @@
 //! What each command does with the data, as plain functions on a [`Database`], and the table of all commands.
 
+mod arguments;
+mod databases;
+mod expiry;
+mod glob;
+mod keys;
+mod long_double;
+mod numbers;
+mod object;
+mod scan;
+mod set;
+mod strings;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -26,6 +39,18 @@ pub struct Command {
     pub categories: &'static str,
     /// What it does with the data; `None` if it is about the client or the server.
     pub run: Option<Run>,
+}
+
+/// A command about the data.
+const fn command(
+    name: &'static str,
+    arity: i32,
+    flags: &'static str,
+    keys: (i32, i32, i32),
+    categories: &'static str,
+    run: Run,
+) -> Command {
+    Command { name, arity, flags, keys, categories, run: Some(run) }
 }
 
 static BY_NAME: LazyLock<HashMap<&'static [u8], &'static Command>> =
