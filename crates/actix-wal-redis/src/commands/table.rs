@@ -1,9 +1,10 @@
 //! The table of all commands: each module has those that it carries out.
 
-use super::{Command, databases, expiry, keys, numbers, object, scan, set, strings};
+use super::{Command, connection, databases, expiry, keys, numbers, object, scan, set, strings};
 
 /// The commands, by the module that carries them out.
 pub(super) const TABLES: &[&[Command]] = &[
+    connection::COMMANDS,
     set::COMMANDS,
     strings::COMMANDS,
     numbers::COMMANDS,

@@ -1,6 +1,7 @@
 //! What the commands of one client see: the keys of a database.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use actix_wal_txn::error::TxnError;
 use actix_wal_txn::latest::Latest;
@@ -12,6 +13,7 @@ use smallvec::SmallVec;
 use super::directory::{DATABASES, DIRECTORY, DUE, Directory, KeyspaceId};
 use super::host::Host;
 use super::value::Value;
+use super::watch::Watch;
 use crate::resp::Reply;
 
 /// Why a command does nothing.
@@ -221,13 +223,62 @@ impl<'a, 'l> Database<'a, 'l> {
         read_directory(self.latest)
     }
 
-    /// Changes which keyspace each database shows; also for this one.
+    /// Changes which keyspace each database shows; also for this one. A watched key that was there before, or is after, has
+    /// changed.
     ///
     /// # Errors
     /// The transaction does too much.
     pub fn set_directory(&mut self, directory: &Directory) -> Result<(), Fault> {
+        let before = self.directory()?;
+        let shows_another = |watch: &Arc<Watch>| {
+            before.keyspace(watch.database) != directory.keyspace(watch.database)
+        };
+        let mut watches = self.host.watches().live();
+        watches.retain(shows_another);
+        for watch in watches.split_off(watches.len().min(LOOKS)) {
+            // As many looks as one transaction may take are not for these. They are safe if they warn for nothing.
+            watch.touch();
+        }
+        for watch in watches {
+            let (from, to) = (before.keyspace(watch.database), directory.keyspace(watch.database));
+            let was_there = self.keyspace(watch.database, from).peek(&watch.key)?.is_some();
+            let mut after = self.keyspace(watch.database, to);
+            if was_there || after.peek(&watch.key)?.is_some() {
+                watch.touch();
+            } else {
+                let path = Bytes::copy_from_slice(&after.path(&watch.key));
+                watch.add_place(after.latest.watch(path)?);
+            }
+        }
         self.id = directory.keyspace(self.index);
         self.write(Bytes::from_static(DIRECTORY), Some(directory.stored()))
+    }
+
+    fn keyspace(&mut self, index: usize, id: KeyspaceId) -> Database<'_, 'l> {
+        Database { latest: self.latest, host: self.host, index, id, now: self.now }
+    }
+
+    /// Watches a key, which is looked at: what this transaction does is seen, and what later ones do is not missed.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get); or too many keys are watched.
+    pub fn watch(&mut self, key: &[u8]) -> Result<Arc<Watch>, Fault> {
+        let existed = self.peek(key)?.is_some();
+        let place = self.latest.watch(Bytes::copy_from_slice(&self.path(key)))?;
+        let watch = Watch::new(self.index, Bytes::copy_from_slice(key), existed, place);
+        let watch = Arc::new(watch);
+        self.host.watches().add(&watch);
+        Ok(watch)
+    }
+
+    /// Whether a watched key, of any database, has changed or has expired. It is looked at, so that what is answered is
+    /// durable then.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn is_changed(&mut self, watch: &Watch) -> Result<bool, Fault> {
+        let is_there = self.other(watch.database)?.peek(&watch.key)?.is_some();
+        Ok(watch.is_touched() || (watch.existed && !is_there))
     }
 
     fn path(&self, key: &[u8]) -> Path {
@@ -257,6 +308,7 @@ impl<'a, 'l> Database<'a, 'l> {
         let value = Value::from_stored(stored).ok_or_else(|| foreign(path))?;
         match value.expires() {
             Some(at) if at < self.now => {
+                self.host.count_expired(1);
                 self.delete(Bytes::copy_from_slice(path), Some(at))?;
                 Ok(None)
             }
@@ -277,6 +329,9 @@ impl<'a, 'l> Database<'a, 'l> {
         Ok(self.latest.write(Write { key, value })?)
     }
 }
+
+/// At so many watched keys a change of the directory looks.
+const LOOKS: usize = 10_000;
 
 /// How many bytes stand before a key.
 pub(super) const PREFIX: usize = size_of::<u32>();

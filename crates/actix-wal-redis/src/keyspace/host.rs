@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::cursors::Cursors;
+use super::watch::Watches;
 
 /// So many places hold the times at which keys were accessed.
 const PLACES: usize = 1 << 16;
@@ -22,6 +23,9 @@ pub struct Host {
     /// When this began, in the same seconds: what was accessed before counts from here on.
     since: u32,
     random: AtomicU64,
+    watches: Mutex<Watches>,
+    /// How many keys were deleted since they had expired.
+    expired: AtomicU64,
 }
 
 impl Default for Host {
@@ -36,6 +40,8 @@ impl Default for Host {
             hashes,
             since: seconds(since.saturating_mul(1000)),
             random: AtomicU64::new(random),
+            watches: Mutex::default(),
+            expired: AtomicU64::new(0),
         }
     }
 }
@@ -52,6 +58,26 @@ impl Host {
     /// Changes the longest value that a command may make.
     pub fn set_max_value(&self, bytes: usize) {
         self.max_value.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The keys that clients watch.
+    pub(super) fn watches(&self) -> MutexGuard<'_, Watches> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many keys were deleted since they had expired, also by transactions that failed later.
+    pub fn expired(&self) -> u64 {
+        self.expired.load(Ordering::Relaxed)
+    }
+
+    /// Counts from 0 again.
+    pub fn reset_expired(&self) {
+        self.expired.store(0, Ordering::Relaxed);
+    }
+
+    /// Keys are deleted since they had expired.
+    pub(super) fn count_expired(&self, keys: u64) {
+        self.expired.fetch_add(keys, Ordering::Relaxed);
     }
 
     /// Where each `SCAN` goes on.

@@ -16,9 +16,11 @@ mod directory;
 mod host;
 mod upkeep;
 mod value;
+mod watch;
 
 pub use self::database::{Database, Fault, Found};
 pub use self::directory::{DATABASES, Directory, KeyspaceId};
 pub use self::host::Host;
 pub use self::upkeep::{empty_flushed, expire_due};
 pub use self::value::{Encoding, Value};
+pub use self::watch::Watch;
