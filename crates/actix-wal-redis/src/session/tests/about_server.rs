@@ -47,7 +47,7 @@ async fn settings_are_shown_and_changed_as_in_redis() {
         ),
         ("CONFIG GET timeout", "*2 $7 timeout $1 0"),
         ("CONFIG SET timeout 9 maxclients 100 MAXMEMORY 0", "+OK"),
-        ("CONFIG GET timeout maxclients", "*4 $10 maxclients $3 100 $7 timeout $1 9"),
+        ("CONFIG GET timeout maxclients", "*4 $7 timeout $1 9 $10 maxclients $3 100"),
         (
             "CONFIG SET appendfsync foo",
             &failed("appendfsync", "argument(s) must be one of the following: everysec, always"),

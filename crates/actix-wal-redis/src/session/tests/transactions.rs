@@ -1,6 +1,11 @@
 //! `MULTI`, `EXEC` and `WATCH`. The answers are those of a Redis 7.0.15.
 
+use actix_wal_txn::error::TxnError;
+
+use super::world::request;
 use super::*;
+use crate::resp::Reply;
+use crate::session::Step;
 
 const ABORTED: &str = "-EXECABORT Transaction discarded because of previous errors.";
 
@@ -258,25 +263,48 @@ async fn a_write_past_the_memory_limit_is_refused_in_redis_words() {
     let mut world = World::begin().await;
     let mut own = world.client();
     let oom = "OOM command not allowed when used memory > 'maxmemory'.";
-    own.talk(&world, &[("SET a 1", "+OK"), ("CONFIG SET maxmemory 1", "+OK")]).await;
-    own.talk(&world, &[("SET b 1", &format!("-{oom}")), ("GET a", "$1 1"), ("DEL a", ":1")]).await;
+    own.talk(&world, &[("CONFIG SET maxmemory 64kb", "+OK")]).await;
+    let (mut keys, value) = (0, "x".repeat(1000));
+    while own.ask(&world, &format!("SET {keys} {value}")).await == "+OK" {
+        keys += 1;
+        assert!(keys < 100, "there is no limit");
+    }
+    let set = format!("SET b {value}");
+    own.talk(&world, &[(&set, &format!("-{oom}")), ("STRLEN 0", ":1000"), ("DEL 0", ":1")]).await;
     let abort = format!("-EXECABORT Transaction discarded because of: {oom}");
-    own.talk(&world, &[("MULTI", "+OK"), ("SET b 1", "+QUEUED"), ("EXEC", &abort)]).await;
-    own.talk(&world, &[("CONFIG SET maxmemory 0", "+OK"), ("SET b 1", "+OK")]).await;
+    own.talk(&world, &[("MULTI", "+OK"), (&set, "+QUEUED"), (&set, "+QUEUED"), ("EXEC", &abort)])
+        .await;
+    own.talk(&world, &[("CONFIG SET maxmemory 0", "+OK"), (&set, "+OK")]).await;
     world.end().await;
 }
 
 #[actix::test]
-async fn p25_when_the_log_is_closed_writes_fail_and_no_watch_is_trusted() {
+async fn p25_no_exec_depends_on_a_watch_that_has_failed() {
     let mut world = World::begin().await;
     let mut own = world.client();
-    own.talk(&world, &[("SET a 1 PX 1", "+OK")]).await;
-    pass(20).await;
-    world.server.wal.close().await.unwrap();
-    let set = own.ask(&world, "SET b 1").await;
-    assert!(set.starts_with("-MISCONF Errors writing to the log, nothing was done"), "{set}");
-    // To watch a key that has expired deletes it, which fails; and nothing may depend on that.
-    let watch = own.ask(&world, "WATCH a").await;
-    assert!(watch.starts_with("-MISCONF"), "{watch}");
+    let step = own.session.take(request("WATCH a"), &world.server);
+    assert!(matches!(step, Step::Alone(_)), "{step:?}");
+    let failed = Err(TxnError::aborted("so"));
+    let answer = own.session.settle(failed, &world.server).await;
+    assert_eq!(answer, Some(Reply::err("so")));
     own.talk(&world, &[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "*-1")]).await;
+    own.talk(&world, &[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "*1 +PONG")]).await;
+    world.end().await;
+}
+
+#[actix::test]
+async fn p25_an_exec_that_fails_does_nothing_of_what_is_about_the_client() {
+    let mut world = World::begin().await;
+    let mut own = world.client();
+    let lines = [("MULTI", "+OK"), ("SET a 1", "+QUEUED"), ("SELECT 3", "+QUEUED")];
+    own.talk(&world, &lines).await;
+    let step = own.session.take(request("EXEC"), &world.server);
+    assert!(matches!(step, Step::Alone(_)), "{step:?}");
+    let failed = Err(TxnError::aborted("so"));
+    let answer = own.session.settle(failed, &world.server).await;
+    let abort = "EXECABORT Transaction discarded because of: so";
+    assert_eq!(answer, Some(Reply::Error(abort.into())));
+    assert_eq!(own.session.client().database.get(), 0);
+    own.talk(&world, &[("GET a", "$-1"), ("EXEC", "-ERR EXEC without MULTI")]).await;
+    world.end().await;
 }
