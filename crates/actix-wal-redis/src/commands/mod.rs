@@ -1,12 +1,31 @@
 //! What each command does with the data, as plain functions on a [`Database`], and the table of all commands.
 
+mod arguments;
+mod check;
+mod connection;
+mod databases;
+mod expiry;
+mod facts;
+mod glob;
+mod keys;
+mod long_double;
+mod numbers;
+mod object;
+mod scan;
+mod set;
+mod strings;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use crate::keyspace::{Database, Fault};
 use crate::resp::{Reply, Request};
+
+pub(crate) use self::check::{Called, check, is_arity, quoting, wrong_number};
+pub(crate) use self::facts::{Subcommand, of as facts_of, subcommands};
 
 /// What a command does with the data. It checks its arguments before it writes: an error of its own undoes nothing.
 pub type Run = fn(&mut Database<'_, '_>, &Request) -> Result<Reply, Fault>;
@@ -28,6 +47,18 @@ pub struct Command {
     pub run: Option<Run>,
 }
 
+/// A command about the data.
+const fn command(
+    name: &'static str,
+    arity: i32,
+    flags: &'static str,
+    keys: (i32, i32, i32),
+    categories: &'static str,
+    run: Run,
+) -> Command {
+    Command { name, arity, flags, keys, categories, run: Some(run) }
+}
+
 static BY_NAME: LazyLock<HashMap<&'static [u8], &'static Command>> =
     LazyLock::new(|| all().map(|command| (command.name.as_bytes(), command)).collect());
 
@@ -43,4 +74,9 @@ pub fn find(name: &[u8]) -> Option<&'static Command> {
     small.copy_from_slice(name);
     small.make_ascii_lowercase();
     BY_NAME.get(&*small).copied()
+}
+
+/// Whether a text matches a pattern, in small or large letters.
+pub(crate) fn matches_any_case(pattern: &[u8], text: &[u8]) -> bool {
+    glob::matches(&pattern.to_ascii_lowercase(), &text.to_ascii_lowercase())
 }

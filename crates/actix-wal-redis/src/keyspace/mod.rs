@@ -10,12 +10,17 @@
 //! is flushed: then it shows a new one, in one small record, and the old one is emptied in pieces. `SWAPDB` exchanges two
 //! numbers.
 
+mod cursors;
 mod database;
 mod directory;
 mod host;
+mod upkeep;
 mod value;
+mod watch;
 
 pub use self::database::{Database, Fault, Found};
 pub use self::directory::{DATABASES, Directory, KeyspaceId};
 pub use self::host::Host;
+pub use self::upkeep::{empty_flushed, expire_due};
 pub use self::value::{Encoding, Value};
+pub use self::watch::Watch;

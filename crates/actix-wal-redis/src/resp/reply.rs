@@ -21,6 +21,8 @@ pub enum Reply {
     Status(&'static str),
     /// An error, with its code: `ERR syntax error`.
     Error(Cow<'static, str>),
+    /// An error that repeats bytes of a client.
+    RawError(Bytes),
     /// A number.
     Integer(i64),
     /// A string.
@@ -33,6 +35,8 @@ pub enum Reply {
     NullArray,
     /// Several replies.
     Array(Vec<Reply>),
+    /// Several replies without an order; to a client that speaks RESP2 an array.
+    Set(Vec<Reply>),
     /// Pairs; to a client that speaks RESP2 an array of twice as many.
     Map(Vec<(Reply, Reply)>),
 }
@@ -65,7 +69,8 @@ impl Reply {
     pub fn write(&self, to: &mut BytesMut, protocol: Protocol) {
         match (self, protocol) {
             (Reply::Status(text), _) => line(to, b'+', text.as_bytes()),
-            (Reply::Error(text), _) => error(to, text),
+            (Reply::Error(text), _) => error(to, text.as_bytes()),
+            (Reply::RawError(text), _) => error(to, text),
             (Reply::Integer(number), _) => count(to, b':', *number),
             (Reply::Bulk(bytes), _) | (Reply::Verbatim(bytes), Protocol::Resp2) => bulk(to, bytes),
             (Reply::Verbatim(bytes), Protocol::Resp3) => {
@@ -77,8 +82,9 @@ impl Reply {
             (Reply::Null, Protocol::Resp2) => to.put_slice(b"$-1\r\n"),
             (Reply::NullArray, Protocol::Resp2) => to.put_slice(b"*-1\r\n"),
             (Reply::Null | Reply::NullArray, Protocol::Resp3) => to.put_slice(b"_\r\n"),
-            (Reply::Array(replies), _) => {
-                count(to, b'*', replies.len() as i64);
+            (Reply::Array(replies) | Reply::Set(replies), _) => {
+                let is_set = matches!((self, protocol), (Reply::Set(_), Protocol::Resp3));
+                count(to, if is_set { b'~' } else { b'*' }, replies.len() as i64);
                 replies.iter().for_each(|reply| reply.write(to, protocol));
             }
             (Reply::Map(pairs), _) => {
@@ -104,9 +110,9 @@ fn line(to: &mut BytesMut, kind: u8, text: &[u8]) {
 }
 
 /// What a client has sent may be a part of an error, and must not end it.
-fn error(to: &mut BytesMut, text: &str) {
+fn error(to: &mut BytesMut, text: &[u8]) {
     let plain: Vec<u8> =
-        text.bytes().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }).collect();
+        text.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
     line(to, b'-', &plain);
 }
 

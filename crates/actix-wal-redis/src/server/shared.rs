@@ -1,6 +1,6 @@
 //! What all connections share, on one thread.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use actix_wal::{Durability, Wal};
 use actix_wal_txn::coordinator::TransactionCoordinator;
 use tokio_util::sync::CancellationToken;
 
+use super::{Clients, Counters};
 use crate::keyspace::Host;
 
 /// The settings, some of which `CONFIG SET` changes.
@@ -30,8 +31,30 @@ pub struct Settings {
     pub password: String,
     /// How long a value may be, in bytes.
     pub max_value: usize,
-    /// How many commands one request of a pipeline, or one transaction, may have, and so on: see `CONFIG GET`.
-    pub timeout: u64,
+    /// How many bytes of a request, or of the commands that wait for an `EXEC`, a client may make the server hold.
+    pub max_query: usize,
+    /// After how many seconds a client that sends nothing is disconnected; 0 is never.
+    pub timeout: u32,
+    /// After how many seconds of silence the operating system asks whether a client is there; 0 is never. For new clients.
+    pub keepalive: u32,
+}
+
+impl Settings {
+    /// The usual ones, for data in this directory.
+    pub fn in_directory(directory: impl Into<PathBuf>) -> Self {
+        Settings {
+            address: SocketAddr::from(([127, 0, 0, 1], 7379)),
+            directory: directory.into(),
+            durability: Durability::default(),
+            max_clients: 10_000,
+            max_memory: 0,
+            password: String::new(),
+            max_value: Host::MAX_VALUE,
+            max_query: 64 << 20,
+            timeout: 0,
+            keepalive: 300,
+        }
+    }
 }
 
 /// What all connections share. They run on one thread.
@@ -49,6 +72,26 @@ pub struct Server {
     pub stop: CancellationToken,
     /// When it began.
     pub started: Instant,
-    /// The number of the next client.
-    pub next_client: Cell<u64>,
+    /// Who is connected.
+    pub clients: Clients,
+    /// What is counted.
+    pub counters: Counters,
+}
+
+impl Server {
+    /// One that nobody is connected to yet.
+    pub fn new(coordinator: Addr<TransactionCoordinator>, wal: Wal, settings: Settings) -> Self {
+        let host = Host::default();
+        host.set_max_value(settings.max_value);
+        Server {
+            coordinator,
+            wal,
+            settings: RefCell::new(settings),
+            host: Arc::new(host),
+            stop: CancellationToken::new(),
+            started: Instant::now(),
+            clients: Clients::default(),
+            counters: Counters::default(),
+        }
+    }
 }

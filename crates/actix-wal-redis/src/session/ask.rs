@@ -1,0 +1,179 @@
+//! What needs the server, and waits.
+
+use std::time::Duration;
+
+use actix_wal::Durability;
+use actix_wal_txn::messages::{Execute, SetMemoryLimit};
+
+use super::{Session, config, failure, info};
+use crate::keyspace::Host;
+use crate::resp::{Reply, Request, number};
+use crate::server::{Server, Settings};
+
+/// What a command asks of the server.
+#[derive(Debug)]
+pub enum Ask {
+    /// `INFO`: these sections.
+    Info(Vec<&'static str>),
+    /// `WAITAOF`: until all that was put in before is durable.
+    WaitAof {
+        /// Whether it waits for the log here.
+        is_local: bool,
+        /// How many replicas it waits for; there are none.
+        replicas: i64,
+        /// For so long at most. `None`: for as long as it takes.
+        timeout: Option<Duration>,
+    },
+    /// `SHUTDOWN`.
+    Shutdown,
+    /// `CONFIG SET`, with all of its values.
+    Configure(Request),
+}
+
+fn syntax() -> Reply {
+    Reply::err("syntax error")
+}
+
+/// As Redis 7.2 reads it.
+pub(super) fn wait_aof(request: &Request) -> Result<Ask, Reply> {
+    let integer = |at| {
+        number(request.part(at))
+            .ok_or_else(|| Reply::err("value is not an integer or out of range"))
+    };
+    let is_local = match integer(1)? {
+        0 => false,
+        1 => true,
+        _ => return Err(Reply::err("value is out of range, value must between 0 and 1")),
+    };
+    let replicas = integer(2)?;
+    if replicas < 0 {
+        return Err(Reply::err("value is out of range, must be positive"));
+    }
+    let timeout = number(request.part(3))
+        .ok_or_else(|| Reply::err("timeout is not an integer or out of range"))?;
+    let timeout = u64::try_from(timeout).map_err(|_| Reply::err("timeout is negative"))?;
+    let timeout = (timeout > 0).then(|| Duration::from_millis(timeout));
+    Ok(Ask::WaitAof { is_local, replicas, timeout })
+}
+
+/// The log is synced at each end, so that the options make no difference; and an end is not called off.
+pub(super) fn shutdown(request: &Request) -> Result<Ask, Reply> {
+    let is_one = |option: &[u8]| {
+        let known = ["NOSAVE", "SAVE", "NOW", "FORCE", "ABORT"];
+        known.iter().any(|word| option.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    let has = |word: &[u8]| request.parts_from(1).any(|option| option.eq_ignore_ascii_case(word));
+    let is_abort = has(b"ABORT");
+    let others = request.parts_from(1).any(|option| !option.eq_ignore_ascii_case(b"ABORT"));
+    if !request.parts_from(1).all(is_one)
+        || (is_abort && others)
+        || (has(b"SAVE") && has(b"NOSAVE"))
+    {
+        return Err(syntax());
+    }
+    if is_abort { Err(Reply::err("No shutdown in progress.")) } else { Ok(Ask::Shutdown) }
+}
+
+impl Session {
+    /// The answer to what a command asks of the server. `None`: there is none.
+    pub async fn ask(&mut self, ask: Ask, server: &Server) -> Option<Reply> {
+        let reply = self.carry_out_ask(ask, server).await?;
+        self.wanted(reply)
+    }
+
+    pub(super) async fn carry_out_ask(&mut self, ask: Ask, server: &Server) -> Option<Reply> {
+        match ask {
+            Ask::Info(sections) => Some(info::info(&sections, server).await),
+            Ask::WaitAof { is_local, replicas, timeout } => {
+                server.counters.blocked.set(server.counters.blocked.get() + 1);
+                let _blocked = Blocked(server);
+                Some(wait(is_local, replicas, timeout, server).await)
+            }
+            Ask::Shutdown => {
+                server.stop.cancel();
+                self.is_closing = true;
+                None
+            }
+            Ask::Configure(request) => Some(configure(&request, server).await),
+        }
+    }
+}
+
+/// One client more that waits, until this is dropped: a client may go away meanwhile.
+struct Blocked<'s>(&'s Server);
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        let blocked = &self.0.counters.blocked;
+        blocked.set(blocked.get().saturating_sub(1));
+    }
+}
+
+async fn wait(is_local: bool, replicas: i64, timeout: Option<Duration>, server: &Server) -> Reply {
+    let wait = async {
+        if is_local {
+            let mut all = Execute::new(|latest| {
+                latest.see_all();
+                Ok(())
+            });
+            all.durability = Durability::Synchronous;
+            match server.coordinator.send(all).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(failure::reply(&error, false)),
+                Err(_) => return Err(gone()),
+            }
+        }
+        Ok(())
+    };
+    let acknowledged = |here: bool| Reply::Array(vec![Reply::flag(here), Reply::Integer(0)]);
+    let begun = tokio::time::Instant::now();
+    let done = match timeout {
+        Some(timeout) => tokio::time::timeout(timeout, wait).await,
+        None => Ok(wait.await),
+    };
+    match done {
+        Err(_) => return acknowledged(false),
+        Ok(Err(error)) => return error,
+        Ok(Ok(())) => {}
+    }
+    if replicas > 0 {
+        // There are none, so nothing but the time ends it, or the server.
+        match timeout {
+            Some(timeout) => tokio::select! {
+                () = tokio::time::sleep_until(begun + timeout) => {}
+                () = server.stop.cancelled() => {}
+            },
+            None => server.stop.cancelled().await,
+        }
+    }
+    acknowledged(is_local)
+}
+
+fn gone() -> Reply {
+    Reply::err("the server ends, and what is durable is not known here")
+}
+
+async fn configure(request: &Request, server: &Server) -> Reply {
+    let before = server.settings.borrow().clone();
+    let after = match config::set(request, &before) {
+        Ok(after) => after,
+        Err(error) => return error,
+    };
+    let (limit, is_other) = (memory_limit(&after), after.max_memory != before.max_memory);
+    apply(&after, &server.host);
+    // Before anything is waited for: another client may set something meanwhile.
+    server.settings.replace(after);
+    if is_other && server.coordinator.send(SetMemoryLimit(limit)).await.is_err() {
+        return gone();
+    }
+    Reply::OK
+}
+
+/// What the store of versions may take.
+pub(super) fn memory_limit(settings: &Settings) -> usize {
+    if settings.max_memory == 0 { usize::MAX } else { settings.max_memory }
+}
+
+fn apply(settings: &Settings, host: &Host) {
+    host.set_max_value(settings.max_value);
+}

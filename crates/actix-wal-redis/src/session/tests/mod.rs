@@ -1,0 +1,8 @@
+//! Sessions without a network, on a real coordinator with a real log.
+
+mod about_server;
+mod connections;
+mod transactions;
+mod world;
+
+use self::world::{Talk, World, pass};
