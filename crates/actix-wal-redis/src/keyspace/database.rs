@@ -334,7 +334,7 @@ impl<'a, 'l> Database<'a, 'l> {
 const LOOKS: usize = 10_000;
 
 /// How many bytes stand before a key.
-pub(super) const PREFIX: usize = size_of::<u32>();
+pub(crate) const PREFIX: usize = size_of::<u32>();
 
 /// Where it is noted that a key of the store expires at this time.
 pub(super) fn due(at: u64, path: &[u8]) -> Bytes {

@@ -18,6 +18,7 @@ mod upkeep;
 mod value;
 mod watch;
 
+pub(crate) use self::database::PREFIX;
 pub use self::database::{Database, Fault, Found};
 pub use self::directory::{DATABASES, Directory, KeyspaceId};
 pub use self::host::Host;

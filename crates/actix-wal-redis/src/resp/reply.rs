@@ -1,6 +1,7 @@
 //! Replies, and their bytes in both versions of the protocol.
 
 use std::borrow::Cow;
+use std::vec;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -66,40 +67,50 @@ impl Reply {
     }
 
     /// Its bytes, behind what is in the buffer.
-    pub fn write(&self, to: &mut BytesMut, protocol: Protocol) {
+    pub fn write(self, to: &mut BytesMut, protocol: Protocol) {
+        for part in self.begin(to, protocol).into_iter().flatten() {
+            part.write(to, protocol);
+        }
+    }
+
+    /// The same, but of several replies only how many there are: they are returned, and come next.
+    pub fn begin(self, to: &mut BytesMut, protocol: Protocol) -> Option<vec::IntoIter<Reply>> {
         match (self, protocol) {
             (Reply::Status(text), _) => line(to, b'+', text.as_bytes()),
             (Reply::Error(text), _) => error(to, text.as_bytes()),
-            (Reply::RawError(text), _) => error(to, text),
-            (Reply::Integer(number), _) => count(to, b':', *number),
-            (Reply::Bulk(bytes), _) | (Reply::Verbatim(bytes), Protocol::Resp2) => bulk(to, bytes),
+            (Reply::RawError(text), _) => error(to, &text),
+            (Reply::Integer(number), _) => count(to, b':', number),
+            (Reply::Bulk(bytes), _) | (Reply::Verbatim(bytes), Protocol::Resp2) => bulk(to, &bytes),
             (Reply::Verbatim(bytes), Protocol::Resp3) => {
                 count(to, b'=', bytes.len() as i64 + 4);
                 to.put_slice(b"txt:");
-                to.put_slice(bytes);
+                to.put_slice(&bytes);
                 to.put_slice(b"\r\n");
             }
             (Reply::Null, Protocol::Resp2) => to.put_slice(b"$-1\r\n"),
             (Reply::NullArray, Protocol::Resp2) => to.put_slice(b"*-1\r\n"),
             (Reply::Null | Reply::NullArray, Protocol::Resp3) => to.put_slice(b"_\r\n"),
+            (Reply::Set(replies), Protocol::Resp3) => return Some(several(to, b'~', replies)),
             (Reply::Array(replies) | Reply::Set(replies), _) => {
-                let is_set = matches!((self, protocol), (Reply::Set(_), Protocol::Resp3));
-                count(to, if is_set { b'~' } else { b'*' }, replies.len() as i64);
-                replies.iter().for_each(|reply| reply.write(to, protocol));
+                return Some(several(to, b'*', replies));
             }
-            (Reply::Map(pairs), _) => {
-                let (kind, per_pair) = match protocol {
-                    Protocol::Resp2 => (b'*', 2),
-                    Protocol::Resp3 => (b'%', 1),
-                };
-                count(to, kind, pairs.len() as i64 * per_pair);
-                for (key, value) in pairs {
-                    key.write(to, protocol);
-                    value.write(to, protocol);
-                }
+            (Reply::Map(pairs), Protocol::Resp3) => {
+                count(to, b'%', pairs.len() as i64);
+                return Some(flat(pairs).into_iter());
             }
+            (Reply::Map(pairs), Protocol::Resp2) => return Some(several(to, b'*', flat(pairs))),
         }
+        None
     }
+}
+
+fn several(to: &mut BytesMut, kind: u8, replies: Vec<Reply>) -> vec::IntoIter<Reply> {
+    count(to, kind, replies.len() as i64);
+    replies.into_iter()
+}
+
+fn flat(pairs: Vec<(Reply, Reply)>) -> Vec<Reply> {
+    pairs.into_iter().flat_map(|(key, value)| [key, value]).collect()
 }
 
 fn line(to: &mut BytesMut, kind: u8, text: &[u8]) {

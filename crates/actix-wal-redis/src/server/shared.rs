@@ -11,8 +11,9 @@ use actix_wal::{Durability, Wal};
 use actix_wal_txn::coordinator::TransactionCoordinator;
 use tokio_util::sync::CancellationToken;
 
-use super::{Clients, Counters};
+use super::{Clients, Counters, ServerError};
 use crate::keyspace::Host;
+use crate::session;
 
 /// The settings, some of which `CONFIG SET` changes.
 #[derive(Clone, Debug)]
@@ -55,6 +56,33 @@ impl Settings {
             keepalive: 300,
         }
     }
+
+    /// How many bytes keys and values may take.
+    pub fn memory_limit(&self) -> usize {
+        if self.max_memory == 0 { usize::MAX } else { self.max_memory }
+    }
+
+    /// A size as Redis writes it: `100`, `1k` (1000), `1kb` (1024), `2mb`, `4gb`.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn parse_memory(text: &str) -> Result<usize, String> {
+        let bytes = session::memory(text).and_then(|bytes| usize::try_from(bytes).ok());
+        bytes.ok_or_else(|| format!("{text} is no size: write 100mb, or 4gb"))
+    }
+
+    /// # Errors
+    /// They do not fit together.
+    pub(super) fn check(&self) -> Result<(), ServerError> {
+        if self.address.ip().is_loopback() || !self.password.is_empty() {
+            return Ok(());
+        }
+        Err(ServerError::Settings(format!(
+            "{} can be reached from other machines, and there is no password: set one with --requirepass or \
+             ACTIX_WAL_REDIS_PASSWORD, or listen on 127.0.0.1",
+            self.address.ip()
+        )))
+    }
 }
 
 /// What all connections share. They run on one thread.
@@ -76,7 +104,12 @@ pub struct Server {
     pub clients: Clients,
     /// What is counted.
     pub counters: Counters,
+    /// What is read goes through here, so that no silent connection has a buffer of its own.
+    pub(super) scratch: RefCell<Box<[u8]>>,
 }
+
+/// So much is read at once.
+const READ: usize = 64 << 10;
 
 impl Server {
     /// One that nobody is connected to yet.
@@ -92,6 +125,7 @@ impl Server {
             started: Instant::now(),
             clients: Clients::default(),
             counters: Counters::default(),
+            scratch: RefCell::new(vec![0; READ].into_boxed_slice()),
         }
     }
 }

@@ -159,7 +159,7 @@ async fn configure(request: &Request, server: &Server) -> Reply {
         Ok(after) => after,
         Err(error) => return error,
     };
-    let (limit, is_other) = (memory_limit(&after), after.max_memory != before.max_memory);
+    let (limit, is_other) = (after.memory_limit(), after.max_memory != before.max_memory);
     apply(&after, &server.host);
     // Before anything is waited for: another client may set something meanwhile.
     server.settings.replace(after);
@@ -167,11 +167,6 @@ async fn configure(request: &Request, server: &Server) -> Reply {
         return gone();
     }
     Reply::OK
-}
-
-/// What the store of versions may take.
-pub(super) fn memory_limit(settings: &Settings) -> usize {
-    if settings.max_memory == 0 { usize::MAX } else { settings.max_memory }
 }
 
 fn apply(settings: &Settings, host: &Host) {

@@ -1,7 +1,7 @@
 //! Sizes of memory, as `CONFIG SET` reads and `INFO` shows them.
 
 /// A number of bytes, perhaps with a unit: `100mb`. As in Redis, nothing at all is 0, and too much is the most there is.
-pub(super) fn parse(text: &str) -> Option<u64> {
+pub(crate) fn parse(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let factor: u64 = match unit.to_ascii_lowercase().as_str() {

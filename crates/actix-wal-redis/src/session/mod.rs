@@ -28,9 +28,11 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 pub use self::ask::Ask;
+pub(crate) use self::memory::parse as memory;
 use self::multi::{Multi, Part};
 use self::replies::Replies;
 use self::transaction::Call;
+pub(crate) use self::transaction::now;
 pub use self::transaction::{Outcome, Output, Transaction};
 use crate::commands::{Called, check};
 use crate::keyspace::Watch;
@@ -185,6 +187,11 @@ impl Session {
         Form { protocol, is_muted: self.replies.is_muted(), is_exec }
     }
 
+    /// The client has sent what is no request: it is to be disconnected.
+    pub fn close(&mut self) {
+        self.is_closing = true;
+    }
+
     /// Whether the client is to be disconnected behind the answer.
     pub fn is_closing(&self) -> bool {
         self.is_closing
@@ -220,7 +227,7 @@ impl Session {
             "exec" => self.exec(server),
             "discard" => Step::Reply(self.discard()),
             "watch" => self.watch(request, server),
-            "quit" => self.close(Reply::OK),
+            "quit" => self.close_with(Reply::OK),
             "reset" => Step::Reply(self.reset(server)),
             _ if self.multi.is_some() => Step::Reply(self.queue(called, request, server)),
             _ => match called.command.run {
@@ -237,8 +244,8 @@ impl Session {
         }
     }
 
-    fn close(&mut self, reply: Reply) -> Step {
-        self.is_closing = true;
+    fn close_with(&mut self, reply: Reply) -> Step {
+        self.close();
         Step::Close(Some(reply))
     }
 

@@ -1,0 +1,226 @@
+//! One connection: it reads requests, has them carried out a batch at a time, and writes the answers in their order.
+//!
+//! A batch is what a client has sent without waiting for answers. Its transactions go to the coordinator in one message, and
+//! their syncs are shared. The next batch is read when this one is answered: what a client sends and what it does not read
+//! both stay in the buffers of the kernel, so it takes no memory here.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_wal_txn::error::TxnError;
+use actix_wal_txn::messages::{Each, ExecuteEach, Executed};
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::Server;
+use super::replies::Replies;
+use crate::resp::{Parser, Protocol, ProtocolError, Reply};
+use crate::session::{Ask, Form, Outcome, Session, Step, Transaction};
+
+/// So many requests are carried out at once, at most.
+const BATCH: usize = 1024;
+
+/// After this long the log is asked again whether it has room.
+const NO_ROOM: Duration = Duration::from_millis(1);
+
+/// An answer, or the place of one, and how it is given there.
+#[derive(Debug)]
+enum Slot {
+    Ready(Reply, Protocol),
+    /// The next one of the transactions gives it.
+    Runs(Form),
+}
+
+/// Why a batch ends.
+#[derive(Debug)]
+enum Next {
+    /// There is nothing more to carry out now.
+    Read,
+    /// It is full.
+    Full,
+    Alone(Transaction),
+    Ask(Ask),
+    Close(Option<Reply>),
+    Broken(ProtocolError),
+}
+
+/// What is carried out at once.
+struct Batch {
+    slots: Vec<Slot>,
+    transactions: Vec<Transaction>,
+    next: Next,
+}
+
+/// A connection.
+pub(super) struct Connection {
+    stream: TcpStream,
+    server: Rc<Server>,
+    session: Session,
+    parser: Parser,
+    /// What has been read and not been understood yet; it takes no memory while the client is silent.
+    input: BytesMut,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, server: Rc<Server>, session: Session) -> Self {
+        Connection { stream, server, session, parser: Parser::default(), input: BytesMut::new() }
+    }
+
+    /// Serves the client until it goes away, is to go, or the server ends. A batch that has begun is answered.
+    pub(super) async fn serve(mut self) {
+        let (stop, killed) = (self.server.stop.clone(), self.session.killed());
+        while let Ok(true) = self.read(&stop, &killed).await {
+            match self.carry_out().await {
+                Ok(true) => {}
+                Ok(false) | Err(_) => break,
+            }
+        }
+    }
+
+    /// Reads what has come. Whether the connection goes on.
+    async fn read(
+        &mut self,
+        stop: &CancellationToken,
+        killed: &CancellationToken,
+    ) -> io::Result<bool> {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(false),
+                () = killed.cancelled() => return Ok(false),
+                ready = self.stream.readable() => ready?,
+            }
+            // All connections read into the same memory, one after the other.
+            let mut scratch = self.server.scratch.borrow_mut();
+            match self.stream.try_read(&mut scratch) {
+                Ok(0) => return Ok(false),
+                Ok(bytes) => {
+                    self.input.extend_from_slice(&scratch[..bytes]);
+                    self.session.has_read(bytes, &self.server);
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Carries out all requests that have come whole. Whether the connection goes on.
+    async fn carry_out(&mut self) -> io::Result<bool> {
+        loop {
+            let Batch { slots, transactions, next } = self.take();
+            self.answer(slots, transactions).await?;
+            let last = match next {
+                Next::Full => continue,
+                Next::Read => {
+                    if self.input.is_empty() {
+                        // Its memory goes back: thousands of silent clients would keep as many buffers.
+                        self.input = BytesMut::new();
+                    }
+                    self.session.client().input.set(self.input.len());
+                    return Ok(true);
+                }
+                Next::Alone(transaction) => {
+                    let outcome = run(&self.server, vec![transaction]).await.pop();
+                    let outcome = outcome.unwrap_or_else(|| Err(TxnError::gone()));
+                    self.session.settle(outcome, &self.server).await
+                }
+                Next::Ask(ask) => self.session.ask(ask, &self.server).await,
+                Next::Close(last) => last,
+                Next::Broken(error) => Some(Reply::err(error)),
+            };
+            let protocol = self.session.protocol();
+            let slots = last.map(|reply| Slot::Ready(reply, protocol));
+            self.answer(slots.into_iter().collect(), Vec::new()).await?;
+            if self.session.is_closing() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Takes requests out of what has been read.
+    fn take(&mut self) -> Batch {
+        let (mut slots, mut transactions) = (Vec::new(), Vec::new());
+        let next = loop {
+            if slots.len() >= BATCH {
+                break Next::Full;
+            }
+            let limits = self.session.limits(&self.server);
+            let request = match self.parser.next(&mut self.input, &limits) {
+                Ok(Some(request)) => request,
+                Ok(None) => break Next::Read,
+                Err(error) => {
+                    self.session.close();
+                    break Next::Broken(error);
+                }
+            };
+            match self.session.take(request, &self.server) {
+                Step::Nothing => {}
+                Step::Reply(reply) => slots.push(Slot::Ready(reply, self.session.protocol())),
+                Step::Transaction(transaction) => {
+                    transactions.push(transaction);
+                    slots.push(Slot::Runs(self.session.form()));
+                }
+                Step::Alone(transaction) => break Next::Alone(transaction),
+                Step::Ask(ask) => break Next::Ask(ask),
+                Step::Close(reply) => break Next::Close(reply),
+            }
+        };
+        Batch { slots, transactions, next }
+    }
+
+    /// Has the transactions run, and writes the answers.
+    async fn answer(&mut self, slots: Vec<Slot>, transactions: Vec<Transaction>) -> io::Result<()> {
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let mut outcomes = run(&self.server, transactions).await.into_iter();
+        let mut replies = Replies::default();
+        for slot in slots {
+            match slot {
+                Slot::Ready(reply, protocol) => replies.push(reply, protocol),
+                Slot::Runs(form) => {
+                    let outcome = outcomes.next().unwrap_or_else(|| Err(TxnError::gone()));
+                    if let Some(reply) = form.answer(outcome) {
+                        replies.push(reply, form.protocol);
+                    }
+                }
+            }
+        }
+        let killed = self.session.killed();
+        while let Some(bytes) = replies.next() {
+            self.server.counters.output.add(bytes.len() as u64);
+            tokio::select! {
+                biased;
+                () = killed.cancelled() => return Err(io::ErrorKind::ConnectionAborted.into()),
+                written = self.stream.write_all(&bytes) => written?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs transactions, each for itself, in their order.
+async fn run(server: &Server, mut transactions: Vec<Transaction>) -> Vec<Outcome> {
+    let mut outcomes = Vec::with_capacity(transactions.len());
+    while !transactions.is_empty() {
+        let (sent, durability) = (transactions.len(), server.settings.borrow().durability);
+        let each = ExecuteEach { transactions, durability };
+        let Ok(Each { done, left }) = server.coordinator.send(each).await else {
+            outcomes.extend((0..sent).map(|_| Err(TxnError::gone())));
+            break;
+        };
+        let missing = sent - done.len() - left.len();
+        if done.is_empty() && missing == 0 {
+            // Others have filled the log.
+            tokio::time::sleep(NO_ROOM).await;
+        }
+        outcomes.extend(done.into_iter().map(|done| done.map(|Executed { value, .. }| value)));
+        outcomes.extend((0..missing).map(|_| Err(TxnError::gone())));
+        transactions = left;
+    }
+    outcomes
+}
