@@ -209,7 +209,8 @@ async fn clients_are_listed_and_disconnected() {
         ("CLIENT KILL TYPE foo", "-ERR Unknown client type 'foo'"),
         ("CLIENT KILL TYPE pubsub", ":0"),
         ("CLIENT KILL USER foo", "-ERR No such user 'foo'"),
-        ("CLIENT KILL SKIPME x", "-ERR No such client"),
+        ("CLIENT KILL SKIPME", "-ERR No such client"),
+        ("CLIENT KILL SKIPME x", "-ERR syntax error"),
         ("CLIENT KILL SKIPME x ID 1", "-ERR syntax error"),
         ("CLIENT KILL 127.0.0.1:1", "+OK"),
     ];

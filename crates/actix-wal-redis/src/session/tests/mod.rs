@@ -5,4 +5,4 @@ mod connections;
 mod transactions;
 mod world;
 
-use self::world::{Talk, World, pass};
+use self::world::{Talk, World};

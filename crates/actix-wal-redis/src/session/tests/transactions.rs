@@ -229,16 +229,30 @@ async fn an_exec_is_not_executed_if_a_watched_key_has_changed_in_any_way() {
 #[actix::test]
 async fn a_key_that_expires_after_watch_has_changed_and_one_that_had_expired_has_not() {
     let mut world = World::begin().await;
-    for expires_before in [false, true] {
+    let start = 1_700_000_000_000;
+    // The last millisecond of a key still belongs to it.
+    for (watched_after, executed_after, expected) in
+        [(0, 5, "*1 $1 1"), (0, 6, "*-1"), (5, 6, "*-1"), (6, 6, "*1 $-1"), (6, 7, "*1 $-1")]
+    {
         let mut own = world.client();
+        world.now.set(Some(start));
         own.talk(&world, &[("SET k 1 PX 5", "+OK")]).await;
-        if expires_before {
-            pass(20).await;
-        }
+        world.now.set(Some(start + watched_after));
         own.talk(&world, &[("WATCH k", "+OK")]).await;
-        pass(20).await;
-        let expected = if expires_before { "*1 $-1" } else { "*-1" };
+        world.now.set(Some(start + executed_after));
         own.talk(&world, &[("MULTI", "+OK"), ("GET k", "+QUEUED"), ("EXEC", expected)]).await;
+    }
+    // Another client that finds it expired deletes it: that is a change, and no second one.
+    for watched_after in [0, 6] {
+        let (mut own, mut other) = (world.client(), world.client());
+        world.now.set(Some(start));
+        own.talk(&world, &[("SET k 1 PX 5", "+OK")]).await;
+        world.now.set(Some(start + watched_after));
+        own.talk(&world, &[("WATCH k", "+OK")]).await;
+        world.now.set(Some(start + 6));
+        other.talk(&world, &[("GET k", "$-1")]).await;
+        let expected = if watched_after == 0 { "*-1" } else { "*0" };
+        own.talk(&world, &[("MULTI", "+OK"), ("EXEC", expected)]).await;
     }
     world.end().await;
 }
@@ -270,10 +284,11 @@ async fn a_write_past_the_memory_limit_is_refused_in_redis_words() {
         assert!(keys < 100, "there is no limit");
     }
     let set = format!("SET b {value}");
-    own.talk(&world, &[(&set, &format!("-{oom}")), ("STRLEN 0", ":1000"), ("DEL 0", ":1")]).await;
+    own.talk(&world, &[(&set, &format!("-{oom}")), ("STRLEN 0", ":1000")]).await;
     let abort = format!("-EXECABORT Transaction discarded because of: {oom}");
     own.talk(&world, &[("MULTI", "+OK"), (&set, "+QUEUED"), (&set, "+QUEUED"), ("EXEC", &abort)])
         .await;
+    own.talk(&world, &[("DEL 0 1", ":2"), ("GET b", "$-1")]).await;
     own.talk(&world, &[("CONFIG SET maxmemory 0", "+OK"), (&set, "+OK")]).await;
     world.end().await;
 }

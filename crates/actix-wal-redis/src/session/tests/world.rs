@@ -1,12 +1,12 @@
 //! A server without a network: a real coordinator on a real log, and clients that talk to it in lines.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use actix_wal::{Wal, WalConfig};
 use actix_wal_txn::coordinator::{CoordinatorLimits, TransactionCoordinator};
 use actix_wal_txn::error::TxnError;
-use actix_wal_txn::messages::{ExecuteEach, Executed};
+use actix_wal_txn::messages::{Execute, ExecuteEach, Executed};
 use actix_wal_txn::recovery;
 use actix_wal_txn::store::Limits as StoreLimits;
 use bytes::BytesMut;
@@ -17,6 +17,8 @@ use crate::session::{Outcome, Session, Step, Transaction};
 
 pub(super) struct World {
     pub(super) server: Server,
+    /// The time at which transactions run, in milliseconds since 1970; `None` for that of the system.
+    pub(super) now: Cell<Option<u64>>,
     clients: u16,
     /// Removed when the log is closed.
     _folder: tempfile::TempDir,
@@ -36,7 +38,8 @@ impl World {
         recovered.store.count_by_first(4);
         let limits = CoordinatorLimits::default();
         let coordinator = TransactionCoordinator::start(&wal, recovered, limits).await.unwrap();
-        World { server: Server::new(coordinator, wal, settings), clients: 0, _folder: folder }
+        let server = Server::new(coordinator, wal, settings);
+        World { server, now: Cell::new(None), clients: 0, _folder: folder }
     }
 
     pub(super) fn client(&mut self) -> Talk {
@@ -52,6 +55,11 @@ impl World {
 
     pub(super) async fn run(&self, transaction: Transaction) -> Outcome {
         let durability = self.server.settings.borrow().durability;
+        if let Some(now) = self.now.get() {
+            let mut execute = Execute::new(move |latest| transaction.run_at(latest, now));
+            execute.durability = durability;
+            return self.server.coordinator.send(execute).await.unwrap().map(|done| done.value);
+        }
         let each = ExecuteEach { transactions: vec![transaction], durability };
         let mut done = self.server.coordinator.send(each).await.unwrap();
         let first = done.done.pop();
@@ -107,9 +115,4 @@ impl Talk {
             assert_eq!(self.ask(world, line).await, *expected, "answer to {line}");
         }
     }
-}
-
-/// Until the clock, which the keys expire by, has gone on so far.
-pub(super) async fn pass(milliseconds: u64) {
-    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
 }
