@@ -21,6 +21,8 @@ pub enum Reply {
     Status(&'static str),
     /// An error, with its code: `ERR syntax error`.
     Error(Cow<'static, str>),
+    /// The same, with bytes of the client's in it, which may be no text.
+    ErrorBytes(Bytes),
     /// A number.
     Integer(i64),
     /// A string.
@@ -56,6 +58,11 @@ impl Reply {
         value.map_or(Reply::Null, Reply::Bulk)
     }
 
+    /// Whether it is an error.
+    pub fn is_error(&self) -> bool {
+        matches!(self, Reply::Error(_) | Reply::ErrorBytes(_))
+    }
+
     /// 1 or 0.
     pub fn flag(is_so: bool) -> Self {
         Reply::Integer(i64::from(is_so))
@@ -65,7 +72,8 @@ impl Reply {
     pub fn write(&self, to: &mut BytesMut, protocol: Protocol) {
         match (self, protocol) {
             (Reply::Status(text), _) => line(to, b'+', text.as_bytes()),
-            (Reply::Error(text), _) => error(to, text),
+            (Reply::Error(text), _) => error(to, text.as_bytes()),
+            (Reply::ErrorBytes(text), _) => error(to, text),
             (Reply::Integer(number), _) => count(to, b':', *number),
             (Reply::Bulk(bytes), _) | (Reply::Verbatim(bytes), Protocol::Resp2) => bulk(to, bytes),
             (Reply::Verbatim(bytes), Protocol::Resp3) => {
@@ -104,9 +112,9 @@ fn line(to: &mut BytesMut, kind: u8, text: &[u8]) {
 }
 
 /// What a client has sent may be a part of an error, and must not end it.
-fn error(to: &mut BytesMut, text: &str) {
+fn error(to: &mut BytesMut, text: &[u8]) {
     let plain: Vec<u8> =
-        text.bytes().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }).collect();
+        text.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
     line(to, b'-', &plain);
 }
 
