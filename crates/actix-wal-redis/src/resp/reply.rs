@@ -61,6 +61,11 @@ impl Reply {
         value.map_or(Reply::Null, Reply::Bulk)
     }
 
+    /// Whether it is an error.
+    pub fn is_error(&self) -> bool {
+        matches!(self, Reply::Error(_) | Reply::RawError(_))
+    }
+
     /// 1 or 0.
     pub fn flag(is_so: bool) -> Self {
         Reply::Integer(i64::from(is_so))

@@ -130,7 +130,7 @@ impl Connection {
                 }
                 Next::Ask(ask) => self.session.ask(ask, &self.server).await,
                 Next::Close(last) => last,
-                Next::Broken(error) => Some(Reply::err(error)),
+                Next::Broken(error) => Some(error.reply()),
             };
             let protocol = self.session.protocol();
             let slots = last.map(|reply| Slot::Ready(reply, protocol));

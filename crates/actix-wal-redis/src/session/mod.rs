@@ -172,7 +172,12 @@ impl Session {
         let settings = server.settings.borrow();
         // The lengths of a request are 32 bits wide.
         let request = settings.max_query.min(u32::MAX as usize);
-        Limits { arguments: i32::MAX as usize, bulk: settings.max_value, request }
+        Limits {
+            arguments: i32::MAX as usize,
+            bulk: settings.max_value,
+            request,
+            is_stranger: false,
+        }
     }
 
     /// What the client speaks now. The answer to a request is written in what it speaks when the request has been

@@ -113,7 +113,7 @@ fn kills(shell: &Shell) -> Result<()> {
 }
 
 fn fuzz(shell: &Shell) -> Result<()> {
-    for target in ["scan", "recovery"] {
+    for target in ["scan", "recovery", "resp"] {
         run(shell.command(shell.root().join("fuzz/run")).args([target, "30"]))?;
     }
     Ok(())

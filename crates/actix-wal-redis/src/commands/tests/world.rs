@@ -41,7 +41,7 @@ const LIMITS: WorkLimits = WorkLimits { keys: 100_000, bytes: 64 << 20, reads: 1
 
 /// A line as one writes it by hand, as a request.
 pub(super) fn request(line: &str) -> Request {
-    let limits = Limits { arguments: 1 << 20, bulk: 1 << 29, request: 1 << 30 };
+    let limits = Limits { arguments: 1 << 20, bulk: 1 << 29, request: 1 << 30, is_stranger: false };
     let mut buffer = BytesMut::from(line);
     buffer.extend_from_slice(b"\r\n");
     Parser::default().next(&mut buffer, &limits).unwrap().unwrap()
@@ -116,7 +116,7 @@ impl World {
     fn commit(&mut self, writes: &[Write]) {
         self.written = writes.to_vec();
         if !writes.is_empty() {
-            let number = self.commits.put(writes, ()).unwrap();
+            let number = self.commits.put(writes.to_vec(), ()).unwrap();
             self.commits.settled(number, Ok(self.next));
             self.next = Lsn::new(self.next.get() + 1);
         }

@@ -77,7 +77,12 @@ pub(super) struct Talk {
 
 /// A line as one writes it by hand, as a request. `None`: it is none.
 pub(super) fn request(line: &str) -> Request {
-    let limits = crate::resp::Limits { arguments: 1 << 20, bulk: 1 << 29, request: 1 << 30 };
+    let limits = crate::resp::Limits {
+        arguments: 1 << 20,
+        bulk: 1 << 29,
+        request: 1 << 30,
+        is_stranger: false,
+    };
     let mut buffer = BytesMut::from(line);
     buffer.extend_from_slice(b"\r\n");
     Parser::default().next(&mut buffer, &limits).unwrap().unwrap()
