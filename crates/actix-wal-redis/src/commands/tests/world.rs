@@ -116,7 +116,7 @@ impl World {
     fn commit(&mut self, writes: &[Write]) {
         self.written = writes.to_vec();
         if !writes.is_empty() {
-            let number = self.commits.put(writes, ()).unwrap();
+            let number = self.commits.put(writes.to_vec(), ()).unwrap();
             self.commits.settled(number, Ok(self.next));
             self.next = Lsn::new(self.next.get() + 1);
         }
