@@ -10,7 +10,7 @@ use crate::session::Step;
 const ABORTED: &str = "-EXECABORT Transaction discarded because of previous errors.";
 
 /// Conversations of one client, each on an empty server.
-const CONVERSATIONS: &[&[(&str, &str)]] = &[
+pub(super) const CONVERSATIONS: &[&[(&str, &str)]] = &[
     &[
         ("EXEC", "-ERR EXEC without MULTI"),
         ("DISCARD", "-ERR DISCARD without MULTI"),
@@ -70,12 +70,11 @@ const CONVERSATIONS: &[&[(&str, &str)]] = &[
         ("GET a", "+QUEUED"),
         ("CLIENT SETNAME me", "+QUEUED"),
         ("ECHO e", "+QUEUED"),
-        ("WAITAOF 1 0 0", "+QUEUED"),
         ("CONFIG SET timeout 7", "+QUEUED"),
         ("CONFIG GET timeout", "+QUEUED"),
         (
             "EXEC",
-            "*11 +PONG +OK +OK +OK -ERR DB index is out of range $1 1 +OK $1 e *2 :1 :0 +OK *2 $7 timeout $1 7",
+            "*10 +PONG +OK +OK +OK -ERR DB index is out of range $1 1 +OK $1 e +OK *2 $7 timeout $1 7",
         ),
         ("GET a", "$1 1"),
         ("CLIENT GETNAME", "$2 me"),
@@ -172,7 +171,7 @@ async fn each_conversation_about_transactions_is_that_of_redis() {
 }
 
 /// What is there before, what is done after `WATCH k`, in any database, by another client; and whether `EXEC` is executed.
-const WATCHED: &[(&[&str], &[&str], bool)] = &[
+pub(super) const WATCHED: &[(&[&str], &[&str], bool)] = &[
     (&[], &[], true),
     (&[], &["SET k 1"], false),
     (&[], &["SET k 1", "DEL k"], false),

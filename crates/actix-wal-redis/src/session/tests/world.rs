@@ -110,8 +110,7 @@ impl Talk {
         let mut bytes = BytesMut::new();
         reply.into_iter().for_each(|reply| reply.write(&mut bytes, session.protocol()));
         let end = if session.is_closing() { "<end>" } else { "" };
-        let text = bytes.escape_ascii().to_string().replace("\\r\\n", " ").replace("\\'", "'");
-        format!("{}{end}", text.replace("\\\"", "\"").trim_end())
+        format!("{}{end}", shown(&bytes))
     }
 
     /// Each line, and what it is answered with.
@@ -120,4 +119,10 @@ impl Talk {
             assert_eq!(self.ask(world, line).await, *expected, "answer to {line}");
         }
     }
+}
+
+/// The bytes of an answer, on one line.
+pub(super) fn shown(answer: &[u8]) -> String {
+    let text = answer.escape_ascii().to_string().replace("\\r\\n", " ");
+    text.replace("\\'", "'").replace("\\\"", "\"").trim_end().to_owned()
 }
