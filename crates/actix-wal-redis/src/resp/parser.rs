@@ -103,10 +103,10 @@ impl Parser {
 
     /// The number of arguments of an array. Whether it has come.
     fn begin(&mut self, buffer: &mut BytesMut, limits: &Limits) -> Result<bool, ProtocolError> {
-        let Some(end) = self.length(buffer, ProtocolError::TooBigCount)? else {
+        let Some((count, end)) = self.length(buffer, b'*', ProtocolError::TooBigCount)? else {
             return Ok(false);
         };
-        let count = number(&buffer[1..end])
+        let count = count
             .filter(|count| *count <= i64::from(i32::MAX))
             .ok_or(ProtocolError::InvalidCount)?;
         // Without arguments it is nothing.
@@ -152,13 +152,13 @@ impl Parser {
         buffer: &[u8],
         limits: &Limits,
     ) -> Result<Option<usize>, ProtocolError> {
-        let Some(end) = self.length(buffer, ProtocolError::TooBigLength)? else {
+        let Some((length, end)) = self.length(buffer, b'$', ProtocolError::TooBigLength)? else {
             return Ok(None);
         };
         if buffer[self.at] != b'$' {
             return Err(ProtocolError::NoArgument(buffer[self.at]));
         }
-        let length = number(&buffer[self.at + 1..end])
+        let length = length
             .and_then(|length| usize::try_from(length).ok())
             .filter(|length| *length <= limits.bulk)
             .ok_or(ProtocolError::InvalidLength)?;
@@ -173,14 +173,20 @@ impl Parser {
         Ok(Some(length))
     }
 
-    /// Where the `\r` behind a length stands, once the byte behind that has come too.
+    /// The number behind the kind, if it is one, and where the `\r` behind it stands; once the byte behind that has come too.
     fn length(
         &mut self,
         buffer: &[u8],
+        kind: u8,
         too_long: ProtocolError,
-    ) -> Result<Option<usize>, ProtocolError> {
-        let end = self.line(buffer, b'\r', too_long)?;
-        Ok(end.filter(|end| end + 1 < buffer.len()))
+    ) -> Result<Option<(Option<i64>, usize)>, ProtocolError> {
+        // Nearly all lines of this sort are a few digits: finding the end of the line first takes twice as long.
+        if let Some((value, digits)) = short_number(&buffer[self.at..], kind) {
+            return Ok(Some((Some(value), self.at + 1 + digits)));
+        }
+        let end = self.line(buffer, b'\r', too_long)?.filter(|end| end + 1 < buffer.len());
+        // At a wrong kind there may be no byte before the `\r`.
+        Ok(end.map(|end| (buffer.get(self.at + 1..end).and_then(number), end)))
     }
 
     /// Where the next such byte stands, once it has come.
@@ -226,11 +232,33 @@ impl Parser {
 /// A whole number in decimal digits, as Redis's `string2ll` reads it: no spaces, no `+`, no zeros before it.
 pub fn number(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
-    let is_plain = match digits {
-        [b'0'] => text.len() == 1,
-        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    let text = std::str::from_utf8(text).ok().filter(|_| is_plain)?;
-    text.parse().ok()
+    if !matches!((digits, text), ([b'0'], [b'0']) | ([b'1'..=b'9', ..], _)) {
+        return None;
+    }
+    // Below zero there is one number more.
+    let negative = digits.iter().try_fold(0_i64, |value, byte| {
+        let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0'))?;
+        value.checked_mul(10)?.checked_sub(digit)
+    })?;
+    if digits.len() < text.len() { Some(negative) } else { negative.checked_neg() }
+}
+
+/// A number of up to nine digits with its kind before it, a `\r` and any byte behind it: the number, and how many digits.
+/// `None` of all else, also of what may be right.
+fn short_number(line: &[u8], kind: u8) -> Option<(i64, usize)> {
+    let (first, rest) = line.split_first()?;
+    if *first != kind {
+        return None;
+    }
+    let mut value = 0;
+    for (at, byte) in rest.iter().take(10).enumerate() {
+        match byte {
+            b'0'..=b'9' => value = value * 10 + i64::from(byte - b'0'),
+            b'\r' if at == 1 || (at > 1 && rest[0] != b'0') => {
+                return (at + 1 < rest.len()).then_some((value, at));
+            }
+            _ => return None,
+        }
+    }
+    None
 }

@@ -79,9 +79,13 @@ fn any_byte_may_stand_in_place_of_a_line_feed() {
 
 #[test]
 fn a_nul_hides_the_end_of_its_line() {
-    for hidden in
-        [&b"*1\0\r\n$1\r\nx\r\n"[..], b"*1\r\n$1\0\r\nx\r\n", b"x\0\r\nx\r\n", b"\0\r\nx\r\n"]
-    {
+    for hidden in [
+        &b"*1\0\r\n$1\r\nx\r\n"[..],
+        b"*1\r\n$1\0\r\nx\r\n",
+        b"*1\r\n\x001\r\nx\r\n",
+        b"x\0\r\nx\r\n",
+        b"\0\r\nx\r\n",
+    ] {
         assert_eq!(all(hidden, &KNOWN), (vec![], None));
     }
 }
