@@ -14,6 +14,9 @@ const TOOLS: &[(&str, &str)] = &[
     ("mkfs.btrfs", "btrfs-progs"),
     ("c++", "g++"),
     ("valgrind", "valgrind"),
+    ("redis-server", "redis-server"),
+    ("redis-cli", "redis-tools"),
+    ("python3", "python3-venv"),
 ];
 
 /// Installs the packages of the programs that are missing, all in one command.
