@@ -5,6 +5,7 @@
 //! both stay in the buffers of the kernel, so it takes no memory here.
 
 use std::io;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,7 +14,6 @@ use actix_wal_txn::messages::{Each, ExecuteEach, Executed};
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
 
 use super::Server;
 use super::replies::Replies;
@@ -72,7 +72,14 @@ impl Connection {
     /// Serves the client until it goes away, is to go, or the server ends. A batch that has begun is answered.
     pub(super) async fn serve(mut self) {
         let (stop, killed) = (self.server.stop.clone(), self.session.killed());
-        while let Ok(true) = self.read(&stop, &killed).await {
+        // They are asked at each turn, and made once: to make one takes a lock.
+        let mut ends = pin!(async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = killed.cancelled() => {}
+            }
+        });
+        while let Ok(true) = self.read(ends.as_mut()).await {
             match self.carry_out().await {
                 Ok(true) => {}
                 Ok(false) | Err(_) => break,
@@ -81,16 +88,11 @@ impl Connection {
     }
 
     /// Reads what has come. Whether the connection goes on.
-    async fn read(
-        &mut self,
-        stop: &CancellationToken,
-        killed: &CancellationToken,
-    ) -> io::Result<bool> {
+    async fn read(&mut self, mut ends: Pin<&mut impl Future<Output = ()>>) -> io::Result<bool> {
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(false),
-                () = killed.cancelled() => return Ok(false),
+                () = &mut ends => return Ok(false),
                 ready = self.stream.readable() => ready?,
             }
             // All connections read into the same memory, one after the other.
@@ -190,15 +192,30 @@ impl Connection {
                 }
             }
         }
-        let killed = self.session.killed();
-        while let Some(bytes) = replies.next() {
-            self.server.counters.output.add(bytes.len() as u64);
-            tokio::select! {
-                biased;
-                () = killed.cancelled() => return Err(io::ErrorKind::ConnectionAborted.into()),
-                written = self.stream.write_all(&bytes) => written?,
-            }
+        while let Some(piece) = replies.next() {
+            self.server.counters.output.add(piece.len() as u64);
+            self.write(&piece).await?;
         }
+        Ok(())
+    }
+
+    /// Writes a piece of the answers. Mostly the kernel takes it at once.
+    async fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        let written = match self.stream.try_write(piece) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            written => written?,
+        };
+        if written == piece.len() {
+            return Ok(());
+        }
+        let killed = self.session.killed();
+        self.session.client().output.set(piece.len() - written);
+        tokio::select! {
+            biased;
+            () = killed.cancelled() => return Err(io::ErrorKind::ConnectionAborted.into()),
+            all = self.stream.write_all(&piece[written..]) => all?,
+        }
+        self.session.client().output.set(0);
         Ok(())
     }
 }
