@@ -144,8 +144,11 @@ fn soak(shell: &Shell) -> Result<()> {
 }
 
 /// The packages with benches, and where they are.
-const BENCHES: [(&str, &str); 2] =
-    [("actix-wal", "benches"), ("actix-wal-txn", "crates/actix-wal-txn/benches")];
+const BENCHES: [(&str, &str); 3] = [
+    ("actix-wal", "benches"),
+    ("actix-wal-txn", "crates/actix-wal-txn/benches"),
+    ("actix-wal-redis", "crates/actix-wal-redis/benches"),
+];
 
 fn each_bench(shell: &Shell) -> Result<()> {
     BENCHES.iter().try_for_each(|(package, folder)| benches_of(shell, package, folder))
@@ -156,14 +159,14 @@ fn benches_of(shell: &Shell, package: &str, folder: &str) -> Result<()> {
     let mut count = 0;
     for entry in std::fs::read_dir(shell.root().join(folder))? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "rs")
-            && let Some(stem) = path.file_stem()
-        {
+        let is_bench = path.extension().is_some_and(|extension| extension == "rs")
+            || path.join("main.rs").exists();
+        if is_bench && let Some(stem) = path.file_stem() {
             bench.arg("--bench").arg(stem);
             count += 1;
         }
     }
-    ensure!(count > 0, "there are no benches in {folder}/*.rs");
+    ensure!(count > 0, "there are no benches in {folder}");
     run(bench.args(["--", "--test"]))
 }
 
