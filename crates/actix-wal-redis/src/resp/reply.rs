@@ -125,8 +125,10 @@ fn line(to: &mut BytesMut, kind: u8, text: &[u8]) {
     to.put_slice(b"\r\n");
 }
 
-/// What a client has sent may be a part of an error, and must not end it.
+/// What a client has sent may be a part of an error, and must not end it. As in Redis, line ends at its end are left out.
 fn error(to: &mut BytesMut, text: &[u8]) {
+    let last = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n'));
+    let text = &text[..last.map_or(0, |last| last + 1)];
     let plain: Vec<u8> =
         text.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
     line(to, b'-', &plain);
