@@ -43,6 +43,23 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// About how many bytes it holds beside itself.
+    pub fn weight(&self) -> usize {
+        let all = |replies: &[Reply]| {
+            replies.iter().map(Reply::weight).sum::<usize>() + size_of_val(replies)
+        };
+        match self {
+            Reply::Status(_) | Reply::Integer(_) | Reply::Null | Reply::NullArray => 0,
+            Reply::Error(text) => text.len(),
+            Reply::RawError(bytes) | Reply::Bulk(bytes) | Reply::Verbatim(bytes) => bytes.len(),
+            Reply::Array(replies) | Reply::Set(replies) => all(replies),
+            Reply::Map(pairs) => {
+                let each = |(key, value): &(Reply, Reply)| key.weight() + value.weight();
+                pairs.iter().map(each).sum::<usize>() + size_of_val(&pairs[..])
+            }
+        }
+    }
+
     /// The usual answer to what was done.
     pub const OK: Reply = Reply::Status("OK");
 
