@@ -174,6 +174,15 @@ pub trait Transaction: Send + 'static {
     /// # Errors
     /// It has no effect then.
     fn run(&self, latest: &mut Latest<'_>) -> Result<Self::Output, TxnError>;
+
+    /// Once the outputs of one message weigh so much together, the transactions behind them come back in [`Each::left`]: all
+    /// outputs of a message are held until its last transaction is settled.
+    const AT_ONCE: usize = usize::MAX;
+
+    /// How much an output weighs, in the unit of [`AT_ONCE`](Self::AT_ONCE).
+    fn weight(_output: &Self::Output) -> usize {
+        0
+    }
 }
 
 /// Runs whole transactions one after the other, each for itself: one that fails undoes no other. It does what as many
@@ -196,7 +205,8 @@ pub struct Each<W: Transaction> {
     /// One for each that has run, in their order. If there are fewer of these and of [`left`](Self::left) together than were
     /// sent, then the coordinator is gone, and the outcome of all is unknown.
     pub done: Vec<Result<Executed<W::Output>, TxnError>>,
-    /// Those for which the log had no room, and those behind them. They have no effect: send them again.
+    /// Those for which the log had no room, or the [message](Transaction::AT_ONCE), and those behind them. They have no
+    /// effect: send them again.
     pub left: Vec<W>,
 }
 

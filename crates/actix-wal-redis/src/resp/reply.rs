@@ -43,6 +43,23 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// About how many bytes it holds beside itself.
+    pub fn weight(&self) -> usize {
+        let all = |replies: &[Reply]| {
+            replies.iter().map(Reply::weight).sum::<usize>() + size_of_val(replies)
+        };
+        match self {
+            Reply::Status(_) | Reply::Integer(_) | Reply::Null | Reply::NullArray => 0,
+            Reply::Error(text) => text.len(),
+            Reply::RawError(bytes) | Reply::Bulk(bytes) | Reply::Verbatim(bytes) => bytes.len(),
+            Reply::Array(replies) | Reply::Set(replies) => all(replies),
+            Reply::Map(pairs) => {
+                let each = |(key, value): &(Reply, Reply)| key.weight() + value.weight();
+                pairs.iter().map(each).sum::<usize>() + size_of_val(&pairs[..])
+            }
+        }
+    }
+
     /// The usual answer to what was done.
     pub const OK: Reply = Reply::Status("OK");
 
@@ -125,8 +142,10 @@ fn line(to: &mut BytesMut, kind: u8, text: &[u8]) {
     to.put_slice(b"\r\n");
 }
 
-/// What a client has sent may be a part of an error, and must not end it.
+/// What a client has sent may be a part of an error, and must not end it. As in Redis, line ends at its end are left out.
 fn error(to: &mut BytesMut, text: &[u8]) {
+    let last = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n'));
+    let text = &text[..last.map_or(0, |last| last + 1)];
     let plain: Vec<u8> =
         text.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
     line(to, b'-', &plain);

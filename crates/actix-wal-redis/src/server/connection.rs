@@ -126,7 +126,7 @@ impl Connection {
                     return Ok(true);
                 }
                 Next::Alone(transaction) => {
-                    let outcome = run(&self.server, vec![transaction]).await.pop();
+                    let outcome = run(&self.server, vec![transaction]).await.0.pop();
                     let outcome = outcome.unwrap_or_else(|| Err(TxnError::gone()));
                     self.session.settle(outcome, &self.server).await
                 }
@@ -176,25 +176,31 @@ impl Connection {
 
     /// Has the transactions run, and writes the answers.
     async fn answer(&mut self, slots: Vec<Slot>, transactions: Vec<Transaction>) -> io::Result<()> {
-        if slots.is_empty() {
-            return Ok(());
-        }
-        let mut outcomes = run(&self.server, transactions).await.into_iter();
-        let mut replies = Replies::default();
-        for slot in slots {
-            match slot {
-                Slot::Ready(reply, protocol) => replies.push(reply, protocol),
-                Slot::Runs(form) => {
-                    let outcome = outcomes.next().unwrap_or_else(|| Err(TxnError::gone()));
-                    if let Some(reply) = form.answer(outcome) {
-                        replies.push(reply, form.protocol);
+        let (mut slots, mut transactions) = (slots.into_iter().peekable(), transactions);
+        // Answers that weigh much come in several rounds, each of which is written before the next one runs.
+        while slots.peek().is_some() {
+            let (outcomes, left) = run(&self.server, transactions).await;
+            let mut outcomes = outcomes.into_iter();
+            transactions = left;
+            let mut replies = Replies::default();
+            let is_last = transactions.is_empty();
+            while let Some(slot) = slots
+                .next_if(|slot| is_last || outcomes.len() > 0 || matches!(slot, Slot::Ready(..)))
+            {
+                match slot {
+                    Slot::Ready(reply, protocol) => replies.push(reply, protocol),
+                    Slot::Runs(form) => {
+                        let outcome = outcomes.next().unwrap_or_else(|| Err(TxnError::gone()));
+                        if let Some(reply) = form.answer(outcome) {
+                            replies.push(reply, form.protocol);
+                        }
                     }
                 }
             }
-        }
-        while let Some(piece) = replies.next() {
-            self.server.counters.output.add(piece.len() as u64);
-            self.write(&piece).await?;
+            while let Some(piece) = replies.next() {
+                self.server.counters.output.add(piece.len() as u64);
+                self.write(&piece).await?;
+            }
         }
         Ok(())
     }
@@ -220,15 +226,18 @@ impl Connection {
     }
 }
 
-/// Runs transactions, each for itself, in their order.
-async fn run(server: &Server, mut transactions: Vec<Transaction>) -> Vec<Outcome> {
-    let mut outcomes = Vec::with_capacity(transactions.len());
-    while !transactions.is_empty() {
+/// Runs transactions, each for itself, in their order, and at least one of them. The second ones have not run yet.
+async fn run(
+    server: &Server,
+    mut transactions: Vec<Transaction>,
+) -> (Vec<Outcome>, Vec<Transaction>) {
+    let mut outcomes = Vec::new();
+    while outcomes.is_empty() && !transactions.is_empty() {
         let (sent, durability) = (transactions.len(), server.settings.borrow().durability);
         let each = ExecuteEach { transactions, durability };
         let Ok(Each { done, left }) = server.coordinator.send(each).await else {
             outcomes.extend((0..sent).map(|_| Err(TxnError::gone())));
-            break;
+            return (outcomes, Vec::new());
         };
         let missing = sent - done.len() - left.len();
         if done.is_empty() && missing == 0 {
@@ -239,5 +248,5 @@ async fn run(server: &Server, mut transactions: Vec<Transaction>) -> Vec<Outcome
         outcomes.extend((0..missing).map(|_| Err(TxnError::gone())));
         transactions = left;
     }
-    outcomes
+    (outcomes, transactions)
 }

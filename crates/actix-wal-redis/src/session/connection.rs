@@ -104,28 +104,22 @@ impl Session {
             1 => None,
             _ => Some(protocol(request.part(1))?),
         };
-        let (mut credentials, mut name) = (None, None);
+        // As in Redis, each option has its effect before the next one is looked at.
         let mut options = request.parts_from(2);
         while let Some(option) = options.next() {
             let is = |word: &str| option.eq_ignore_ascii_case(word.as_bytes());
             let more = options.len();
             match (options.next(), options.clone().next()) {
                 (Some(user), Some(password)) if is("AUTH") && more >= 2 => {
-                    credentials = Some((user, password));
+                    self.authenticate(user, password, server)?;
                     options.next();
                 }
-                (Some(of_client), _) if is("SETNAME") => name = Some(of_client),
+                (Some(name), _) if is("SETNAME") => drop(self.set_name(name)?),
                 _ => return Err(quoting("ERR Syntax error in HELLO option '", option, "'")),
             }
         }
-        if let Some((user, password)) = credentials {
-            self.authenticate(user, password, server)?;
-        }
         if !self.is_authenticated {
             return Err(Reply::Error(HELLO_FIRST.into()));
-        }
-        if let Some(name) = name {
-            self.set_name(name)?;
         }
         self.speak(protocol.unwrap_or(self.protocol));
         Ok(self.greeting())

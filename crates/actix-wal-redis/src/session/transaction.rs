@@ -117,8 +117,22 @@ impl Transaction {
     }
 }
 
+/// After so many bytes of answers the commands behind them wait until those are written. The answers of one batch may be a
+/// thousand lists of all keys.
+const AT_ONCE: usize = 4 << 20;
+
 impl messages::Transaction for Transaction {
     type Output = Output;
+
+    const AT_ONCE: usize = AT_ONCE;
+
+    fn weight(output: &Output) -> usize {
+        match output {
+            Output::Reply(reply) => reply.weight(),
+            Output::Replies(replies) => replies.iter().map(Reply::weight).sum(),
+            Output::NotExecuted | Output::Watching(_) => 0,
+        }
+    }
 
     fn run(&self, latest: &mut Latest<'_>) -> Result<Output, TxnError> {
         self.run_at(latest, now())

@@ -70,13 +70,10 @@ pub(crate) fn agree(parts: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> bool {
         By::Kind => ours[0] == theirs[0] && ours[0] != b'-',
         By::Hello => match (elements(ours), elements(theirs)) {
             (Some(mine), Some(others)) => {
-                let masked = |at: usize| {
-                    at % 2 == 1
-                        && [&b"$2\r\nid\r\n"[..], b"$7\r\nversion\r\n"].contains(&mine[at - 1])
-                };
                 ours[0] == theirs[0]
                     && mine.len() == others.len()
-                    && (0..mine.len()).all(|at| mine[at] == others[at] || masked(at))
+                    && (0..mine.len())
+                        .all(|at| mine[at] == others[at] || is_of_one_server(&mine, at))
             }
             _ => false,
         },
@@ -85,14 +82,40 @@ pub(crate) fn agree(parts: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> bool {
 
 /// The same for what `EXEC` answers to these commands.
 pub(crate) fn agree_on_all(queued: &[Vec<Vec<u8>>], ours: &[u8], theirs: &[u8]) -> bool {
+    // In the middle of a transaction HELLO changes how the rest of its answer is written. With ours, how all of it is.
+    let is_mixed = queued.iter().any(|it| it[0].eq_ignore_ascii_case(b"HELLO"));
+    let agrees = |it: &[Vec<u8>], ours: &[u8], theirs: &[u8]| {
+        agree(it, ours, theirs) || (is_mixed && agree_but_for_the_protocol(it, ours, theirs))
+    };
     match (elements(ours), elements(theirs)) {
         (Some(ours), Some(theirs)) => {
             ours.len() == queued.len()
                 && theirs.len() == queued.len()
-                && queued.iter().zip(ours.iter().zip(&theirs)).all(|(it, (a, b))| agree(it, a, b))
+                && queued.iter().zip(ours.iter().zip(&theirs)).all(|(it, (a, b))| agrees(it, a, b))
         }
         _ => ours == theirs,
     }
+}
+
+fn agree_but_for_the_protocol(parts: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> bool {
+    let is_null = |reply: &[u8]| [&b"$-1\r\n"[..], b"*-1\r\n", b"_\r\n"].contains(&reply);
+    match (elements(ours), elements(theirs)) {
+        (Some(ours), Some(theirs)) => {
+            ours.len() == theirs.len()
+                && ours.iter().zip(&theirs).enumerate().all(|(at, (a, b))| {
+                    a == b
+                        || (is_null(a) && is_null(b))
+                        || (by(parts) == By::Hello && is_of_one_server(&ours, at))
+                })
+        }
+        // What INFO says is a string of its own kind in RESP3.
+        _ => (is_null(ours) && is_null(theirs)) || (by(parts) == By::Kind && theirs[0] != b'-'),
+    }
+}
+
+/// Whether this element of an answer to `HELLO` is the value of a name that each server has its own for.
+fn is_of_one_server(elements: &[&[u8]], at: usize) -> bool {
+    at % 2 == 1 && [&b"$2\r\nid\r\n"[..], b"$7\r\nversion\r\n"].contains(&elements[at - 1])
 }
 
 fn integer(reply: &[u8]) -> Option<i64> {

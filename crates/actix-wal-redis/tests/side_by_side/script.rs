@@ -184,19 +184,8 @@ impl Script {
             }
             15 => self.many("MGET"),
             16 => vec![own("APPEND"), key, value],
-            _ if self.random.one_in(3) => self.longest_common(key),
             _ => vec![own("STRLEN"), key],
         }
-    }
-
-    fn longest_common(&mut self, key: Vec<u8>) -> Parts {
-        let options: &[&str] =
-            &["LEN", "IDX", "WITHMATCHLEN", "MINMATCHLEN 2", "MINMATCHLEN -1", "NOSUCH"];
-        let mut parts = vec![own("LCS"), key, self.key()];
-        for _ in 0..self.random.below(4) {
-            parts.extend(words::line(self.random.pick(options)));
-        }
-        parts
     }
 
     fn set(&mut self, key: Vec<u8>, value: Vec<u8>) -> Parts {

@@ -124,13 +124,18 @@ impl<W: Transaction> Handler<ExecuteEach<W>> for TransactionCoordinator {
         let ExecuteEach { transactions, durability } = each;
         let (batch, answer) = Batch::new(transactions.len());
         let clients: Rc<dyn Several> = batch.clone();
-        let mut rest = transactions.into_iter();
+        let (mut rest, mut weight) = (transactions.into_iter(), 0_usize);
         while let Some(transaction) = rest.next() {
+            if weight >= W::AT_ONCE {
+                batch.left.borrow_mut().extend([transaction].into_iter().chain(rest));
+                break;
+            }
             let ran = match self.commits.check() {
                 Ok(()) => self.run(|latest| transaction.run(latest)),
                 Err(contradiction) => Ran::failed(contradiction.into()),
             };
             let Ran { result, writes, seen, watches } = ran;
+            weight = weight.saturating_add(result.as_ref().map_or(0, W::weight));
             let at = batch.each.borrow().len();
             batch.each.borrow_mut().push(result.map(|value| Executed { value, lsn: None }));
             batch.open.set(batch.open.get() + 1);
