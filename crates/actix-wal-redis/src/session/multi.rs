@@ -57,7 +57,8 @@ impl Session {
             return Reply::err("the transaction is larger than 'client-query-buffer-limit'");
         }
         if !multi.is_refused {
-            multi.queue.push((called, request));
+            // As it came it keeps all in memory that was read together with it, and only its own bytes are counted.
+            multi.queue.push((called, request.detached()));
         }
         self.client.queued.set(Some(multi.queue.len()));
         Reply::Status("QUEUED")

@@ -1,10 +1,11 @@
 //! `MULTI`, `EXEC` and `WATCH`. The answers are those of a Redis 7.0.15.
 
 use actix_wal_txn::error::TxnError;
+use bytes::BytesMut;
 
 use super::world::request;
 use super::*;
-use crate::resp::Reply;
+use crate::resp::{Parser, Reply};
 use crate::session::Step;
 
 const ABORTED: &str = "-EXECABORT Transaction discarded because of previous errors.";
@@ -320,5 +321,21 @@ async fn p25_an_exec_that_fails_does_nothing_of_what_is_about_the_client() {
     assert_eq!(answer, Some(Reply::Error(abort.into())));
     assert_eq!(own.session.client().database.get(), 0);
     own.talk(&world, &[("GET a", "$-1"), ("EXEC", "-ERR EXEC without MULTI")]).await;
+    world.end().await;
+}
+
+/// What is read together with a queued command is not counted, so it must not stay in memory.
+#[actix::test]
+async fn a_queued_command_keeps_only_its_own_bytes() {
+    let mut world = World::begin().await;
+    let mut talk = world.client();
+    talk.talk(&world, &[("MULTI", "+OK")]).await;
+    let mut buffer = BytesMut::with_capacity(64 << 10);
+    buffer.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
+    let limits = talk.session.limits(&world.server);
+    let request = Parser::default().next(&mut buffer, &limits).unwrap().unwrap();
+    talk.session.take(request, &world.server);
+    assert!(buffer.try_reclaim(64 << 10), "the queue keeps what was read");
+    talk.talk(&world, &[("EXEC", "*1 +PONG")]).await;
     world.end().await;
 }
