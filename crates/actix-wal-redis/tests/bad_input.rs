@@ -278,10 +278,9 @@ fn what_is_larger_than_a_record_of_the_log_is_an_error_and_nothing_of_it_is_done
     let mut client = server.client();
     let sent = client.send(&request(&[&b"SET"[..], b"large", &vec![b'v'; 100 * MIB]]));
     assert!(sent.as_ref().map_or_else(is_end, |()| true), "{sent:?}");
-    match last_words(&mut client) {
-        Some(answer) => assert_eq!(answer.error(), "ERR Protocol error: invalid bulk length"),
-        // What was not read when the connection was closed may take the answer with it.
-        None => {}
+    // What was not read when the connection was closed may take the answer with it.
+    if let Some(answer) = last_words(&mut client) {
+        assert_eq!(answer.error(), "ERR Protocol error: invalid bulk length");
     }
     let (before, mut client) = (memory(&server), server.client());
     assert!(client.call("MULTI").is_ok());

@@ -8,6 +8,8 @@
 //! table has medians, and in brackets ours divided by Redis's. The processor time is that of the server alone, by its
 //! process: it says more than the clock on a machine where the load shares the processors.
 
+#![allow(clippy::expect_used, reason = "a benchmark that can not go on has failed")]
+
 mod load;
 mod memory;
 mod mixed;

@@ -73,11 +73,11 @@ pub(super) async fn open(
     };
     std::fs::create_dir_all(&settings.directory).map_err(directory)?;
     let limits = Limits { bytes: settings.memory_limit(), ..Limits::default() };
-    let (mut progress, bar) = progress();
+    let (progress, bar) = progress();
     let recovery = Recovery::new(Wal::open(log_config(settings.directory.join("log"))))
         .limits(limits)
         .snapshots(SnapshotPlan::in_folder(settings.directory.join("snapshots")))
-        .on_progress(move |at| progress(at));
+        .on_progress(progress);
     let opened = recovery.open().await;
     bar.finish_and_clear();
     let (wal, mut recovered) = opened?;
