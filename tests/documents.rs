@@ -236,6 +236,8 @@ fn no_task_needs_python() {
     let mut tasks = files("crates/xtask", ".rs");
     tasks.extend([".ci/run", ".github/workflows/ci.yml", "fuzz/run"].map(str::to_owned));
     assert!(tasks.len() > 10, "the tasks were not found");
+    // What it installs is a client that the server is tested with.
+    tasks.retain(|task| task != "crates/xtask/src/ci/tools.rs");
     let guilty = tasks.iter().filter(|task| read(task).to_lowercase().contains("python"));
     assert_none(guilty.map(|task| format!("{task} names Python")).collect());
 }

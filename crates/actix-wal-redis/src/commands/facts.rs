@@ -1,6 +1,6 @@
-//! What `COMMAND INFO` and `COMMAND DOCS` tell of the commands beside what they need to run. The words are Redis's.
+//! What `COMMAND INFO` and `COMMAND DOCS` say about the commands beside what they need to run. The words are Redis's.
 
-/// What is told of a command.
+/// What is said about a command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
     /// Its name, in small letters.
@@ -40,7 +40,7 @@ impl Subcommand {
     }
 }
 
-/// What is told of this command.
+/// What is said about this command.
 pub(crate) fn of(name: &str) -> Option<&'static Facts> {
     FACTS.iter().find(|facts| facts.name == name)
 }

@@ -1,4 +1,4 @@
-//! What a client is told of a transaction that has failed.
+//! How a transaction that has failed reads to its client.
 
 use actix_wal::{AppendError, CommitError};
 use actix_wal_txn::commits::PutError;

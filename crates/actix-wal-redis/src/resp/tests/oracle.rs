@@ -116,29 +116,32 @@ fn reply(random: &mut Random, depth: usize) -> (Reply, Frame2, Frame3) {
         }
         5 => (Reply::Null, Frame2::Null, Frame3::Null),
         6 => (Reply::NullArray, Frame2::Null, Frame3::Null),
-        7 => {
-            let (mut all, mut all2, mut data) = (Vec::new(), Vec::new(), Vec::new());
-            for _ in 0..random.of(0..=4) {
-                let (one, one2, one3) = reply(random, depth - 1);
-                all.push(one);
-                all2.push(one2);
-                data.push(one3);
-            }
-            (Reply::Array(all), Frame2::Array(all2), Frame3::Array { data, attributes })
-        }
-        _ => {
-            let (mut all, mut all2, mut data) =
-                (Vec::new(), Vec::new(), std::collections::HashMap::new());
-            for at in 0..random.of(0..=4) {
-                let key = at.to_string();
-                let (one, one2, one3) = reply(random, depth - 1);
-                all.push((Reply::bulk(key.clone()), one));
-                all2.extend([Frame2::BulkString(key.clone().into()), one2]);
-                data.insert(Frame3::BlobString { data: key.into(), attributes: None }, one3);
-            }
-            (Reply::Map(all), Frame2::Array(all2), Frame3::Map { data, attributes })
-        }
+        _ => several(random, depth - 1),
     }
+}
+
+/// One that holds others.
+fn several(random: &mut Random, depth: usize) -> (Reply, Frame2, Frame3) {
+    let attributes = None;
+    if random.of(0..=1) == 0 {
+        let (mut all, mut all2, mut data) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..random.of(0..=4) {
+            let (one, one2, one3) = reply(random, depth);
+            all.push(one);
+            all2.push(one2);
+            data.push(one3);
+        }
+        return (Reply::Array(all), Frame2::Array(all2), Frame3::Array { data, attributes });
+    }
+    let (mut all, mut all2, mut data) = (Vec::new(), Vec::new(), std::collections::HashMap::new());
+    for at in 0..random.of(0..=4) {
+        let key = at.to_string();
+        let (one, one2, one3) = reply(random, depth);
+        all.push((Reply::bulk(key.clone()), one));
+        all2.extend([Frame2::BulkString(key.clone().into()), one2]);
+        data.insert(Frame3::BlobString { data: key.into(), attributes: None }, one3);
+    }
+    (Reply::Map(all), Frame2::Array(all2), Frame3::Map { data, attributes })
 }
 
 #[test]
