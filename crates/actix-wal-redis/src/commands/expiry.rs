@@ -86,8 +86,8 @@ impl Conditions {
 }
 
 fn unsupported(option: &[u8]) -> Fault {
-    let option = String::from_utf8_lossy(word(option));
-    Fault::Error(Reply::err(format_args!("Unsupported option {option}")))
+    let text = [b"ERR Unsupported option ", word(option)].concat();
+    Fault::Error(Reply::RawError(text.into()))
 }
 
 /// Times are those that a client has given, and so at most 2^63.

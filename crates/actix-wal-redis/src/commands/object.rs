@@ -1,7 +1,7 @@
 //! `OBJECT`: how Redis would hold a value.
 
-use super::arguments::{error, is, word, wrong_number};
-use super::{Command, command};
+use super::arguments::{error, is, wrong_number};
+use super::{Command, command, quoting};
 use crate::keyspace::{Database, Encoding, Fault, Value};
 use crate::resp::{Reply, Request, number};
 
@@ -65,10 +65,7 @@ fn object(db: &mut Database<'_, '_>, request: &Request) -> Result<Reply, Fault> 
 }
 
 fn unknown(subcommand: &[u8]) -> Fault {
-    // Redis prints at most 128 bytes of it.
-    let name = word(subcommand);
-    let name = String::from_utf8_lossy(&name[..name.len().min(128)]);
-    Fault::Error(Reply::err(format_args!("unknown subcommand '{name}'. Try OBJECT HELP.")))
+    Fault::Error(quoting("ERR unknown subcommand '", subcommand, "'. Try OBJECT HELP."))
 }
 
 /// Redis shares the objects of small numbers between all keys, and counts no references to those.

@@ -98,19 +98,33 @@ pub(crate) fn agree_on_all(queued: &[Vec<Vec<u8>>], ours: &[u8], theirs: &[u8]) 
 }
 
 fn agree_but_for_the_protocol(parts: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> bool {
-    let is_null = |reply: &[u8]| [&b"$-1\r\n"[..], b"*-1\r\n", b"_\r\n"].contains(&reply);
-    match (elements(ours), elements(theirs)) {
-        (Some(ours), Some(theirs)) => {
-            ours.len() == theirs.len()
-                && ours.iter().zip(&theirs).enumerate().all(|(at, (a, b))| {
-                    a == b
-                        || (is_null(a) && is_null(b))
-                        || (by(parts) == By::Hello && is_of_one_server(&ours, at))
-                })
+    agree(parts, &in_resp2(ours), &in_resp2(theirs))
+}
+
+/// The same reply to a client that speaks RESP2.
+fn in_resp2(reply: &[u8]) -> Vec<u8> {
+    let (mut rest, mut all) = (reply, Vec::new());
+    while let Some(end) = memchr::memchr(b'\n', rest) {
+        let (line, behind) = rest.split_at(end + 1);
+        let count = std::str::from_utf8(&line[1..end - 1]).ok().and_then(|it| it.parse().ok());
+        let count: usize = count.unwrap_or(0);
+        let mut string = 0;
+        match line[0] {
+            b'_' => all.extend_from_slice(b"$-1\r\n"),
+            b'*' if line == b"*-1\r\n" => all.extend_from_slice(b"$-1\r\n"),
+            b'~' => all.extend_from_slice(format!("*{count}\r\n").as_bytes()),
+            b'%' => all.extend_from_slice(format!("*{}\r\n", 2 * count).as_bytes()),
+            // What is left out is the kind of the text: `txt:`.
+            b'=' => all.extend_from_slice(format!("${}\r\n", count - 4).as_bytes()),
+            _ => all.extend_from_slice(line),
         }
-        // What INFO says is a string of its own kind in RESP3.
-        _ => (is_null(ours) && is_null(theirs)) || (by(parts) == By::Kind && theirs[0] != b'-'),
+        if matches!(line[0], b'$' | b'=') && line != b"$-1\r\n" {
+            string = count + 2;
+            all.extend_from_slice(&behind[if line[0] == b'=' { 4 } else { 0 }..string]);
+        }
+        rest = &behind[string..];
     }
+    all
 }
 
 /// Whether this element of an answer to `HELLO` is the value of a name that each server has its own for.
@@ -157,4 +171,16 @@ fn answers_that_differ_are_noticed_in_each_way_of_comparing() {
     assert!(!both("*2\r\n+y\r\n:1000\r\n", "*2\r\n+x\r\n:1001\r\n"));
     assert!(!both("*1\r\n+x\r\n", "*1\r\n+x\r\n") && !both("*-1\r\n", "*0\r\n"));
     assert!(both("*-1\r\n", "*-1\r\n"));
+    // Only where HELLO is one of the commands may the protocols differ.
+    let mixed = |name: &str, a: &str, b: &str| {
+        let queued = [command("GET a"), command("INFO"), command(name)];
+        agree_on_all(&queued, a.as_bytes(), b.as_bytes())
+    };
+    let (new, old) = (
+        "*3\r\n_\r\n=6\r\ntxt:ab\r\n%1\r\n+a\r\n:1\r\n",
+        "*3\r\n$-1\r\n$2\r\nab\r\n*2\r\n+a\r\n:1\r\n",
+    );
+    assert!(mixed("HELLO", new, old) && mixed("HELLO", old, new) && !mixed("GET", new, old));
+    assert!(!mixed("HELLO", new, &old.replace(":1", ":2")));
+    assert!(!mixed("HELLO", new, &old.replace("$-1\r\n", ":1\r\n")));
 }

@@ -165,6 +165,7 @@ impl Pair {
     fn step(&mut self, step: &Step) -> Result<(), Difference> {
         match step {
             Step::Send(connection, sent) => self.send(*connection, sent),
+            Step::Swap(connection, sent) => self.swap(*connection, sent),
             Step::Scan(connection, options) => self.scan(*connection, options),
             Step::RandomKey(connection) => self.random_key(*connection),
             Step::Garbage(connection, bytes) => self.garbage(*connection, bytes),
@@ -198,6 +199,22 @@ impl Pair {
         }
         if sent.iter().any(|sent| sent.parts[0].eq_ignore_ascii_case(b"QUIT")) {
             self.reconnect(connection);
+        }
+        Ok(())
+    }
+
+    /// See [`Step::Swap`].
+    fn swap(&mut self, connection: usize, sent: &Sent) -> Result<(), Difference> {
+        if self.queued[connection].is_some() {
+            return Ok(());
+        }
+        self.send(connection, std::slice::from_ref(sent))?;
+        for connection in 0..CONNECTIONS {
+            if self.queued[connection].is_none() {
+                self.same(connection, &line("MULTI"))?;
+            }
+            self.same(connection, &line("PING"))?;
+            self.same(connection, &line("EXEC"))?;
         }
         Ok(())
     }
