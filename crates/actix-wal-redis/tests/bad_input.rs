@@ -159,6 +159,19 @@ fn a_client_that_never_reads_takes_bounded_memory_and_stops_nobody() {
     serves_others(&server);
 }
 
+#[test]
+fn a_client_that_is_silent_for_longer_than_is_allowed_is_disconnected_and_one_that_waits_is_not() {
+    let (_folder, server) = server(&[]);
+    let (mut silent, mut waits) = (server.client(), server.client());
+    assert_eq!(silent.call("PING"), Answer::Status("PONG".to_owned()));
+    // No replica comes, so it waits for all of its time: longer than a silent client may be there.
+    waits.send(b"WAITAOF 0 1 3000\r\n").unwrap();
+    assert!(server.client().call("CONFIG SET timeout 1").is_ok());
+    assert!(silent.is_closed());
+    assert_eq!(waits.next(), Some(Answer::Array(vec![Answer::Integer(0), Answer::Integer(0)])));
+    serves_others(&server);
+}
+
 /// Sends a request again and again until the socket takes nothing for a while, or the server has hung up.
 fn send_until_nothing_goes(mut client: Client, request: &[u8]) -> Client {
     client.stream().set_write_timeout(Some(Duration::from_millis(300))).unwrap();

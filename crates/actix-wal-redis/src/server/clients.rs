@@ -24,6 +24,8 @@ pub struct Client {
     pub since: Instant,
     /// When something was read from it last. The connection sets it.
     pub active: Cell<Instant>,
+    /// Whether what it has sent is being carried out. The connection sets it.
+    pub is_served: Cell<bool>,
     /// Bytes that were read from it and not taken yet. The connection sets it.
     pub input: Cell<usize>,
     /// Bytes that it has not been given yet. The connection sets it.
@@ -88,6 +90,7 @@ impl Clients {
             local,
             since: now,
             active: Cell::new(now),
+            is_served: Cell::new(false),
             input: Cell::new(0),
             output: Cell::new(0),
             name: RefCell::default(),

@@ -80,8 +80,9 @@ impl Connection {
             }
         });
         while let Ok(true) = self.read(ends.as_mut()).await {
+            self.session.client().is_served.set(true);
             match self.carry_out().await {
-                Ok(true) => {}
+                Ok(true) => self.session.is_answered(),
                 Ok(false) | Err(_) => break,
             }
         }

@@ -9,6 +9,7 @@ mod expiry;
 mod recovered;
 mod replies;
 mod shared;
+mod system;
 
 use std::io;
 use std::rc::Rc;
@@ -69,6 +70,9 @@ pub enum ServerError {
 /// How long clients have to take their last answers when the server ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
+/// How often it looks for clients that are silent for too long.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// A server that has recovered its log and listens.
 #[derive(Debug)]
 pub struct Listening {
@@ -82,8 +86,16 @@ impl Listening {
     ///
     /// # Errors
     /// See [`ServerError`].
-    pub async fn start(settings: Settings) -> Result<Self, ServerError> {
+    pub async fn start(mut settings: Settings) -> Result<Self, ServerError> {
         settings.check()?;
+        let clients = system::make_room_for(settings.max_clients);
+        if clients < settings.max_clients {
+            let wanted = settings.max_clients;
+            tracing::warn!(
+                "there are descriptors for {clients} clients, not for {wanted}: see ulimit -n"
+            );
+            settings.max_clients = clients;
+        }
         let address = settings.address;
         let (wal, coordinator, recovered) = recovered::open(&settings).await?;
         Expiry::new(coordinator.clone()).start();
@@ -124,10 +136,12 @@ impl Listening {
     pub async fn serve(self) -> Result<Lsn, ServerError> {
         let Listening { server, listener, .. } = self;
         let clients = TaskTracker::new();
+        let mut looks = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
                 biased;
                 () = server.stop.cancelled() => break,
+                _ = looks.tick() => server.disconnect_silent_clients(),
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => accept(stream, &server, &clients),
                     Err(error) => {
@@ -152,8 +166,9 @@ impl Listening {
 
 /// Begins with a client, or tells it that there are too many.
 fn accept(stream: TcpStream, server: &Rc<Server>, clients: &TaskTracker) {
-    // Answers are written whole, and the next one may be long in coming.
+    // Answers are written whole, and the next one may be long in coming. A client that is gone already shows soon.
     let _ = stream.set_nodelay(true);
+    let _ = system::keep_alive(&stream, server.settings.borrow().keepalive);
     let addresses = stream.peer_addr().and_then(|peer| Ok((peer, stream.local_addr()?)));
     // It has gone away already.
     let Ok((address, local)) = addresses else { return };

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::Addr;
 use actix_wal::{Durability, Wal};
@@ -112,6 +112,19 @@ pub struct Server {
 const READ: usize = 64 << 10;
 
 impl Server {
+    /// Disconnects clients that wait for nothing and have sent nothing for longer than is allowed.
+    pub(super) fn disconnect_silent_clients(&self) {
+        let timeout = Duration::from_secs(self.settings.borrow().timeout.into());
+        if timeout.is_zero() {
+            return;
+        }
+        for client in self.clients.all() {
+            if !client.is_served.get() && client.active.get().elapsed() > timeout {
+                client.killed.cancel();
+            }
+        }
+    }
+
     /// One that nobody is connected to yet.
     pub fn new(coordinator: Addr<TransactionCoordinator>, wal: Wal, settings: Settings) -> Self {
         let host = Host::default();

@@ -154,6 +154,12 @@ impl Session {
         server.counters.input.add(bytes as u64);
     }
 
+    /// All that the client has sent is answered.
+    pub fn is_answered(&self) {
+        self.client.is_served.set(false);
+        self.client.active.set(Instant::now());
+    }
+
     /// Cancelled when another client disconnects this one.
     pub fn killed(&self) -> CancellationToken {
         self.client.killed.clone()
