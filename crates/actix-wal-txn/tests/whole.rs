@@ -31,10 +31,22 @@ enum Do {
     /// Writes a value of so many bytes.
     Large(usize),
     SeeAll,
+    /// Gives this number, which is also how much it weighs.
+    Weigh(u64),
 }
+
+/// Outputs that weigh so much together are enough for one message.
+const ENOUGH: usize = 1000;
 
 impl Transaction for Do {
     type Output = u64;
+
+    const AT_ONCE: usize = ENOUGH;
+
+    fn weight(output: &u64) -> usize {
+        // Sums and counts of these tests are small.
+        *output as usize
+    }
 
     fn run(&self, latest: &mut Latest<'_>) -> Result<u64, TxnError> {
         match self {
@@ -51,6 +63,7 @@ impl Transaction for Do {
                 latest.see_all();
                 Ok(0)
             }
+            Do::Weigh(weight) => Ok(*weight),
         }
     }
 }
@@ -213,4 +226,22 @@ async fn p16_the_memory_limit_can_be_changed_while_the_coordinator_runs() {
     coordinator.send(SetMemoryLimit(1 << 20)).await.unwrap();
     let quick = ExecuteEach { durability: Durability::Async, ..each([Do::Large(2000)]) };
     assert_eq!(told(coordinator.send(quick).await.unwrap()), [Ok((0, None))]);
+}
+
+#[actix::test]
+async fn p10_transactions_behind_outputs_that_weigh_enough_come_back_and_do_not_run() {
+    let (_wal, coordinator, _mock) = mocked().await;
+    let enough = ENOUGH as u64;
+    for (all, ran) in [
+        (vec![Do::Weigh(enough - 1), Do::Weigh(1), Do::Refuse("a"), Do::Weigh(0)], 2),
+        (vec![Do::Weigh(enough + 7), Do::Refuse("a")], 1),
+        (vec![Do::Weigh(u64::MAX), Do::Refuse("a")], 1),
+        (vec![Do::Weigh(enough - 1), Do::Weigh(0), Do::Weigh(enough)], 3),
+        (vec![Do::Weigh(enough)], 1),
+    ] {
+        let sent = all.len();
+        let Each { done, left } = coordinator.send(each(all)).await.unwrap();
+        assert_eq!((done.len(), left.len()), (ran, sent - ran));
+        assert!(left.iter().take(1).all(|it| matches!(it, Do::Refuse("a"))), "{left:?}");
+    }
 }
