@@ -265,8 +265,9 @@ async fn a_transaction_that_grows_past_its_bound_is_refused_and_not_kept() {
     let mut queued = 0;
     while own.ask(&world, "SET a 1").await == "+QUEUED" {
         queued += 1;
+        assert!(queued < 100, "there is no bound");
     }
-    assert!((2..100).contains(&queued), "{queued}");
+    assert!(queued > 2, "{queued}");
     let too_large = "-ERR the transaction is larger than 'client-query-buffer-limit'";
     own.talk(&world, &[("SET a 2", too_large), ("EXEC", ABORTED), ("GET a", "$-1")]).await;
     world.end().await;
