@@ -192,7 +192,7 @@ async fn a_client_that_wants_no_answers_gets_none_and_its_commands_are_carried_o
 #[actix::test]
 async fn clients_are_listed_and_disconnected() {
     let mut world = World::begin().await;
-    let (mut one, mut two, mut three) = (world.client(), world.client(), world.client());
+    let (mut one, mut two, three) = (world.client(), world.client(), world.client());
     let lines = [
         ("CLIENT SETNAME me", "+OK"),
         ("SELECT 3", "+OK"),
@@ -235,8 +235,11 @@ async fn clients_are_listed_and_disconnected() {
     assert_eq!([killed(&one), killed(&two), killed(&three)], [true, false, false]);
     drop(one);
     assert_eq!(world.server.clients.len(), 2);
-    three.talk(&world, &[("CLIENT KILL LADDR 127.0.0.1:7379 SKIPME no", ":2<end>")]).await;
-    assert_eq!([killed(&two), killed(&three)], [true, false]);
+    // Unless it says so, a client does not disconnect itself.
+    two.talk(&world, &[("CLIENT KILL USER default", ":1")]).await;
+    assert_eq!([killed(&two), killed(&three)], [false, true]);
+    two.talk(&world, &[("CLIENT KILL LADDR 127.0.0.1:7379 SKIPME no", ":2<end>")]).await;
+    assert!(!killed(&two), "it is told how many there were first");
     world.end().await;
 }
 
