@@ -1,4 +1,4 @@
-//! Guards P24, P25 and P10 for transactions that are sent whole, several in one message, and for keys that are watched from one
+//! Guards P24, P25, P10 and P16 for transactions that are sent whole, several in one message, and for keys that are watched from one
 //! to the next.
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
@@ -13,7 +13,7 @@ use actix_wal_txn::error::TxnError;
 use actix_wal_txn::latest::Latest;
 use actix_wal_txn::messages::{Each, Execute, ExecuteEach, GetUsage, SetMemoryLimit, Transaction};
 use actix_wal_txn::recovery::{self, Recovered};
-use actix_wal_txn::store::{Limits, Write};
+use actix_wal_txn::store::{Budget, KeyRange, Limits, Write};
 use actix_wal_txn::watches::WatchedKey;
 use bytes::Bytes;
 
@@ -25,6 +25,10 @@ enum Do {
     /// Adds one to a number, and gives what it is then.
     Add(&'static str),
     Read(&'static str),
+    /// The same by a look at it.
+    Look(&'static str),
+    /// How many keys there are, by a scan.
+    Scan,
     Count(&'static str),
     /// Reads, and fails with what it has read.
     Refuse(&'static str),
@@ -56,6 +60,8 @@ impl Transaction for Do {
                 Ok(sum)
             }
             Do::Read(key) => number(latest, key),
+            Do::Look(key) => Ok(latest.peek(key.as_bytes())?.map_or(0, |value| value.len() as u64)),
+            Do::Scan => Ok(latest.scan(&KeyRange::all(), Budget::default())?.rows.len() as u64),
             Do::Count(prefix) => Ok(latest.count(prefix.as_bytes())?),
             Do::Refuse(key) => Err(TxnError::aborted(number(latest, key)?.to_string())),
             Do::Large(bytes) => set(latest, "large", vec![b'1'; *bytes].into()).map(|()| 0),
@@ -130,6 +136,23 @@ async fn p25_each_of_several_transactions_is_one_commit_and_the_answer_waits_for
 }
 
 #[actix::test]
+async fn p25_whatever_has_been_read_is_not_told_before_it_is_durable_in_whichever_way() {
+    let (_wal, coordinator, mock) = mocked().await;
+    let ways = [Do::Read("a"), Do::Look("a"), Do::Scan, Do::Count(""), Do::Refuse("a")];
+    for (way, lsn) in ways.into_iter().zip(1..) {
+        let add = ExecuteEach { durability: Durability::Async, ..each([Do::Add("a")]) };
+        coordinator.send(add).await.unwrap();
+        let mut answer = Box::pin(coordinator.send(each([way.clone()])));
+        // It has been handled when this is answered.
+        coordinator.send(GetUsage).await.unwrap();
+        let early = tokio::time::timeout(Duration::ZERO, &mut answer).await;
+        assert!(early.is_err(), "{way:?}: {early:?}");
+        mock.acknowledge_through(Lsn::new(lsn)).await;
+        assert_eq!(answer.await.unwrap().done.len(), 1, "{way:?}");
+    }
+}
+
+#[actix::test]
 async fn p25_of_several_transactions_those_fail_that_come_after_one_that_failed() {
     let (_wal, coordinator, mock) = mocked().await;
     let answer = coordinator.send(each([Do::Add("a"), Do::Read("b"), Do::Add("b"), Do::Read("a")]));
@@ -180,6 +203,40 @@ async fn p25_an_answer_can_wait_for_all_that_was_put_in_before_also_for_what_is_
     assert!(tokio::time::timeout(Duration::from_millis(1), &mut answer).await.is_err());
     mock.acknowledge_through(Lsn::new(1)).await;
     assert_eq!(told(answer.await.unwrap()), [Ok((0, None))]);
+}
+
+/// Adds one to a number; its output has a weight.
+#[derive(Debug)]
+struct Weighs(usize);
+
+impl Transaction for Weighs {
+    type Output = usize;
+
+    const AT_ONCE: usize = 10;
+
+    fn run(&self, latest: &mut Latest<'_>) -> Result<usize, TxnError> {
+        Do::Add("sum").run(latest).map(|_| self.0)
+    }
+
+    fn weight(output: &usize) -> usize {
+        *output
+    }
+}
+
+#[actix::test]
+async fn p16_transactions_behind_outputs_that_weigh_too_much_come_back_and_have_no_effect() {
+    let (_wal, coordinator, _mock) = mocked().await;
+    for (weights, expected) in [(&[4, 5, 1, 1][..], 3), (&[4, 4, 4, 0, 0], 3), (&[11, 0], 1)] {
+        let transactions: Vec<_> = weights.iter().map(|weight| Weighs(*weight)).collect();
+        let sum =
+            || Execute { durability: Durability::Async, ..Execute::new(|l| number(l, "sum")) };
+        let before = coordinator.send(sum()).await.unwrap().unwrap().value;
+        let each = ExecuteEach { transactions, durability: Durability::Async };
+        let Each { done, left } = coordinator.send(each).await.unwrap();
+        assert_eq!((done.len(), left.len()), (expected, weights.len() - expected), "{weights:?}");
+        let after = coordinator.send(sum()).await.unwrap().unwrap().value;
+        assert_eq!(after - before, expected as u64, "{weights:?}");
+    }
 }
 
 fn watch(key: &'static str) -> Execute<WatchedKey> {

@@ -4,15 +4,17 @@
 //! their syncs are shared. The next batch is read when this one is answered: what a client sends and what it does not read
 //! both stay in the buffers of the kernel, so it takes no memory here.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_wal_txn::error::TxnError;
 use actix_wal_txn::messages::{Each, ExecuteEach, Executed};
 use bytes::BytesMut;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Server;
@@ -90,25 +92,23 @@ impl Connection {
 
     /// Reads what has come. Whether the connection goes on.
     async fn read(&mut self, mut ends: Pin<&mut impl Future<Output = ()>>) -> io::Result<bool> {
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut ends => return Ok(false),
-                ready = self.stream.readable() => ready?,
-            }
-            // All connections read into the same memory, one after the other.
-            let mut scratch = self.server.scratch.borrow_mut();
-            match self.stream.try_read(&mut scratch) {
-                Ok(0) => return Ok(false),
-                Ok(bytes) => {
-                    self.input.extend_from_slice(&scratch[..bytes]);
-                    self.session.has_read(bytes, &self.server);
-                    return Ok(true);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let bytes = tokio::select! {
+            biased;
+            () = &mut ends => return Ok(false),
+            bytes = poll_fn(|context| self.poll_read(context)) => bytes?,
+        };
+        self.session.has_read(bytes, &self.server);
+        Ok(bytes > 0)
+    }
+
+    /// All connections read into the same memory, one after the other. It reads once: what is shorter than that memory is all
+    /// that there was, and the runtime knows it without a second look.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut scratch = self.server.scratch.borrow_mut();
+        let mut read = ReadBuf::new(&mut scratch);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
+        self.input.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
     }
 
     /// Carries out all requests that have come whole. Whether the connection goes on.
@@ -251,3 +251,6 @@ async fn run(
     }
     (outcomes, transactions)
 }
+
+#[cfg(test)]
+mod tests;

@@ -258,6 +258,46 @@ async fn a_key_that_expires_after_watch_has_changed_and_one_that_had_expired_has
 }
 
 #[actix::test]
+async fn p3_an_exec_is_one_record_however_many_commands_it_has() {
+    let mut world = World::begin().await;
+    let mut own = world.client();
+    own.talk(&world, &[("SET a 1", "+OK")]).await;
+    let records = || world.server.wal.status().accepted.get();
+    let before = records();
+    let lines = [
+        ("MULTI", "+OK"),
+        ("DEL a", "+QUEUED"),
+        ("MSET b 1 c 2", "+QUEUED"),
+        ("SET d 1 EX 1000", "+QUEUED"),
+        ("EXEC", "*3 :1 +OK +OK"),
+    ];
+    own.talk(&world, &lines).await;
+    assert_eq!(records(), before + 1);
+    own.talk(&world, &[("MULTI", "+OK"), ("GET b", "+QUEUED"), ("EXEC", "*1 $1 1")]).await;
+    assert_eq!(records(), before + 1, "it only reads");
+    world.end().await;
+}
+
+#[actix::test]
+async fn p16_the_keys_that_one_client_watches_are_bounded_over_all_its_commands() {
+    let mut world = World::begin().await;
+    let mut own = world.client();
+    let watch = |from: u32| {
+        let keys: Vec<_> = (from..from + 9000).map(|key| key.to_string()).collect();
+        format!("WATCH {}", keys.join(" "))
+    };
+    for from in [0, 9000, 18_000, 27_000, 36_000] {
+        assert_eq!(own.ask(&world, &watch(from)).await, "+OK", "{from}");
+    }
+    let refused = "-ERR more than 50000 keys are watched by one client";
+    assert_eq!(own.ask(&world, &watch(45_000)).await, refused);
+    // No EXEC depends on what could not be watched.
+    own.talk(&world, &[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "*-1")]).await;
+    assert_eq!(own.ask(&world, &watch(45_000)).await, "+OK");
+    world.end().await;
+}
+
+#[actix::test]
 async fn a_transaction_that_grows_past_its_bound_is_refused_and_not_kept() {
     let mut world = World::with(|settings| settings.max_query = 4000).await;
     let mut own = world.client();
