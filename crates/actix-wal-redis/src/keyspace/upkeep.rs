@@ -10,6 +10,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::database::{Fault, PREFIX, due, foreign, read_directory};
 use super::directory::{DIRECTORY, DUE};
+use super::host::Host;
 use super::value::Value;
 
 /// A piece looks at so many keys at most. Those that were deleted shortly before are among them: they stay in the store until
@@ -22,7 +23,12 @@ const MOST: usize = 1 << 13;
 ///
 /// # Errors
 /// What is stored is none of ours, or the transaction does too much.
-pub fn expire_due(latest: &mut Latest<'_>, now: u64, at_most: usize) -> Result<bool, TxnError> {
+pub fn expire_due(
+    latest: &mut Latest<'_>,
+    host: &Host,
+    now: u64,
+    at_most: usize,
+) -> Result<bool, TxnError> {
     let mut end = BytesMut::with_capacity(PREFIX + 8);
     end.put_u32(DUE);
     end.put_u64(now);
@@ -37,6 +43,7 @@ pub fn expire_due(latest: &mut Latest<'_>, now: u64, at_most: usize) -> Result<b
         if let Some(stored) = latest.get(&path)?
             && Value::from_stored(stored).ok_or_else(|| foreign(&path))?.expires() == Some(at)
         {
+            host.count_expired(1);
             latest.write(Write { key: path, value: None })?;
         }
         Ok(latest.write(Write { key: entry, value: None })?)

@@ -1,11 +1,12 @@
 //! Deletes keys whose time has come, and empties what has been flushed.
 //!
 //! - **Role**: keeps keys from staying that nobody asks for any more.
-//! - **Owns**: nothing but its clock.
+//! - **Owns**: nothing but its clock; it counts in `Host` what it deletes.
 //! - **Receives**: nothing.
 //! - **Sends**: `Execute` to the coordinator, a piece at a time, each a transaction of its own.
 //! - **Never**: decides what a client sees: a transaction that meets an expired key deletes it itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Context, ContextFutureSpawner, WrapFuture};
@@ -14,7 +15,7 @@ use actix_wal_txn::coordinator::TransactionCoordinator;
 use actix_wal_txn::error::TxnError;
 use actix_wal_txn::messages::Execute;
 
-use crate::keyspace::{empty_flushed, expire_due};
+use crate::keyspace::{Host, empty_flushed, expire_due};
 use crate::session::now;
 
 /// How often it looks.
@@ -27,11 +28,12 @@ const PIECE: usize = 200;
 #[derive(Debug)]
 pub(super) struct Expiry {
     coordinator: Addr<TransactionCoordinator>,
+    host: Arc<Host>,
 }
 
 impl Expiry {
-    pub(super) fn new(coordinator: Addr<TransactionCoordinator>) -> Self {
-        Expiry { coordinator }
+    pub(super) fn new(coordinator: Addr<TransactionCoordinator>, host: Arc<Host>) -> Self {
+        Expiry { coordinator, host }
     }
 }
 
@@ -39,19 +41,20 @@ impl Actor for Expiry {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        look(self.coordinator.clone()).into_actor(self).spawn(context);
+        look(self.coordinator.clone(), Arc::clone(&self.host)).into_actor(self).spawn(context);
     }
 }
 
-async fn look(coordinator: Addr<TransactionCoordinator>) {
+async fn look(coordinator: Addr<TransactionCoordinator>, host: Arc<Host>) {
     loop {
         tokio::time::sleep(LOOK).await;
         loop {
+            let host = Arc::clone(&host);
             let piece = Execute {
                 // Nobody waits for it: what it deletes shows to nobody, deleted or not.
                 durability: Durability::Async,
-                ..Execute::new(|latest| {
-                    let due = expire_due(latest, now(), PIECE)?;
+                ..Execute::new(move |latest| {
+                    let due = expire_due(latest, &host, now(), PIECE)?;
                     Ok(due | empty_flushed(latest, PIECE)?)
                 })
             };

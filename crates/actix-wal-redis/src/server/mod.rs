@@ -13,6 +13,7 @@ mod system;
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Actor;
@@ -98,7 +99,6 @@ impl Listening {
         }
         let address = settings.address;
         let (wal, coordinator, recovered) = recovered::open(&settings).await?;
-        Expiry::new(coordinator.clone()).start();
         let listener = match TcpListener::bind(address).await {
             Ok(listener) => listener,
             Err(source) => {
@@ -107,6 +107,7 @@ impl Listening {
             }
         };
         let server = Rc::new(Server::new(coordinator, wal, settings));
+        Expiry::new(server.coordinator.clone(), Arc::clone(&server.host)).start();
         Ok(Listening { server, listener, recovered })
     }
 

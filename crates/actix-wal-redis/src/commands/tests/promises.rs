@@ -64,9 +64,11 @@ fn a_key_that_is_set_again_after_its_time_keeps_nothing_of_it() {
 fn check_due(world: &mut World, keys: usize, expiring: usize) {
     assert_eq!(world.stored(), keys + expiring);
     world.now = u64::MAX - 1;
-    while world.upkeep(|latest, now| expire_due(latest, now, 3)) {
+    let before = world.host.expired();
+    while world.upkeep(|latest, host, now| expire_due(latest, host, now, 3)) {
         world.collect();
     }
+    assert_eq!(world.host.expired() - before, expiring as u64);
     assert_eq!(world.stored(), keys - expiring);
 }
 
@@ -109,12 +111,12 @@ fn keys_are_deleted_oldest_first_and_not_before_their_time() {
         world.ask(&format!("SET {key} v PX {after}"));
     }
     world.now += 20;
-    let more = world.upkeep(|latest, now| expire_due(latest, now, 100));
+    let more = world.upkeep(|latest, host, now| expire_due(latest, host, now, 100));
     assert_eq!((more, world.ask("DBSIZE")), (false, ":3".into()), "20 is not over");
     world.now += 1;
-    assert!(world.upkeep(|latest, now| expire_due(latest, now, 1)));
+    assert!(world.upkeep(|latest, host, now| expire_due(latest, host, now, 1)));
     assert_eq!(world.ask("DBSIZE"), ":2");
-    assert!(!world.upkeep(|latest, now| expire_due(latest, now, 0)), "the last one");
+    assert!(!world.upkeep(|latest, host, now| expire_due(latest, host, now, 0)), "the last one");
     assert_eq!(world.ask("KEYS *"), "*1 $4 late");
     assert_eq!(world.stored(), 2, "the key and its time");
 }
@@ -134,7 +136,7 @@ fn deleted_keys_that_stay_in_the_store_do_not_call_for_more_at_once() {
     }
     world.now += 1;
     let mut pieces = 1;
-    while world.upkeep(|latest, now| expire_due(latest, now, 8000)) {
+    while world.upkeep(|latest, host, now| expire_due(latest, host, now, 8000)) {
         pieces += 1;
         assert!(pieces < 100, "it is called again for nothing");
     }
@@ -150,11 +152,11 @@ fn an_entry_of_a_key_that_has_another_time_or_none_is_only_removed() {
     for key in [b'j', b'k', b'x'] {
         let entry = [&[0, 0, 0, 1][..], &now.to_be_bytes(), &[0, 0, 0, 16, key]].concat();
         let write = Write { key: entry.into(), value: Some("".into()) };
-        world.upkeep(|latest, _| Ok(latest.write(write)?));
+        world.upkeep(|latest, _, _| Ok(latest.write(write)?));
     }
     assert_eq!(world.stored(), 6);
     world.now += 1;
-    assert!(!world.upkeep(|latest, now| expire_due(latest, now, 100)));
+    assert!(!world.upkeep(|latest, host, now| expire_due(latest, host, now, 100)));
     assert_eq!((world.ask("MGET j k"), world.stored()), ("*2 $1 v $1 v".into(), 3));
 }
 
@@ -185,16 +187,16 @@ fn a_flushed_database_is_empty_at_once_and_emptied_in_pieces() {
     assert_eq!((world.ask("DBSIZE"), world.ask("KEYS *")), (":0".into(), "*0".into()));
     world.ask("SET k0 new");
     let mut pieces = 1;
-    while world.upkeep(|latest, _| empty_flushed(latest, 30)) {
+    while world.upkeep(|latest, _, _| empty_flushed(latest, 30)) {
         pieces += 1;
     }
     assert_eq!(pieces, 4);
     assert_eq!(world.stored(), 3, "two keys and the directory");
     assert_eq!(world.ask("GET k0"), "$3 new");
-    assert!(!world.upkeep(|latest, _| empty_flushed(latest, 30)));
+    assert!(!world.upkeep(|latest, _, _| empty_flushed(latest, 30)));
     assert_eq!(world.written.len(), 0);
     world.ask("FLUSHALL");
-    while world.upkeep(|latest, _| empty_flushed(latest, 30)) {}
+    while world.upkeep(|latest, _, _| empty_flushed(latest, 30)) {}
     assert_eq!(world.stored(), 1, "the directory");
     world.ask("FLUSHALL");
     assert_eq!(world.written.len(), 0, "nothing to flush, nothing to write");
@@ -209,9 +211,9 @@ fn keys_of_a_flushed_database_expire_without_harm_to_the_new_ones() {
     world.now += 5;
     world.ask("PERSIST k");
     world.now += 6;
-    world.upkeep(|latest, now| expire_due(latest, now, 100));
+    world.upkeep(|latest, host, now| expire_due(latest, host, now, 100));
     assert_eq!(world.ask("GET k"), "$1 w");
-    world.upkeep(|latest, _| empty_flushed(latest, 100));
+    world.upkeep(|latest, _, _| empty_flushed(latest, 100));
     assert_eq!(world.stored(), 2);
 }
 
@@ -362,7 +364,7 @@ fn a_transaction_reads_its_own_writes_in_ranges_too() {
 fn what_another_program_has_stored_is_not_touched() {
     for (key, value) in [(&[0, 0, 0, 0][..], "foreign"), (&[0, 0, 0, 16, b'k'], "foreign")] {
         let mut world = World::default();
-        world.upkeep(|latest, _| {
+        world.upkeep(|latest, _, _| {
             Ok(latest.write(Write { key: key.into(), value: Some(value.into()) })?)
         });
         for line in ["GET k", "SET k v", "KEYS *"] {

@@ -105,10 +105,10 @@ impl World {
     /// A transaction of the server.
     pub(super) fn upkeep<T>(
         &mut self,
-        work: impl FnOnce(&mut Latest<'_>, u64) -> Result<T, TxnError>,
+        work: impl FnOnce(&mut Latest<'_>, &Host, u64) -> Result<T, TxnError>,
     ) -> T {
-        let now = self.now;
-        let ran = self.commits.run(LIMITS, |latest| work(latest, now));
+        let (host, now) = (&self.host, self.now);
+        let ran = self.commits.run(LIMITS, |latest| work(latest, host, now));
         self.commit(&ran.writes);
         ran.result.unwrap()
     }
