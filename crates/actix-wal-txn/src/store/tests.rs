@@ -143,6 +143,9 @@ fn p16_a_full_store_still_takes_deletions_which_empty_it() {
     let held = keys.iter().take_while(|key| store.install(set(key).to_vec()).is_ok()).count();
     (1..=held as u64).for_each(|lsn| store.durable(Lsn::new(lsn)));
     assert!((10..100).contains(&held), "{held} keys fit");
+    // Full to the byte: what is left without a key may have room for the first deletion.
+    let full = store.usage().bytes;
+    store.set_limit(full);
     for (key, lsn) in keys[..held].iter().zip(held as u64 + 1..) {
         commit(&mut store, &[Write { key: key.clone(), value: None }], lsn);
         store.collect(Duration::ZERO, 10);
