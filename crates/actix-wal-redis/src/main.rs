@@ -38,8 +38,8 @@ struct Options {
     /// How many clients may be connected.
     #[arg(long, default_value_t = 10_000)]
     maxclients: usize,
-    /// How much memory keys and values may take, such as 500mb or 4gb; 0 is no limit. Past it only reads and deletions are
-    /// carried out.
+    /// How much memory keys and values may take, such as 500mb or 4gb; 0 is no limit. Past it the commands are refused that
+    /// Redis refuses: those that may make the data larger.
     #[arg(long, default_value = "0", value_parser = Settings::parse_memory)]
     maxmemory: usize,
     /// What clients have to send first, with AUTH. Better in the environment, where others do not see it.
@@ -99,7 +99,12 @@ async fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     // Before anything is opened: a signal meanwhile must not leave the log without its end.
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let listening = Listening::start(options.into()).await?;
+    let listening = tokio::select! {
+        listening = Listening::start(options.into()) => listening?,
+        // Recovery may be long. It ends between two frames, and has changed nothing that the next start needs.
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let stop = listening.stopper();
     actix::spawn(async move {
         tokio::select! {

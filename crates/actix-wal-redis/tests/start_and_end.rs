@@ -38,6 +38,33 @@ fn write(port: u16, key: &str, pipeline: u64) -> (u64, u64) {
 }
 
 #[test]
+fn a_start_with_less_memory_than_the_data_take_shows_all_and_refuses_what_would_make_them_larger() {
+    let folder = folder();
+    let directory = folder.path().join("data");
+    let value = "x".repeat(10_000);
+    let server = Server::ours(&directory, &[]);
+    let mut client = server.client();
+    for at in 0..20 {
+        assert!(client.call(&format!("SET key:{at} {value}")).is_ok());
+    }
+    assert!(server.terminate().success());
+    let server = Server::ours(&directory, &["--maxmemory", "50kb"]);
+    let mut client = server.client();
+    let oom = "OOM command not allowed when used memory > 'maxmemory'.";
+    assert_eq!(client.call("STRLEN key:19"), Answer::Integer(10_000));
+    assert_eq!(client.call("APPEND key:19 x").error(), oom);
+    // What Redis carries out there.
+    assert_eq!(client.call("EXPIRE key:19 1000"), Answer::Integer(1));
+    assert_eq!(client.call("DEL key:0 key:1"), Answer::Integer(2));
+    assert_eq!(client.call("DBSIZE"), Answer::Integer(18));
+    assert!(client.call("FLUSHALL").is_ok());
+    assert_eq!(client.call("DBSIZE"), Answer::Integer(0));
+    // The keys are deleted a moment later.
+    while !client.call("SET small value").is_ok() {}
+    assert!(server.terminate().success());
+}
+
+#[test]
 fn sigterm_ends_the_server_under_load_and_the_next_start_has_all_that_was_answered() {
     let folder = folder();
     let directory = folder.path().join("data");

@@ -28,7 +28,7 @@ use crate::error::TxnError;
 use crate::latencies::Latencies;
 use crate::later::Later;
 use crate::messages::{
-    Commit, Committed, CoordinatorUsage, GetLatencies, GetOutcome, GetUsage, SetMemoryLimit, TxnId,
+    Commit, Committed, CoordinatorUsage, GetLatencies, GetOutcome, GetUsage, TxnId,
 };
 use crate::record::TxnRecord;
 use crate::recovery::Recovered;
@@ -73,6 +73,8 @@ pub struct TransactionCoordinator {
     pub(crate) part: Part,
     tokens: Tokens,
     latencies: Latencies,
+    /// [`CoordinatorUsage::lost`].
+    lost: u64,
     open: HashMap<TxnId, Open>,
     next: TxnId,
     started: Instant,
@@ -176,6 +178,7 @@ impl TransactionCoordinator {
             part: Part::new(participant, two_phase.map(|it| it.transport)),
             tokens,
             latencies: Latencies::new(),
+            lost: 0,
             open: HashMap::new(),
             next: TxnId(1),
             started: Instant::now(),
@@ -353,6 +356,7 @@ impl TransactionCoordinator {
             if let Some(since) = since {
                 self.latencies.settled(now.saturating_sub(since));
             }
+            let is_given = matches!(answer, Answer::Given);
             answer.give(match verdict {
                 Verdict::Durable(lsn) => {
                     if let (Some(token), Some(lsn)) = (token, lsn) {
@@ -363,6 +367,7 @@ impl TransactionCoordinator {
                 Verdict::Failed(failed) => {
                     if failed.is_not_durable() {
                         token.iter().for_each(|token| self.tokens.aborted(token));
+                        self.lost += u64::from(is_given);
                     } else {
                         let answer = Answer::Given;
                         unsettled = Some(Waiting::Client { since: None, token, answer });
@@ -461,15 +466,8 @@ impl Handler<GetUsage> for TransactionCoordinator {
             open: self.open.len(),
             on_the_way: self.commits.len(),
             watched,
+            lost: self.lost,
         })
-    }
-}
-
-impl Handler<SetMemoryLimit> for TransactionCoordinator {
-    type Result = ();
-
-    fn handle(&mut self, SetMemoryLimit(bytes): SetMemoryLimit, _: &mut Self::Context) {
-        self.commits.store_mut().set_limit(bytes);
     }
 }
 

@@ -111,6 +111,12 @@ impl<'a> Latest<'a> {
         Ok(count)
     }
 
+    /// What the versions of all keys take, in bytes, without its own writes:
+    /// [`Usage::bytes`](crate::store::Usage::bytes).
+    pub fn held(&self) -> usize {
+        self.store.held()
+    }
+
     /// Its answer waits until everything is durable that was put in before it, whether it has read that or not.
     pub fn see_all(&mut self) {
         self.seen = self.seen.max(self.store.newest_commit());

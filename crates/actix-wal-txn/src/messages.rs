@@ -216,17 +216,6 @@ impl<W: Transaction> Each<W> {
     }
 }
 
-/// Changes how much memory the versions may take. What is held already stays. It is not remembered by the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SetMemoryLimit(
-    /// The bound, in bytes, as [`Limits::bytes`](crate::store::Limits::bytes).
-    pub usize,
-);
-
-impl Message for SetMemoryLimit {
-    type Result = ();
-}
-
 /// A whole transaction has run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Executed<T> {
@@ -266,6 +255,9 @@ pub struct CoordinatorUsage {
     pub on_the_way: usize,
     /// Ranges that are watched for serializable transactions.
     pub watched: usize,
+    /// How many commits were answered before they were durable, and are not: `Async` ones, and those of which it was not
+    /// known.
+    pub lost: u64,
 }
 
 /// Asks for a snapshot of what is durable now. Commits go on while it is written. The answer comes when it is durable,

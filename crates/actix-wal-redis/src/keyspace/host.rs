@@ -16,6 +16,8 @@ const PLACES: usize = 1 << 16;
 pub struct Host {
     /// The longest value that a command may make, in bytes.
     max_value: AtomicUsize,
+    /// How many bytes keys and values may take.
+    max_memory: AtomicUsize,
     cursors: Mutex<Cursors>,
     /// When a key of each hash was accessed last, in seconds since 1970.
     accessed: Box<[AtomicU32]>,
@@ -35,6 +37,7 @@ impl Default for Host {
         let random = hashes.hash_one(since);
         Host {
             max_value: AtomicUsize::new(Host::MAX_VALUE),
+            max_memory: AtomicUsize::new(usize::MAX),
             cursors: Mutex::new(Cursors::new(random)),
             accessed: (0..PLACES).map(|_| AtomicU32::new(0)).collect(),
             hashes,
@@ -47,7 +50,7 @@ impl Default for Host {
 }
 
 impl Host {
-    /// The longest value unless it is [set](Self::set_max_value): 16 MiB.
+    /// The longest value unless it is [set](Self::apply): 16 MiB.
     pub const MAX_VALUE: usize = 16 << 20;
 
     /// The longest value that a command may make, in bytes: `proto-max-bulk-len`.
@@ -55,9 +58,16 @@ impl Host {
         self.max_value.load(Ordering::Relaxed)
     }
 
-    /// Changes the longest value that a command may make.
-    pub fn set_max_value(&self, bytes: usize) {
-        self.max_value.store(bytes, Ordering::Relaxed);
+    /// How many bytes keys and values may take; without a limit the most that there is.
+    pub fn max_memory(&self) -> usize {
+        self.max_memory.load(Ordering::Relaxed)
+    }
+
+    /// Changes the longest value, and how much memory there is; 0 is no limit.
+    pub fn apply(&self, max_value: usize, max_memory: usize) {
+        self.max_value.store(max_value, Ordering::Relaxed);
+        let max_memory = if max_memory == 0 { usize::MAX } else { max_memory };
+        self.max_memory.store(max_memory, Ordering::Relaxed);
     }
 
     /// The keys that clients watch.

@@ -72,7 +72,8 @@ pub(super) async fn open(
         source,
     };
     std::fs::create_dir_all(&settings.directory).map_err(directory)?;
-    let limits = Limits { bytes: settings.memory_limit(), ..Limits::default() };
+    // What there is has to be there whatever the limit on memory is now: commands are refused that make it larger.
+    let limits = Limits { bytes: usize::MAX, ..Limits::default() };
     let (progress, bar) = progress();
     let recovery = Recovery::new(Wal::open(log_config(settings.directory.join("log"))))
         .limits(limits)

@@ -57,17 +57,14 @@ impl Settings {
         }
     }
 
-    /// How many bytes keys and values may take.
-    pub fn memory_limit(&self) -> usize {
-        if self.max_memory == 0 { usize::MAX } else { self.max_memory }
-    }
-
     /// A size as Redis writes it: `100`, `1k` (1000), `1kb` (1024), `2mb`, `4gb`.
     ///
     /// # Errors
     /// It is none.
     pub fn parse_memory(text: &str) -> Result<usize, String> {
-        let bytes = session::memory(text).and_then(|bytes| usize::try_from(bytes).ok());
+        // Redis takes nothing at all as 0; on a command line that is a mistake.
+        let bytes = session::memory(text).filter(|_| !text.is_empty());
+        let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
         bytes.ok_or_else(|| format!("{text} is no size: write 100mb, or 4gb"))
     }
 
@@ -128,7 +125,7 @@ impl Server {
     /// One that nobody is connected to yet.
     pub fn new(coordinator: Addr<TransactionCoordinator>, wal: Wal, settings: Settings) -> Self {
         let host = Host::default();
-        host.set_max_value(settings.max_value);
+        host.apply(settings.max_value, settings.max_memory);
         Server {
             coordinator,
             wal,

@@ -1,14 +1,13 @@
-//! What needs the server, and waits.
+//! What needs the server: it has its turn when all before it is answered, and may wait.
 
 use std::time::Duration;
 
 use actix_wal::Durability;
-use actix_wal_txn::messages::{Execute, SetMemoryLimit};
+use actix_wal_txn::messages::{Execute, GetUsage};
 
 use super::{Session, config, failure, info};
-use crate::keyspace::Host;
 use crate::resp::{Reply, Request, number};
-use crate::server::{Server, Settings};
+use crate::server::Server;
 
 /// What a command asks of the server.
 #[derive(Debug)]
@@ -87,15 +86,32 @@ impl Session {
             Ask::WaitAof { is_local, replicas, timeout } => {
                 server.counters.blocked.set(server.counters.blocked.get() + 1);
                 let _blocked = Blocked(server);
-                Some(wait(is_local, replicas, timeout, server).await)
+                let waited = wait(is_local, replicas, timeout, server).await;
+                if is_local && self.has_lost(server).await {
+                    return Some(Reply::err(LOST));
+                }
+                Some(waited)
             }
             Ask::Shutdown => {
                 server.stop.cancel();
                 self.is_closing = true;
                 None
             }
-            Ask::Configure(request) => Some(configure(&request, server).await),
+            Ask::Configure(request) => Some(configure(&request, server)),
         }
+    }
+}
+
+const LOST: &str = "changes that were answered before they were durable are lost, perhaps some of this client: \
+    read what there is";
+
+impl Session {
+    /// Whether something has been lost since this client asked last that was answered before it was durable. A client that has
+    /// never asked gets all since the start: it may be warned for nothing.
+    async fn has_lost(&mut self, server: &Server) -> bool {
+        let usage = server.coordinator.send(GetUsage).await;
+        let lost = usage.map_or(self.lost, |usage| usage.lost);
+        std::mem::replace(&mut self.lost, lost) != lost
     }
 }
 
@@ -153,22 +169,13 @@ fn gone() -> Reply {
     Reply::err("the server ends, and what is durable is not known here")
 }
 
-async fn configure(request: &Request, server: &Server) -> Reply {
-    let before = server.settings.borrow().clone();
-    let after = match config::set(request, &before) {
+/// Another client's commands must see all of it or nothing, and those of this one that came before must see nothing of it.
+fn configure(request: &Request, server: &Server) -> Reply {
+    let after = match config::set(request, &server.settings.borrow()) {
         Ok(after) => after,
         Err(error) => return error,
     };
-    let (limit, is_other) = (after.memory_limit(), after.max_memory != before.max_memory);
-    apply(&after, &server.host);
-    // Before anything is waited for: another client may set something meanwhile.
+    server.host.apply(after.max_value, after.max_memory);
     server.settings.replace(after);
-    if is_other && server.coordinator.send(SetMemoryLimit(limit)).await.is_err() {
-        return gone();
-    }
     Reply::OK
-}
-
-fn apply(settings: &Settings, host: &Host) {
-    host.set_max_value(settings.max_value);
 }

@@ -56,6 +56,8 @@ pub struct Session {
     replies: Replies,
     is_exec: bool,
     is_closing: bool,
+    /// How many answered commits the coordinator had lost when this client asked last.
+    lost: u64,
 }
 
 /// What a request becomes.
@@ -145,6 +147,7 @@ impl Session {
             replies: Replies::default(),
             is_exec: false,
             is_closing: false,
+            lost: 0,
         })
     }
 
@@ -243,7 +246,7 @@ impl Session {
             _ if self.multi.is_some() => Step::Reply(self.queue(called, request, server)),
             _ => match called.command.run {
                 Some(run) => {
-                    let call = Call { run, database: self.database, request };
+                    let call = Call::new(called.command, run, self.database, request);
                     Step::Transaction(Transaction::one(&server.host, call))
                 }
                 None => match self.here(called, &request, server) {

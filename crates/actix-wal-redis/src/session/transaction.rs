@@ -6,17 +6,27 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use actix_wal_txn::error::TxnError;
 use actix_wal_txn::latest::Latest;
 use actix_wal_txn::messages;
+use actix_wal_txn::store::StoreError;
 
-use crate::commands::Run;
+use crate::commands::{Command, Run};
 use crate::keyspace::{Database, Fault, Host, Watch};
 use crate::resp::{Reply, Request};
 
 /// A command on a database.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
-    pub(super) run: Run,
-    pub(super) database: usize,
-    pub(super) request: Request,
+    run: Run,
+    database: usize,
+    request: Request,
+    /// Whether it may make the data larger: then it is refused past the limit on memory, as in Redis.
+    may_grow: bool,
+}
+
+impl Call {
+    pub(super) fn new(command: &Command, run: Run, database: usize, request: Request) -> Self {
+        let may_grow = command.flags.split(' ').any(|flag| flag == "denyoom");
+        Call { run, database, request, may_grow }
+    }
 }
 
 /// One transaction: it is one record of the log, or none.
@@ -65,6 +75,7 @@ impl Transaction {
 
     /// The same at a time, in milliseconds since 1970.
     pub(super) fn run_at(&self, latest: &mut Latest<'_>, now: u64) -> Result<Output, TxnError> {
+        self.check_memory(latest)?;
         let done = match &self.work {
             Work::One(call) => self.call(latest, call, now).map(Output::Reply),
             Work::Exec { calls, watched } => self.exec_at(latest, calls, watched, now),
@@ -74,6 +85,21 @@ impl Transaction {
             Fault::Error(reply) => Ok(Output::Reply(reply)),
             Fault::Txn(error) => Err(error),
         })
+    }
+
+    /// Whether there is memory for what may make the data larger. The limit is Redis's: one command may go past it, and the next
+    /// one is refused.
+    fn check_memory(&self, latest: &Latest<'_>) -> Result<(), StoreError> {
+        let may_grow = match &self.work {
+            Work::One(call) => call.may_grow,
+            Work::Exec { calls, .. } => calls.iter().any(|call| call.may_grow),
+            Work::Watch { .. } => false,
+        };
+        let (held, limit) = (latest.held(), self.host.max_memory());
+        if may_grow && held > limit {
+            return Err(StoreError::Overloaded { held, needed: 0, limit, pinned: 0 });
+        }
+        Ok(())
     }
 
     /// An error of a command is its reply.

@@ -189,8 +189,6 @@ struct Garbage {
 
 /// What a version takes beside its value: its slot, and what an allocation of its own costs.
 const VERSION_BYTES: usize = size_of::<Version>() + 16;
-/// Deletions may take this part of the memory beyond the bound.
-const TOMBSTONES: usize = 16;
 /// What a key takes beside its bytes: its places in the index, where short ones lie too, and in the chain.
 const KEY_BYTES: usize = size_of::<IndexKey>() + size_of::<ChainId>() + size_of::<Chain>() + 48;
 
@@ -321,17 +319,9 @@ impl Store {
         self.open.back().map(|open| open.number)
     }
 
-    /// Changes how much memory the versions may take. What is held already stays, whatever it takes.
-    pub fn set_limit(&mut self, bytes: usize) {
-        self.limits.bytes = bytes;
-    }
-
-    /// How much memory versions may take with those of this commit. One that only deletes may go past the bound, or a full
-    /// store could not be emptied: its tombstones are collected soon.
-    fn limit_for(&self, writes: &[Write]) -> usize {
-        let limit = self.limits.bytes;
-        let only_deletes = writes.iter().all(|write| write.value.is_none());
-        if only_deletes { limit.saturating_add(limit / TOMBSTONES) } else { limit }
+    /// What all versions take, in bytes: [`Usage::bytes`].
+    pub(crate) fn held(&self) -> usize {
+        self.bytes
     }
 
     fn make_sure_of_room(&self, writes: &[Write]) -> Result<(), StoreError> {
@@ -339,8 +329,13 @@ impl Store {
         let most = |write: &Write| VERSION_BYTES + value(write) + KEY_BYTES + write.key.len();
         let most: usize = writes.iter().map(most).sum();
         // Most commits fit even if all of their keys were new, and that costs no search.
-        let limit = self.limit_for(writes);
+        let limit = self.limits.bytes;
         if self.bytes + most <= limit {
+            return Ok(());
+        }
+        // A full store has to let itself be emptied. There are no more such tombstones than keys with a value.
+        let is_deleted = |write: &Write| write.value.is_none() && self.has_value(&write.key);
+        if writes.iter().all(is_deleted) {
             return Ok(());
         }
         let known = writes.iter().filter(|write| self.index.contains_key(&write.key[..]));

@@ -144,17 +144,23 @@ fn p16_a_full_store_still_takes_deletions_which_empty_it() {
     (1..=held as u64).for_each(|lsn| store.durable(Lsn::new(lsn)));
     assert!((10..100).contains(&held), "{held} keys fit");
     // Full to the byte: what is left without a key may have room for the first deletion.
-    let full = store.usage().bytes;
-    store.set_limit(full);
+    store.limits.bytes = store.usage().bytes;
     for (key, lsn) in keys[..held].iter().zip(held as u64 + 1..) {
         commit(&mut store, &[Write { key: key.clone(), value: None }], lsn);
         store.collect(Duration::ZERO, 10);
     }
     assert_eq!(store.usage().bytes, 0);
-    // One that also sets is no deletion.
-    store.set_limit(10);
-    let both = [set(&keys[0]), [delete("b")]].concat();
-    assert!(matches!(store.install(both), Err(StoreError::Overloaded { limit: 10, .. })));
+    // One that also sets is no deletion, and a key that is not there frees nothing.
+    commit(&mut store, &set(&keys[0]), 2 * held as u64 + 1);
+    store.limits.bytes = 10;
+    let both = vec![set(&keys[1])[0].clone(), Write { key: keys[0].clone(), value: None }];
+    for refused in [both, vec![delete("b")]] {
+        let refused = store.install(refused).unwrap_err();
+        assert!(matches!(refused, StoreError::Overloaded { limit: 10, .. }), "{refused}");
+    }
+    let gone = vec![Write { key: keys[0].clone(), value: None }];
+    store.install(gone.clone()).unwrap();
+    assert!(store.install(gone).is_err(), "it is deleted once");
 }
 
 #[test]

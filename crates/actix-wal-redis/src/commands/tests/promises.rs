@@ -314,7 +314,7 @@ fn a_key_is_idle_until_a_command_uses_it() {
 #[test]
 fn the_longest_value_can_be_changed() {
     let mut world = World::default();
-    world.host.set_max_value(5);
+    world.host.apply(5, 0);
     assert_eq!(world.ask("SETRANGE k 4 x"), ":5");
     for line in ["SETRANGE k 5 x", "APPEND k x", "SETRANGE n 5 x"] {
         let answer = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)";

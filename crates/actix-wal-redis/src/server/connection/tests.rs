@@ -3,8 +3,8 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream as StdStream;
 
-use actix_wal::Lsn;
-use actix_wal::testkit::{MockHandle, MockLog, MockScript};
+use actix_wal::testkit::{MockHandle, MockLog, MockScript, MockStep};
+use actix_wal::{Cause, Durability, Lsn};
 use actix_wal_txn::coordinator::{CoordinatorLimits, TransactionCoordinator};
 use actix_wal_txn::recovery::Recovered;
 use actix_wal_txn::store::Limits;
@@ -21,11 +21,15 @@ struct World {
 
 impl World {
     async fn begin() -> Self {
+        World::with(Durability::default()).await
+    }
+
+    async fn with(durability: Durability) -> Self {
         let (wal, mock) = MockLog::start(MockScript::manual());
         let recovered = Recovered::empty(Limits::default());
         let limits = CoordinatorLimits::default();
         let coordinator = TransactionCoordinator::start(&wal, recovered, limits).await.unwrap();
-        let settings = Settings::in_directory("nowhere");
+        let settings = Settings { durability, ..Settings::in_directory("nowhere") };
         let server = Rc::new(Server::new(coordinator, wal, settings));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -82,6 +86,18 @@ async fn p25_no_client_is_told_what_is_not_durable_neither_who_wrote_it_nor_who_
     world.mock.acknowledge_through(Lsn::new(2)).await;
     let expected = "+OK :2 ";
     assert_eq!(world.next(expected.len()).await, expected);
+}
+
+#[actix::test]
+async fn p25_waitaof_does_not_say_that_a_change_is_on_the_disk_that_was_answered_and_is_lost() {
+    let mut world = World::with(Durability::Async).await;
+    world.send("SET a 1\r\n", 1).await;
+    assert_eq!(world.next(4).await, "+OK ");
+    world.mock.act(MockStep::Fail(Cause::Closed)).await;
+    world.send("GET a\r\nWAITAOF 1 0 0\r\nWAITAOF 1 0 0\r\n", 1).await;
+    let expected = "$-1 -ERR changes that were answered before they were durable are lost, perhaps some of this client: \
+        read what there is *2 :1 :0 ";
+    assert_eq!(world.next(expected.len()).await, expected, "warned once");
 }
 
 #[actix::test]
