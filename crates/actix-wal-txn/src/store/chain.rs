@@ -4,6 +4,7 @@ use actix_wal::Lsn;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::key::Key;
 use super::stamp::Stamp;
 use super::{VERSION_BYTES, View};
 
@@ -22,16 +23,16 @@ impl Version {
     }
 }
 
-/// The versions of one key. Most keys have one, which lies in the chain itself.
+/// The versions of one key. Most keys have one, and a second one until a change is durable. Those lie in the chain itself.
 #[derive(Clone, Debug)]
 pub(super) struct Chain {
-    pub(super) key: Bytes,
+    pub(super) key: Key,
     /// In the order of their stamps. Those without an LSN are the newest ones.
-    versions: SmallVec<[Version; 1]>,
+    versions: SmallVec<[Version; 2]>,
 }
 
 impl Chain {
-    pub(super) fn new(key: Bytes) -> Self {
+    pub(super) fn new(key: Key) -> Self {
         Chain { key, versions: SmallVec::new() }
     }
 

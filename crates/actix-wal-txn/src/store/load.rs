@@ -4,8 +4,8 @@ use actix_wal::Lsn;
 use bytes::Bytes;
 
 use super::chain::{Chain, Version};
-use super::index_key::IndexKey;
-use super::{ChainId, KEY_BYTES, Limits, Row, Store, StoreError, VERSION_BYTES};
+use super::key::Key;
+use super::{ChainId, Limits, Row, Store, StoreError, VERSION_BYTES, key_bytes};
 
 /// From this many bytes on a key or a value gets memory of its own. Shorter ones share that of their block: it stays until
 /// the last of them is gone, so what they hold beyond their own bytes has to be little beside what each counts for.
@@ -15,7 +15,7 @@ const OWN_MEMORY: usize = 256;
 #[derive(Debug)]
 pub struct Loading {
     store: Store,
-    index: Vec<(IndexKey, ChainId)>,
+    index: Vec<(Key, ChainId)>,
 }
 
 impl Loading {
@@ -35,19 +35,18 @@ impl Loading {
     /// [`StoreError::Overloaded`]: they do not fit.
     pub fn add(&mut self, rows: Vec<Row>) -> Result<(), StoreError> {
         for Row { key, value, stamp } in rows {
-            let needed = KEY_BYTES + key.len() + VERSION_BYTES + value.len();
+            let needed = key_bytes(key.len()) + VERSION_BYTES + value.len();
             if self.store.bytes + needed > self.store.limits.bytes {
                 let (held, limit, pinned) = (self.store.bytes, self.store.limits.bytes, 0);
                 return Err(StoreError::Overloaded { held, needed, limit, pinned });
             }
-            let key = own(key);
-            let index_key = IndexKey::from(&key);
-            debug_assert!(self.index.last().is_none_or(|(last, _)| *last < index_key));
-            let mut chain = Chain::new(key);
+            let key = Key::new(&own(key));
+            debug_assert!(self.index.last().is_none_or(|(last, _)| *last < key));
+            let mut chain = Chain::new(key.clone());
             chain.push(Version { at: stamp, value: Some(own(value)) });
             // Four billion keys do not fit into memory.
             let id = self.store.chains.insert(chain) as ChainId;
-            self.index.push((index_key, id));
+            self.index.push((key, id));
             self.store.bytes += needed;
         }
         Ok(())
@@ -59,6 +58,7 @@ impl Loading {
         store.versions = index.len();
         // Of what is in order already the map is built from left to right, with full nodes.
         store.index = index.into_iter().collect();
+        store.hints.make_room_for(store.chains.len());
         store
     }
 }

@@ -14,7 +14,8 @@
 
 mod chain;
 mod counts;
-mod index_key;
+mod hints;
+mod key;
 mod load;
 mod locks;
 mod scan;
@@ -23,7 +24,6 @@ mod stamp;
 #[cfg(test)]
 mod tests;
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -35,7 +35,8 @@ use smallvec::SmallVec;
 
 use self::chain::{Chain, Version};
 use self::counts::Counts;
-use self::index_key::IndexKey;
+use self::hints::Hints;
+use self::key::Key;
 pub use self::load::Loading;
 use self::locks::Locks;
 pub use self::locks::Reads;
@@ -153,7 +154,7 @@ pub struct Usage {
 #[derive(Debug)]
 pub struct Store {
     limits: Limits,
-    index: BTreeMap<IndexKey, ChainId>,
+    index: BTreeMap<Key, ChainId>,
     chains: Slab<Chain>,
     /// Commits that are not durable yet, oldest first.
     open: VecDeque<OpenCommit>,
@@ -169,8 +170,7 @@ pub struct Store {
     pinned: usize,
     locks: Locks,
     counts: Counts,
-    /// The chain that was found last. It may be that of another key by now.
-    last_found: Cell<ChainId>,
+    hints: Hints,
 }
 
 type ChainId = u32;
@@ -189,8 +189,12 @@ struct Garbage {
 
 /// What a version takes beside its value: its slot, and what an allocation of its own costs.
 const VERSION_BYTES: usize = size_of::<Version>() + 16;
-/// What a key takes beside its bytes: its places in the index, where short ones lie too, and in the chain.
-const KEY_BYTES: usize = size_of::<IndexKey>() + size_of::<ChainId>() + size_of::<Chain>() + 48;
+
+/// What a key of so many bytes takes: its place in the index, whose nodes are two thirds full, and its chain with a hint.
+fn key_bytes(length: usize) -> usize {
+    let place = (size_of::<Key>() + size_of::<ChainId>()) * 3 / 2;
+    place + size_of::<Chain>() + 2 * size_of::<ChainId>() + Key::allocated(length)
+}
 
 impl Store {
     /// An empty store.
@@ -210,7 +214,7 @@ impl Store {
             pinned: 0,
             locks: Locks::default(),
             counts: Counts::default(),
-            last_found: Cell::default(),
+            hints: Hints::default(),
         }
     }
 
@@ -293,7 +297,7 @@ impl Store {
     pub fn count_by_first(&mut self, bytes: usize) {
         let mut counts = Counts::by_first(bytes);
         for (_, chain) in &self.chains {
-            counts.change(&chain.key, false, chain.has_value());
+            counts.change(chain.key.bytes(), false, chain.has_value());
         }
         self.counts = counts;
     }
@@ -311,7 +315,7 @@ impl Store {
 
     /// Whether a key has a value in the newest state.
     pub(crate) fn has_value(&self, key: &[u8]) -> bool {
-        self.index.get(key).is_some_and(|id| self.chains[*id as usize].has_value())
+        self.find(key).is_some_and(|id| self.chains[id as usize].has_value())
     }
 
     /// The newest commit that is not durable yet.
@@ -326,7 +330,7 @@ impl Store {
 
     fn make_sure_of_room(&self, writes: &[Write]) -> Result<(), StoreError> {
         let value = |write: &Write| write.value.as_ref().map_or(0, Bytes::len);
-        let most = |write: &Write| VERSION_BYTES + value(write) + KEY_BYTES + write.key.len();
+        let most = |write: &Write| VERSION_BYTES + value(write) + key_bytes(write.key.len());
         let most: usize = writes.iter().map(most).sum();
         // Most commits fit even if all of their keys were new, and that costs no search.
         let limit = self.limits.bytes;
@@ -338,8 +342,8 @@ impl Store {
         if writes.iter().all(is_deleted) {
             return Ok(());
         }
-        let known = writes.iter().filter(|write| self.index.contains_key(&write.key[..]));
-        let needed = most - known.map(|write| KEY_BYTES + write.key.len()).sum::<usize>();
+        let known = writes.iter().filter(|write| self.find(&write.key).is_some());
+        let needed = most - known.map(|write| key_bytes(write.key.len())).sum::<usize>();
         if self.bytes + needed <= limit {
             return Ok(());
         }
@@ -352,10 +356,12 @@ impl Store {
         if let Some(id) = self.find(key) {
             return id;
         }
+        let stored = Key::new(key);
         // Four billion keys do not fit into memory.
-        let id = self.chains.insert(Chain::new(key.clone())) as ChainId;
-        self.index.insert(key.into(), id);
-        self.bytes += KEY_BYTES + key.len();
+        let id = self.chains.insert(Chain::new(stored.clone())) as ChainId;
+        self.index.insert(stored, id);
+        self.hints.make_room_for(self.chains.len());
+        self.bytes += key_bytes(key.len());
         id
     }
 
@@ -397,7 +403,7 @@ impl Store {
                 let chain = &mut self.chains[id as usize];
                 let had = chain.has_value();
                 if let Some(version) = chain.withdraw(Stamp::pending(number)) {
-                    self.counts.change(&chain.key, had, chain.has_value());
+                    self.counts.change(chain.key.bytes(), had, chain.has_value());
                     self.forget(&version);
                 }
                 self.remove_if_empty(id);
@@ -414,8 +420,8 @@ impl Store {
     fn remove_if_empty(&mut self, id: ChainId) {
         if self.chains.get(id as usize).is_some_and(Chain::is_empty) {
             let chain = self.chains.remove(id as usize);
-            self.index.remove(&chain.key[..]);
-            self.bytes -= KEY_BYTES + chain.key.len();
+            self.index.remove(&chain.key);
+            self.bytes -= key_bytes(chain.key.bytes().len());
         }
     }
 
@@ -453,21 +459,22 @@ impl Store {
         Ok(newest.map(|version| (version.value.as_ref(), version.at)))
     }
 
-    /// The chain of a key. What a transaction reads it often writes next, so the last one is looked at first.
+    /// The chain of a key.
     fn find(&self, key: &[u8]) -> Option<ChainId> {
-        let last = self.last_found.get();
-        if self.chains.get(last as usize).is_some_and(|chain| chain.key == key) {
-            return Some(last);
+        let hint = self.hints.of(key)?;
+        let is_it = |chain: &Chain| chain.key.bytes() == key;
+        if self.chains.get(hint.get() as usize).is_some_and(is_it) {
+            return Some(hint.get());
         }
         let id = *self.index.get(key)?;
-        self.last_found.set(id);
+        hint.set(id);
         Some(id)
     }
 
     /// When the key was changed last, durable or not: later than a snapshot means that a commit has come in between.
     pub fn changed(&self, key: &[u8]) -> Option<Stamp> {
-        let id = self.index.get(key)?;
-        self.chains[*id as usize].newest().map(|version| version.at)
+        let id = self.find(key)?;
+        self.chains[id as usize].newest().map(|version| version.at)
     }
 
     /// Reads keys in order, at most as many as the budget allows. The next piece begins [behind](KeyRange::behind) the
@@ -490,14 +497,14 @@ impl Store {
         for (_, id) in self.index.range::<[u8], _>(range.bounds()) {
             piece.looked += 1;
             let chain = &self.chains[*id as usize];
-            let key = &chain.key;
             piece.changed = piece.changed.max(chain.newest().map(|newest| newest.at));
             if let Some(Version { at, value: Some(value) }) = chain.seen_by(view) {
+                let key = chain.key.to_bytes();
                 bytes += key.len() + value.len();
-                piece.rows.push(Row { key: key.clone(), value: value.clone(), stamp: *at });
+                piece.rows.push(Row { key, value: value.clone(), stamp: *at });
             }
             if piece.looked >= budget.keys || bytes >= budget.bytes {
-                piece.next = Some(key.clone());
+                piece.next = Some(chain.key.to_bytes());
                 break;
             }
         }

@@ -312,7 +312,7 @@ impl World {
     fn recount(&mut self) {
         let chains = || self.store.chains.iter().map(|(_, chain)| chain);
         let versions: Vec<_> = chains().flat_map(Chain::versions).collect();
-        let keys: usize = chains().map(|chain| KEY_BYTES + chain.key.len()).sum();
+        let keys: usize = chains().map(|chain| key_bytes(chain.key.bytes().len())).sum();
         let bytes = keys + versions.iter().map(|version| version.bytes()).sum::<usize>();
         let indexed: BTreeSet<_> = self.store.index.values().copied().collect();
         let count = versions.len();
