@@ -10,13 +10,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
-mod real_redis;
-
 use actix_wal::testkit::Random;
 use actix_wal_redis::resp::{Limits, Parser, Protocol, Request};
 use bytes::BytesMut;
-use real_redis::RealRedis;
 use test_support::environment::seed;
+use test_support::real_redis::RealRedis;
 
 /// What Redis has by default.
 const KNOWN: Limits =

@@ -3,11 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
-mod real_redis;
-
 use actix_wal_redis::resp::{Protocol, Reply};
 use bytes::BytesMut;
-use real_redis::RealRedis;
+use test_support::real_redis::RealRedis;
 
 /// What a client sends, and the reply.
 fn rows() -> Vec<(&'static str, Reply)> {

@@ -8,7 +8,7 @@
 //! * The second reader of the format, and the comparison with it: [`naive`], [`agree`], [`damages`],
 //!   [`mend`], [`fuzz_input`].
 //! * The [`simulation`]: the log under one seed.
-//! * Real processes and file systems: [`child`], [`pipe`], [`lives`], [`kills`], [`mounts`], [`trace`].
+//! * Real processes and file systems: [`child`], [`pipe`], [`lives`], [`kills`], [`mounts`], [`trace`], [`real_redis`].
 //! * The parts of two examples that tests run too: [`clients`], [`quickstart`], [`soak`].
 //! * The tests themselves: [`environment`], [`panics`], [`scratch`], [`skips`], [`sources`], [`traces`], and what must be caught, [`wrong`].
 //!
@@ -36,6 +36,7 @@ pub mod oracle;
 pub mod panics;
 pub mod pipe;
 pub mod quickstart;
+pub mod real_redis;
 pub mod recovered;
 pub mod refusals;
 pub mod refusing;

@@ -1,87 +1,33 @@
 //! The same questions for a real `redis-server`: the tables say what it does, and commands by chance have the same answers.
 //!
 //! ```text
-//! cargo test -p actix-wal-redis --lib beside_redis -- --ignored     with `redis-server` of Debian
-//! SEED=7 ROUNDS=100000 cargo test ...
+//! SEED=7 ROUNDS=100000 cargo test -p actix-wal-redis --lib beside_redis
 //! ```
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use test_support::real_redis::{Client, RealRedis};
 
 use super::tables::TABLES;
 use super::world::{World, shown};
 
-struct Redis {
-    process: Child,
-    stream: BufReader<TcpStream>,
-    _folder: tempfile::TempDir,
+fn start() -> Option<RealRedis> {
+    RealRedis::start(&["--proto-max-bulk-len", "16mb"])
 }
 
-impl Redis {
-    fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let folder = tempfile::tempdir().unwrap();
-        let mut process = Command::new("redis-server")
-            .args(["--save", "", "--proto-max-bulk-len", "16mb", "--port", &port.to_string()])
-            .arg("--dir")
-            .arg(folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
-        let stream = loop {
-            match TcpStream::connect(("127.0.0.1", port)) {
-                Ok(stream) => break BufReader::new(stream),
-                Err(_) if process.try_wait().unwrap().is_none() => {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                Err(error) => panic!("redis-server has ended: {error}"),
-            }
-        };
-        Redis { process, stream, _folder: folder }
-    }
-
-    fn ask(&mut self, line: &str) -> String {
-        self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        self.read(&mut answer);
-        shown(&answer)
-    }
-
-    fn read(&mut self, answer: &mut Vec<u8>) {
-        let at = answer.len();
-        self.stream.read_until(b'\n', answer).unwrap();
-        let line = String::from_utf8_lossy(&answer[at..]).trim_end().to_owned();
-        let length = line[1..].parse().unwrap_or(-1);
-        match line.as_bytes()[0] {
-            b'$' if length >= 0 => {
-                let at = answer.len();
-                answer.resize(at + length as usize + 2, 0);
-                self.stream.read_exact(&mut answer[at..]).unwrap();
-            }
-            b'*' => (0..length).for_each(|_| self.read(answer)),
-            _ => {}
-        }
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+fn ask(redis: &mut Client, line: &str) -> String {
+    shown(&redis.ask(line))
 }
 
 #[test]
-#[ignore = "needs redis-server"]
 fn each_row_of_the_tables_has_its_answer_in_redis() {
-    let mut redis = Redis::start();
+    let Some(redis) = start() else { return };
+    let mut redis = redis.client();
     for (name, rows) in TABLES {
-        redis.ask("FLUSHALL");
-        redis.ask("SELECT 0");
+        ask(&mut redis, "FLUSHALL");
+        ask(&mut redis, "SELECT 0");
         for (line, answer) in *rows {
-            assert_eq!(redis.ask(line), *answer, "{line:?} of {name}");
+            assert_eq!(ask(&mut redis, line), *answer, "{line:?} of {name}");
         }
     }
 }
@@ -248,18 +194,19 @@ fn from_environment(name: &str, otherwise: u64) -> u64 {
 }
 
 #[test]
-#[ignore = "needs redis-server"]
 fn commands_by_chance_have_the_answers_of_redis() {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
     let seed = from_environment("SEED", now());
     println!("SEED={seed}");
-    let (mut random, mut world, mut redis) = (Random(seed), World::default(), Redis::start());
-    redis.ask("SELECT 0");
+    let Some(redis) = start() else { return };
+    let (mut random, mut world, mut redis) = (Random(seed), World::default(), redis.client());
+    ask(&mut redis, "SELECT 0");
     let mut known = std::collections::BTreeMap::<_, usize>::new();
     for round in 0..from_environment("ROUNDS", 20_000) {
         let line = random.line();
         world.now = now();
-        let [ours, theirs] = [world.ask(&line), redis.ask(&line)].map(|it| ordered(&line, &it));
+        let [ours, theirs] =
+            [world.ask(&line), ask(&mut redis, &line)].map(|it| ordered(&line, &it));
         // The second may have changed between the two.
         let is_time = line.starts_with("TTL") || line.contains("TIME");
         if is_time && ours != theirs {
@@ -275,16 +222,16 @@ fn commands_by_chance_have_the_answers_of_redis() {
 }
 
 #[test]
-#[ignore = "needs redis-server"]
 fn floats_by_chance_are_read_added_and_printed_as_in_redis() {
     let seed = from_environment("SEED", std::process::id().into());
     println!("SEED={seed}");
-    let (mut random, mut world, mut redis) = (Random(seed), World::default(), Redis::start());
+    let Some(redis) = start() else { return };
+    let (mut random, mut world, mut redis) = (Random(seed), World::default(), redis.client());
     let mut errors = 0;
     for round in 0..from_environment("ROUNDS", 20_000) {
         let (old, more) = (random.float(), random.float());
         for line in [format!("SET f {old}"), format!("INCRBYFLOAT f {more}")] {
-            let (ours, theirs) = (world.ask(&line), redis.ask(&line));
+            let (ours, theirs) = (world.ask(&line), ask(&mut redis, &line));
             assert_eq!(ours, theirs, "round {round} of seed {seed}: {old}, {line}");
             errors += u64::from(ours.starts_with('-'));
         }

@@ -1,77 +1,25 @@
 //! The same conversations with a real `redis-server`: the tables say what it does.
-//!
-//! ```text
-//! cargo test -p actix-wal-redis --lib session::tests::beside_redis -- --ignored     with `redis-server` of Debian
-//! ```
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use test_support::real_redis::RealRedis;
 
 use super::connections::{SELF, STRANGER};
 use super::transactions::{CONVERSATIONS, WATCHED};
 use super::world::shown;
 
-struct Redis {
-    process: Child,
-    port: u16,
-    _folder: tempfile::TempDir,
-}
+struct Client(test_support::real_redis::Client);
 
-struct Connection(BufReader<TcpStream>);
-
-impl Redis {
-    fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let folder = tempfile::tempdir().unwrap();
-        let mut process = Command::new("redis-server");
-        process.args(["--save", "", "--port", &port.to_string(), "--dir"]).arg(folder.path());
-        let process = process.stdout(Stdio::null()).spawn().expect("redis-server is installed");
-        let mut redis = Redis { process, port, _folder: folder };
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(redis.process.try_wait().unwrap().is_none(), "redis-server has ended");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        redis
+impl Client {
+    fn of(redis: &RealRedis) -> Self {
+        Client(redis.client())
     }
 
-    fn client(&self) -> Connection {
-        Connection(BufReader::new(TcpStream::connect(("127.0.0.1", self.port)).unwrap()))
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Connection {
     fn ask(&mut self, line: &str) -> String {
-        self.0.get_mut().write_all(format!("{line}\r\n").as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        self.read(&mut answer);
-        let is_end = line.starts_with("QUIT") && self.0.read(&mut [0]).unwrap() == 0;
-        format!("{}{}", shown(&answer), if is_end { "<end>" } else { "" })
-    }
-
-    fn read(&mut self, answer: &mut Vec<u8>) {
-        let at = answer.len();
-        self.0.read_until(b'\n', answer).unwrap();
-        let line = String::from_utf8_lossy(&answer[at..]).trim_end().to_owned();
-        let length = line[1..].parse().unwrap_or(-1);
-        match line.as_bytes()[0] {
-            b'$' | b'=' if length >= 0 => {
-                let at = answer.len();
-                answer.resize(at + length as usize + 2, 0);
-                self.0.read_exact(&mut answer[at..]).unwrap();
-            }
-            b'*' | b'~' => (0..length).for_each(|_| self.read(answer)),
-            b'%' => (0..2 * length).for_each(|_| self.read(answer)),
-            _ => {}
+        let answer = shown(&self.0.ask(line));
+        if !line.starts_with("QUIT") {
+            return answer;
         }
+        self.0.wait_for_end();
+        format!("{answer}<end>")
     }
 
     fn talk(&mut self, lines: &[(&str, &str)]) {
@@ -92,26 +40,24 @@ impl Connection {
 }
 
 #[test]
-#[ignore = "needs redis-server"]
 fn redis_says_the_same_in_each_conversation() {
-    let redis = Redis::start();
+    let Some(redis) = RealRedis::start(&[]) else { return };
     for lines in CONVERSATIONS {
-        redis.client().talk(&[("FLUSHALL", "+OK")]);
-        redis.client().talk(lines);
+        Client::of(&redis).talk(&[("FLUSHALL", "+OK")]);
+        Client::of(&redis).talk(lines);
     }
-    redis.client().talk(SELF);
-    let mut first = redis.client();
+    Client::of(&redis).talk(SELF);
+    let mut first = Client::of(&redis);
     first.talk(&[("CONFIG SET requirepass sec", "+OK")]);
-    redis.client().talk(STRANGER);
+    Client::of(&redis).talk(STRANGER);
 }
 
 #[actix::test]
-#[ignore = "needs redis-server"]
 async fn redis_describes_each_command_with_the_same_words() {
-    let redis = Redis::start();
+    let Some(redis) = RealRedis::start(&[]) else { return };
     let mut world = super::World::begin().await;
     for hello in ["HELLO 2", "HELLO 3"] {
-        let (mut ours, mut theirs) = (world.client(), redis.client());
+        let (mut ours, mut theirs) = (world.client(), Client::of(&redis));
         ours.ask(&world, hello).await;
         theirs.ask(hello);
         for command in crate::commands::all() {
@@ -133,11 +79,10 @@ async fn redis_describes_each_command_with_the_same_words() {
 }
 
 #[test]
-#[ignore = "needs redis-server"]
 fn redis_executes_the_same_after_a_watched_key_has_changed_or_not() {
-    let redis = Redis::start();
+    let Some(redis) = RealRedis::start(&[]) else { return };
     for (before, after, is_executed) in WATCHED {
-        let (mut own, mut other) = (redis.client(), redis.client());
+        let (mut own, mut other) = (Client::of(&redis), Client::of(&redis));
         other.ask("FLUSHALL");
         before.iter().for_each(|line| drop(other.ask(line)));
         own.ask("WATCH k");
