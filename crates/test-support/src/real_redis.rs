@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use crate::skips;
 
-const VERSION: &str = "v=7.0.15 ";
+/// Others have other texts of errors.
+const VERSION: &str = " v=7.0.";
 
 /// A running server, killed when it is dropped.
 #[derive(Debug)]
@@ -22,14 +23,14 @@ pub struct RealRedis {
 }
 
 impl RealRedis {
-    /// Starts one with these options. `None`, and the test says so: it is not installed here, or not in this version.
+    /// Starts one with these options. `None`, and the test says so: it is not installed, or in another version. In CI that is a
+    /// failure.
     pub fn start(options: &[&str]) -> Option<RealRedis> {
-        let Ok(version) = Command::new("redis-server").arg("--version").output() else {
-            skips::skip("there is no redis-server to compare with");
-            return None;
-        };
-        if !String::from_utf8_lossy(&version.stdout).contains(VERSION) {
-            skips::leave_out(&format!("no redis-server {VERSION}to compare with"));
+        let version = Command::new("redis-server").arg("--version").output();
+        let version =
+            version.map_or(String::new(), |out| String::from_utf8_lossy(&out.stdout).into());
+        if !version.contains(VERSION) {
+            skips::skip(&format!("redis-server 7.0 is not installed, but {version:?}"));
             return None;
         }
         let directory = tempfile::tempdir().unwrap();
@@ -52,6 +53,13 @@ impl RealRedis {
         Some(server)
     }
 
+    /// A client that asks one line after the other.
+    pub fn client(&self) -> Client {
+        let stream = UnixStream::connect(&self.socket).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Client(BufReader::new(stream))
+    }
+
     /// All that it answers to these bytes of a new client, that then says that it has no more.
     pub fn answer(&self, bytes: &[u8]) -> Vec<u8> {
         let mut client = UnixStream::connect(&self.socket).unwrap();
@@ -69,15 +77,6 @@ impl RealRedis {
             Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
             _ => answer,
         }
-    }
-}
-
-impl RealRedis {
-    /// A client that asks one line after the other.
-    pub fn client(&self) -> Client {
-        let stream = UnixStream::connect(&self.socket).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        Client(BufReader::new(stream))
     }
 }
 

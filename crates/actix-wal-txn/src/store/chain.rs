@@ -23,11 +23,11 @@ impl Version {
     }
 }
 
-/// The versions of one key. Most keys have one, and a second one until a change is durable. Those lie in the chain itself.
+/// The versions of one key. Most keys have one, and a second one until a change is durable.
 #[derive(Clone, Debug)]
 pub(super) struct Chain {
     pub(super) key: Key,
-    /// In the order of their stamps. Those without an LSN are the newest ones.
+    /// In the order of their stamps. Those without an LSN are the newest ones. Up to two lie in the chain itself.
     versions: SmallVec<[Version; 2]>,
 }
 
@@ -95,9 +95,21 @@ impl Chain {
         self.versions.drain(..if hides_nothing { behind } else { shown })
     }
 
+    /// Gives back the memory of versions that are gone.
+    pub(super) fn shrink(&mut self) {
+        if self.versions.spilled() && self.versions.len() <= self.versions.inline_size() {
+            self.versions.shrink_to_fit();
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn versions(&self) -> &[Version] {
         &self.versions
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_spilled(&self) -> bool {
+        self.versions.spilled()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -20,14 +20,19 @@ pub(super) enum Key {
 impl Key {
     /// The key of these bytes. Long ones share their memory.
     pub(super) fn new(bytes: &Bytes) -> Self {
+        Key::short(bytes).unwrap_or_else(|| Key::Long(bytes.clone()))
+    }
+
+    /// The same with memory of its own.
+    pub(super) fn copied(bytes: &[u8]) -> Self {
+        Key::short(bytes).unwrap_or_else(|| Key::Long(Bytes::copy_from_slice(bytes)))
+    }
+
+    fn short(bytes: &[u8]) -> Option<Self> {
         let mut short = [0; SHORT];
-        match (short.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
-            (Some(place), Ok(length)) => {
-                place.copy_from_slice(bytes);
-                Key::Short { length, bytes: short }
-            }
-            _ => Key::Long(bytes.clone()),
-        }
+        short.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        let length = u8::try_from(bytes.len()).ok()?;
+        Some(Key::Short { length, bytes: short })
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

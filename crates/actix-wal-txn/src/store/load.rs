@@ -7,8 +7,8 @@ use super::chain::{Chain, Version};
 use super::key::Key;
 use super::{ChainId, Limits, Row, Store, StoreError, VERSION_BYTES, key_bytes};
 
-/// From this many bytes on a key or a value gets memory of its own. Shorter ones share that of their block: it stays until
-/// the last of them is gone, so what they hold beyond their own bytes has to be little beside what each counts for.
+/// From this many bytes on a value gets memory of its own. Shorter ones share that of their block, if they are most of it: it
+/// stays until the last of them is gone.
 const OWN_MEMORY: usize = 256;
 
 /// A store that is being built from rows in the order of their keys, several times faster than by commits.
@@ -34,16 +34,19 @@ impl Loading {
     /// # Errors
     /// [`StoreError::Overloaded`]: they do not fit.
     pub fn add(&mut self, rows: Vec<Row>) -> Result<(), StoreError> {
+        let shares = is_mostly_short(&rows);
         for Row { key, value, stamp } in rows {
             let needed = key_bytes(key.len()) + VERSION_BYTES + value.len();
             if self.store.bytes + needed > self.store.limits.bytes {
                 let (held, limit, pinned) = (self.store.bytes, self.store.limits.bytes, 0);
                 return Err(StoreError::Overloaded { held, needed, limit, pinned });
             }
-            let key = Key::new(&own(key));
+            let key = Key::copied(&key);
             debug_assert!(self.index.last().is_none_or(|(last, _)| *last < key));
             let mut chain = Chain::new(key.clone());
-            chain.push(Version { at: stamp, value: Some(own(value)) });
+            let is_shared = shares && value.len() < OWN_MEMORY;
+            let value = if is_shared { value } else { Bytes::copy_from_slice(&value) };
+            chain.push(Version { at: stamp, value: Some(value) });
             // Four billion keys do not fit into memory.
             let id = self.store.chains.insert(chain) as ChainId;
             self.index.push((key, id));
@@ -63,8 +66,11 @@ impl Loading {
     }
 }
 
-fn own(bytes: Bytes) -> Bytes {
-    if bytes.len() < OWN_MEMORY { bytes } else { Bytes::copy_from_slice(&bytes) }
+/// Whether short values are at least half of the bytes of these rows, which come from one block.
+fn is_mostly_short(rows: &[Row]) -> bool {
+    let short = rows.iter().map(|row| row.value.len()).filter(|length| *length < OWN_MEMORY);
+    let all: usize = rows.iter().map(|row| row.key.len() + row.value.len()).sum();
+    2 * short.sum::<usize>() >= all
 }
 
 #[cfg(test)]
@@ -110,6 +116,28 @@ mod tests {
             assert_eq!((store.usage().keys, store.usage().pinned), (999, 0));
         }
         assert_eq!(loaded.usage(), by_commits.usage());
+    }
+
+    /// A block stays in memory as long as anything of it is there.
+    #[test]
+    fn p16_only_short_values_that_are_most_of_their_block_share_its_memory() {
+        for (long, shares) in [(0, true), (100, true), (5_000, false)] {
+            let block = Bytes::from(vec![b'z'; 10_000]);
+            let row = |at: usize, length| Row {
+                key: block.slice(at..at + 40),
+                value: block.slice(at + 40..at + 40 + length),
+                stamp: Stamp::of(Lsn::FIRST),
+            };
+            let mut loading = Loading::new(Limits::default(), Lsn::new(10), 2);
+            let mut rows = vec![row(0, 200), row(300, long)];
+            rows[0].key = Bytes::from_static(b"a");
+            loading.add(rows).unwrap();
+            let store = loading.finish();
+            let found = store.get(b"a", View::Latest).unwrap().unwrap().value.unwrap();
+            assert_eq!(block.as_ptr_range().contains(&found.as_ptr()), shares, "beside {long}");
+            let long_key = store.chains.iter().last().unwrap().1.key.bytes().as_ptr();
+            assert!(!block.as_ptr_range().contains(&long_key));
+        }
     }
 
     #[test]

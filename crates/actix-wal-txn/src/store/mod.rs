@@ -190,7 +190,7 @@ struct Garbage {
 /// What a version takes beside its value: its slot, and what an allocation of its own costs.
 const VERSION_BYTES: usize = size_of::<Version>() + 16;
 
-/// What a key of so many bytes takes: its place in the index, whose nodes are two thirds full, and its chain with a hint.
+/// What a key of so many bytes takes: its place in the index, whose nodes are two thirds full, its chain, and two hints.
 fn key_bytes(length: usize) -> usize {
     let place = (size_of::<Key>() + size_of::<ChainId>()) * 3 / 2;
     place + size_of::<Chain>() + 2 * size_of::<ChainId>() + Key::allocated(length)
@@ -461,7 +461,7 @@ impl Store {
 
     /// The chain of a key.
     fn find(&self, key: &[u8]) -> Option<ChainId> {
-        let hint = self.hints.of(key)?;
+        let hint = self.hints.of(key);
         let is_it = |chain: &Chain| chain.key.bytes() == key;
         if self.chains.get(hint.get() as usize).is_some_and(is_it) {
             return Some(hint.get());
@@ -550,6 +550,7 @@ impl Store {
             self.bytes -= version.bytes();
             self.pinned -= version.bytes();
         }
+        versions.shrink();
         self.remove_if_empty(chain);
     }
 

@@ -352,3 +352,40 @@ fn p25_any_order_of_commits_failures_snapshots_and_collections_agrees_with_the_m
         assert!(run.is_ok(), "seed {seed}");
     }
 }
+
+#[test]
+fn keys_of_any_length_are_found_among_thousands_that_come_and_go() {
+    let mut random = Random::new(7);
+    let (mut store, mut model) = (Store::new(Limits::default()), BTreeMap::new());
+    for lsn in 1..20_000 {
+        // Their lengths are those of keys that lie in their chain, and of some that do not.
+        let length = random.below(40) as usize;
+        let key = Bytes::from(vec![b'a' + random.below(200) as u8 / 8; length]);
+        let value = (random.below(3) > 0).then(|| Bytes::from(lsn.to_string()));
+        commit(&mut store, &[Write { key: key.clone(), value: value.clone() }], lsn);
+        model.insert(key.clone(), value.clone());
+        let other = Bytes::from(vec![b'a' + random.below(200) as u8 / 8; length]);
+        for key in [key, other] {
+            let found = store.get(&key, View::Latest).unwrap().and_then(|found| found.value);
+            assert_eq!(found, model.get(&key).cloned().flatten(), "{key:?} at {lsn}");
+        }
+    }
+    assert!(store.usage().keys > 500, "{:?}", store.usage());
+    for (key, lsn) in model.into_keys().zip(20_000..) {
+        commit(&mut store, &[Write { key, value: None }], lsn);
+    }
+    assert_eq!((store.usage().keys, store.usage().bytes, store.index.len()), (0, 0, 0));
+}
+
+/// Most of the memory of a key that was overwritten often at once is given back.
+#[test]
+fn p16_a_chain_with_few_versions_left_lies_in_its_own_memory() {
+    let mut store = store_of(&[&[write("a", "0")]]);
+    let chain = |store: &Store| store.chains[store.find(b"a").unwrap() as usize].clone();
+    for value in ["1", "2", "3", "4"] {
+        store.install(vec![write("a", value)]).unwrap();
+    }
+    assert!(chain(&store).is_spilled());
+    (2..=5).for_each(|lsn| store.durable(Lsn::new(lsn)));
+    assert!(!chain(&store).is_spilled(), "{:?}", chain(&store));
+}

@@ -148,7 +148,10 @@ impl Random {
             17 => format!("SELECT {}", self.of("0 1 2")),
             18 => {
                 let command = self.of("EXPIRE PEXPIRE");
-                let time = self.of("-1 0 900 5000000 9000000 9223372036854775807 x");
+                // By chance: two equal times are in another order if only one of the two clocks has gone on between them.
+                let [near, far] = [9_000, 900_000].map(|least| self.below(least) + least);
+                let words = format!("-1 0 {near} {far} {} 9223372036854775807 x", 10 * far);
+                let time = self.of(&words).to_owned();
                 format!(
                     "{command} {key} {time}000 {} {}",
                     self.of("NX XX gt LT GT"),
