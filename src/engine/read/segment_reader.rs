@@ -65,7 +65,7 @@ impl SegmentReader {
     ///
     /// # Errors
     /// The file could not be read. That says nothing about the records in it.
-    #[expect(
+    #[allow(
         clippy::should_implement_trait,
         reason = "it lends the frame, so it can be no Iterator"
     )]
