@@ -206,11 +206,13 @@ impl Catalog {
         self.len() == 0
     }
 
-    /// The file of a segment was cut to this size.
+    /// The file of a segment was cut to this size. Also where nothing in it is live any more: a file that is shorter than its
+    /// segment must not be taken for one that can be used again.
     pub fn note_size(&self, sequence: u64, size: u64) {
         let mut inner = self.lock();
-        let at = inner.segments.partition_point(|one| one.sequence < sequence);
-        if let Some(segment) = inner.segments.get_mut(at).filter(|one| one.sequence == sequence) {
+        let Inner { segments, empty, .. } = &mut *inner;
+        let all = segments.iter_mut().chain(empty);
+        for segment in all.filter(|segment| segment.sequence == sequence) {
             (segment.size, segment.used) = (size, segment.used.min(size));
         }
     }
@@ -379,6 +381,19 @@ mod tests {
         assert_eq!(catalog.find(Lsn::new(15)).map(|found| found.sequence), Some(2));
         assert_eq!(catalog.find(Lsn::new(16)).map(|found| found.sequence), Some(4));
         assert_eq!(sequences(catalog.take_removable(Tick::ZERO)), [3]);
+    }
+
+    /// Recovery carries the last frame over. If it was the only one of its segment, nothing is live there when the file is cut.
+    #[test]
+    fn a_segment_has_the_size_that_its_file_was_cut_to_also_if_nothing_in_it_is_live() {
+        let catalog = catalog();
+        catalog.begin(segment(4, 20));
+        catalog.note_size(2, 8192);
+        catalog.note_size(3, 4096);
+        catalog.raise_low_water(Lsn::new(99));
+        let sizes = catalog.take_removable(Tick::ZERO).into_iter();
+        let sizes: Vec<_> = sizes.map(|segment| (segment.sequence, segment.size)).collect();
+        assert_eq!(sizes, [(1, 1 << 20), (2, 8192), (3, 4096)]);
     }
 
     #[test]
