@@ -246,7 +246,8 @@ impl Session {
             _ if self.multi.is_some() => Step::Reply(self.queue(called, request, server)),
             _ => match called.command.run {
                 Some(run) => {
-                    let call = Call::new(called.command, run, self.database, request);
+                    let (command, database) = (called.command, self.database);
+                    let call = Call { command, run, database, request };
                     Step::Transaction(Transaction::one(&server.host, call))
                 }
                 None => match self.here(called, &request, server) {

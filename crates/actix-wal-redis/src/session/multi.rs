@@ -152,7 +152,7 @@ impl Session {
                 }
                 return Part::Here(called, request);
             };
-            calls.push(Call::new(called.command, run, database, request));
+            calls.push(Call { command: called.command, run, database, request });
             Part::Data
         });
         let parts = parts.collect();

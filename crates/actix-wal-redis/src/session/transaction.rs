@@ -15,17 +15,16 @@ use crate::resp::{Reply, Request};
 /// A command on a database.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
-    run: Run,
-    database: usize,
-    request: Request,
-    /// Whether it may make the data larger: then it is refused past the limit on memory, as in Redis.
-    may_grow: bool,
+    pub(super) command: &'static Command,
+    pub(super) run: Run,
+    pub(super) database: usize,
+    pub(super) request: Request,
 }
 
 impl Call {
-    pub(super) fn new(command: &Command, run: Run, database: usize, request: Request) -> Self {
-        let may_grow = command.flags.split(' ').any(|flag| flag == "denyoom");
-        Call { run, database, request, may_grow }
+    /// Whether it may make the data larger: then it is refused past the limit on memory, as in Redis.
+    fn may_grow(&self) -> bool {
+        self.command.flags.split(' ').any(|flag| flag == "denyoom")
     }
 }
 
@@ -90,13 +89,16 @@ impl Transaction {
     /// Whether there is memory for what may make the data larger. The limit is Redis's: one command may go past it, and the next
     /// one is refused.
     fn check_memory(&self, latest: &Latest<'_>) -> Result<(), StoreError> {
+        let (held, limit) = (latest.held(), self.host.max_memory());
+        if held <= limit {
+            return Ok(());
+        }
         let may_grow = match &self.work {
-            Work::One(call) => call.may_grow,
-            Work::Exec { calls, .. } => calls.iter().any(|call| call.may_grow),
+            Work::One(call) => call.may_grow(),
+            Work::Exec { calls, .. } => calls.iter().any(Call::may_grow),
             Work::Watch { .. } => false,
         };
-        let (held, limit) = (latest.held(), self.host.max_memory());
-        if may_grow && held > limit {
+        if may_grow {
             return Err(StoreError::Overloaded { held, needed: 0, limit, pinned: 0 });
         }
         Ok(())
