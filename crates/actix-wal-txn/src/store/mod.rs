@@ -406,6 +406,7 @@ impl Store {
                     self.counts.change(chain.key.bytes(), had, chain.has_value());
                     self.forget(&version);
                 }
+                self.chains[id as usize].shrink();
                 self.remove_if_empty(id);
             }
         }

@@ -388,4 +388,9 @@ fn p16_a_chain_with_few_versions_left_lies_in_its_own_memory() {
     assert!(is_spilled(&store));
     (2..=5).for_each(|lsn| store.durable(Lsn::new(lsn)));
     assert!(!is_spilled(&store));
+    let first = store.install(vec![write("a", "5")]).unwrap();
+    store.install(vec![write("a", "6")]).unwrap();
+    assert!(is_spilled(&store));
+    store.fail_from(first);
+    assert!(!is_spilled(&store));
 }
