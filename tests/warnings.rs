@@ -1,4 +1,4 @@
-//! Guards P10, P14: what recovery passes over it does not pass over without a word.
+//! Guards P10, P14, P17: what recovery passes over it does not pass over without a word.
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
@@ -35,7 +35,7 @@ fn p14_what_lies_behind_the_size_of_a_segment_is_warned_of() {
 /// Where the last segment has one frame, that is carried over, and its file is cut while nothing in it is live: it is no file to
 /// make a segment of. The log would warn that it can not, and be short of one.
 #[test]
-fn a_file_that_recovery_has_cut_is_not_kept_to_be_used_again() {
+fn p17_a_file_that_recovery_has_cut_is_not_kept_to_be_used_again() {
     let mut found = 0;
     for records in 19..=27 {
         let disk = killed_log(records);
