@@ -10,6 +10,7 @@
 //! | the root | [`Wal`], [`Open`], [`ReadStream`], [`InFlight`], and what they take and give |
 //! | [`messages`] | what actors say to each other and to yours |
 //! | [`actors`] | [`Appender`](actors::Appender), [`Flusher`](actors::Flusher), [`Recovery`](actors::Recovery) |
+//! | [`inspect`] | the files of a log, seen without owning them: for tools |
 //! | [`storage`] | where a log lives: a directory, or a storage of your own |
 //! | [`codec`] | typed records: serde values to bytes and back |
 //! | [`error`] | every error, with its place and cause |
@@ -50,6 +51,7 @@ pub mod error;
 mod format;
 mod hold;
 mod in_flight;
+pub mod inspect;
 mod lsn;
 pub mod messages;
 mod open;

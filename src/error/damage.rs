@@ -155,6 +155,23 @@ pub enum DamageKind {
     },
 }
 
+impl DamageKind {
+    /// One word for it, for programs. It stays what it is.
+    pub fn name(&self) -> &'static str {
+        match self {
+            DamageKind::MissingSegment => "missing-segment",
+            DamageKind::SwappedSegment { .. } => "swapped-segment",
+            DamageKind::ForeignSegment { .. } => "foreign-segment",
+            DamageKind::ShortenedSegment { .. } => "shortened-segment",
+            DamageKind::EmptySegment => "empty-segment",
+            DamageKind::SegmentHeader { .. } => "segment-header",
+            DamageKind::NoSuchNumber => "no-such-number",
+            DamageKind::Frame { .. } => "frame",
+            DamageKind::Contradiction { .. } => "contradiction",
+        }
+    }
+}
+
 /// Why a name in a directory is a sign of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]

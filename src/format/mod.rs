@@ -71,7 +71,7 @@ pub(crate) use {read_le, write_le};
 
 /// Whether there is nothing but zeros. Recovery asks it of each block behind the end.
 #[inline]
-fn is_blank(bytes: &[u8]) -> bool {
+pub(crate) fn is_blank(bytes: &[u8]) -> bool {
     bytes.chunks(ZEROS.len()).all(|chunk| *chunk == ZEROS[..chunk.len()])
 }
 

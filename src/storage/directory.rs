@@ -109,9 +109,7 @@ impl Storage for Directory {
     }
 
     fn list_folder(&self, name: &str) -> io::Result<Vec<FileEntry>> {
-        check_name(name)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        list(rustix::fs::openat(&self.handle, name, flags, Mode::empty())?)
+        list_folder(&self.handle, name)
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
@@ -179,8 +177,15 @@ impl StorageFile for DirectoryFile {
     }
 }
 
+/// The same of a folder in it, or of what a link in it leads to.
+pub(super) fn list_folder(folder: impl AsFd, name: &str) -> io::Result<Vec<FileEntry>> {
+    check_name(name)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    list(rustix::fs::openat(folder, name, flags, Mode::empty())?)
+}
+
 /// Names that are not UTF-8 are listed as near to them as UTF-8 comes: no log has such names.
-fn list(folder: impl AsFd) -> io::Result<Vec<FileEntry>> {
+pub(super) fn list(folder: impl AsFd) -> io::Result<Vec<FileEntry>> {
     let mut entries = Vec::new();
     for entry in Dir::read_from(&folder)? {
         let entry = entry?;
@@ -212,7 +217,7 @@ fn kind_of(file_type: FileType) -> EntryKind {
 }
 
 /// A file system of no size at all has not filled in the answer (some FUSE file systems, unlimited tmpfs).
-fn free_of(stat: &StatVfs) -> Option<u64> {
+pub(super) fn free_of(stat: &StatVfs) -> Option<u64> {
     (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
@@ -317,7 +322,7 @@ fn rename_after_looking(directory: impl AsFd, from: &str, to: &str) -> io::Resul
 }
 
 /// Files lie in the directory, not below or above it.
-fn check_name(name: &str) -> io::Result<()> {
+pub(super) fn check_name(name: &str) -> io::Result<()> {
     if name.is_empty() || name == "." || name == ".." || name.contains('/') {
         let message = format!("{name:?} is not the name of a file");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));

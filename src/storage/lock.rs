@@ -44,7 +44,7 @@ impl From<io::Error> for LockError {
 }
 
 /// A directory by its device and inode: it keeps them when it is renamed.
-type Identity = (rustix::fs::Dev, u64);
+pub(super) type Identity = (rustix::fs::Dev, u64);
 
 /// What this process knows of a lock that it holds.
 #[derive(Default)]
@@ -90,7 +90,9 @@ impl Locked {
                     let owner = std::process::id();
                     return Ok(Locked { handle, identity, entry, owner });
                 }
-                Err(None) => return Err(LockError::Held(elsewhere(identity))),
+                Err(None) => {
+                    return Err(LockError::Held(holder_of(identity).unwrap_or(Holder::Unknown)));
+                }
                 Err(Some(entry)) => entry,
             };
             // Asked without the table locked: the answer may take a while.
@@ -166,29 +168,28 @@ fn wait_for(identity: Identity, entry: &Arc<Entry>) {
     }
 }
 
-/// The process that holds a lock which is not in the table. A hint: the kernel may number devices and processes in
-/// another way here.
-fn elsewhere((device, inode): Identity) -> Holder {
+/// The process that holds the lock of a directory, if the kernel lists one. A hint: the kernel may number devices and
+/// processes in another way here.
+pub(super) fn holder_of((device, inode): Identity) -> Option<Holder> {
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     let place =
         format!("{:02x}:{:02x}:{inode}", rustix::fs::major(device), rustix::fs::minor(device));
-    match flock_holder(&locks, &place) {
-        Some(id) if id == std::process::id() => Holder::ThisProcess,
-        Some(id) => Holder::Process(id),
-        None => Holder::Unknown,
-    }
+    Some(match flock_holder(&locks, &place)? {
+        id if id == std::process::id() => Holder::ThisProcess,
+        0 => Holder::Unknown,
+        id => Holder::Process(id),
+    })
 }
 
 /// Finds `1: FLOCK  ADVISORY  WRITE 4711 08:01:131 0 EOF`. A process of another namespace has the id 0 there.
 fn flock_holder(locks: &str, place: &str) -> Option<u32> {
-    let id = locks.lines().find_map(|line| {
+    locks.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         match fields[..] {
             [_, "FLOCK", _, "WRITE", id, at, ..] if at == place => id.parse().ok(),
             _ => None,
         }
-    });
-    id.filter(|id| *id != 0)
+    })
 }
 
 #[cfg(test)]
@@ -205,7 +206,7 @@ mod tests {
                      6: FLOCK  ADVISORY  WRITE 0 fe:00:7 0 EOF\n\
                      garbage\n";
         assert_eq!(flock_holder(locks, "08:01:131"), Some(4711));
-        assert_eq!(flock_holder(locks, "fe:00:7"), None, "a process of another namespace");
+        assert_eq!(flock_holder(locks, "fe:00:7"), Some(0), "a process of another namespace");
         assert_eq!(flock_holder(locks, "08:01:999"), None);
         assert_eq!(flock_holder("", "08:01:131"), None);
     }

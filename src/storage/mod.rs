@@ -15,6 +15,7 @@ mod forward;
 mod lock;
 #[cfg_attr(not(any(test, feature = "testkit")), allow(unreachable_pub))]
 pub(crate) mod metered;
+mod read_only;
 
 use std::{fmt, io};
 
@@ -24,6 +25,7 @@ pub use filesystem::filesystem_name;
 pub use forward::{Forward, ForwardFile};
 pub(crate) use lock::{LockError, Patience};
 pub(crate) use metered::{IoCounts, Metered};
+pub(crate) use read_only::ReadOnly;
 
 /// One directory that holds one log. The holder of a value of this type owns the directory: real
 /// directories are locked when they are opened, and unlocked when the value and every file opened through

@@ -116,6 +116,12 @@ impl SegmentReader {
         Ok(found.is_some())
     }
 
+    /// Goes on with the frame of this header at `offset`, whatever lies before it: for a walk behind damage.
+    pub(crate) fn skip_to(&mut self, offset: u64, header: &FrameHeader) {
+        self.scanner.skip_to(offset, header);
+        self.last = None;
+    }
+
     /// Gives memory back: what it takes to hold a frame that is larger than what is read at once, or, if
     /// nothing is likely to be read for a while, all but the little that is read at first. The frame that was
     /// given out last is forgotten then.
@@ -241,7 +247,11 @@ impl Room {
 }
 
 /// Reads until the buffer is full or the file ends.
-fn read_up_to(file: &dyn StorageFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(crate) fn read_up_to(
+    file: &dyn StorageFile,
+    buffer: &mut [u8],
+    offset: u64,
+) -> io::Result<usize> {
     let mut done = 0;
     while done < buffer.len() {
         match file.read_at(&mut buffer[done..], offset + done as u64) {

@@ -31,16 +31,35 @@ use std::sync::Arc;
 
 pub use begin::Begun;
 use plan::Plan;
+pub(crate) use plan::Rehearsed;
 use replay::Replaying;
 pub use replay::{Progress, ReplaySink};
 pub use report::RecoveryReport;
 use survey::Survey;
+pub(crate) use survey::{Unfit, check_header, most_frequent};
 
 use crate::config::WalConfig;
 use crate::engine::state::shared::Shared;
 use crate::error::OpenError;
 use crate::lsn::Lsn;
 use crate::storage::Storage;
+
+/// All that an open does before it writes anything: the report that it would give, but for the epoch that it would begin.
+/// Under the salvage policy the files that it would set aside, too.
+///
+/// # Errors
+/// Those of [`recover`].
+pub(crate) fn rehearse(
+    storage: Arc<dyn Storage>,
+    config: &WalConfig,
+    shared: &Shared,
+    sink: &mut dyn ReplaySink,
+) -> Result<Rehearsed, OpenError> {
+    let (survey, salvaged) = Survey::take(storage, config, shared)?.salvaged()?;
+    let plan = Plan::new(&survey, survey.tail()?, None)?;
+    let replay = Replaying::new(plan.from, sink);
+    Ok(plan.replay(&survey, replay, salvaged)?.rehearsed(&survey))
+}
 
 /// Recovers the log in `storage` and replays it to `sink` from `from` on, or from the low-water mark.
 ///

@@ -59,7 +59,39 @@ impl Plan {
     }
 }
 
+/// What an open would find, and do.
+#[derive(Debug)]
+pub(crate) struct Rehearsed {
+    pub(crate) report: RecoveryReport,
+    /// Files that a salvage would set aside.
+    pub(crate) aside: Vec<String>,
+}
+
 impl Replayed<'_> {
+    /// The report of an open that would go on from here. The records of the very last frame, which an open carries over
+    /// and then replays, count as read.
+    pub(super) fn rehearsed(self, survey: &Survey<'_>) -> Rehearsed {
+        let Replayed { tail, counts, .. } = self;
+        let position = tail.position;
+        let (carried, last_lsn) = tail.carry.as_ref().map_or((0, position.last_live), |last| {
+            (u64::from(last.header.count), last.header.last_lsn())
+        });
+        let report = RecoveryReport {
+            log_id: survey.log_id,
+            epoch: position.epoch,
+            records: counts.records + carried,
+            last_lsn,
+            next_lsn: tail.next_life,
+            low_water: position.low_water,
+            clean: tail.clean,
+            carried,
+            torn_tail: tail.torn,
+            ..counts
+        };
+        let aside = survey.salvage.aside.iter().map(|(name, _)| name.clone()).collect();
+        Rehearsed { report, aside }
+    }
+
     /// Begins the next epoch, then replays what was carried into its first frame.
     pub(super) fn begin(self, survey: &Survey<'_>) -> Result<Begun, OpenError> {
         let Replayed { tail, counts, mut walk, mut replay } = self;

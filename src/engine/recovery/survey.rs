@@ -162,29 +162,17 @@ impl<'a> Survey<'a> {
         sequence: u64,
         entry: &FileEntry,
     ) -> Result<Result<SegmentHeader, Damage>, OpenError> {
-        let damage = |loss, kind| {
-            Ok(Err(Damage { segment: sequence, offset: 0, lsn: Lsn::NONE, loss, kind }))
-        };
         let file = open(&*self.storage, &entry.name)?;
         let mut block = [0; crate::format::segment::SEGMENT_HEADER_LEN];
         let len = usize::try_from(entry.size).map_or(block.len(), |size| size.min(block.len()));
         crate::storage::read_exact_at(&*file, &mut block[..len], 0)
             .map_err(|error| IoFault::new(IoOp::Read, &entry.name, Some(0), error))?;
-        match SegmentHeader::decode(&block[..len]) {
-            Err(fault @ HeaderFault::Version { .. }) => {
-                let reason = fault.to_string();
+        match check_header(sequence, &block[..len]) {
+            Ok(header) => Ok(Ok(header)),
+            Err(Unfit::Newer { reason }) => {
                 Err(OpenError::NewerVersion { file: entry.name.clone(), reason })
             }
-            Err(HeaderFault::Short { len: 0 }) => damage(Loss::Possible, DamageKind::EmptySegment),
-            Err(fault) => {
-                let reason = fault.to_string();
-                damage(Loss::Possible, DamageKind::SegmentHeader { reason })
-            }
-            Ok(header) if header.place.sequence != sequence => {
-                damage(Loss::None, DamageKind::SwappedSegment { found: header.place.sequence })
-            }
-            Ok(_) if possible(sequence) == 0 => damage(Loss::None, DamageKind::NoSuchNumber),
-            Ok(header) => Ok(Ok(header)),
+            Err(Unfit::Damaged(damage)) => Ok(Err(damage)),
         }
     }
 
@@ -223,6 +211,34 @@ impl<'a> Survey<'a> {
     }
 }
 
+/// Why a file with the name of a segment is none of this format.
+pub(crate) enum Unfit {
+    /// A later version of this crate wrote it.
+    Newer {
+        reason: String,
+    },
+    Damaged(Damage),
+}
+
+/// The header of the segment with this number, from the first bytes of its file.
+pub(crate) fn check_header(sequence: u64, bytes: &[u8]) -> Result<SegmentHeader, Unfit> {
+    let damage = |loss, kind| {
+        Err(Unfit::Damaged(Damage { segment: sequence, offset: 0, lsn: Lsn::NONE, loss, kind }))
+    };
+    match SegmentHeader::decode(bytes) {
+        Err(fault @ HeaderFault::Version { .. }) => Err(Unfit::Newer { reason: fault.to_string() }),
+        Err(HeaderFault::Short { len: 0 }) => damage(Loss::Possible, DamageKind::EmptySegment),
+        Err(fault) => {
+            damage(Loss::Possible, DamageKind::SegmentHeader { reason: fault.to_string() })
+        }
+        Ok(header) if header.place.sequence != sequence => {
+            damage(Loss::None, DamageKind::SwappedSegment { found: header.place.sequence })
+        }
+        Ok(_) if possible(sequence) == 0 => damage(Loss::None, DamageKind::NoSuchNumber),
+        Ok(header) => Ok(header),
+    }
+}
+
 /// The sequence number of a file that a salvage has set aside.
 fn aside_sequence(name: &str) -> Option<u64> {
     let (stem, rest) = name.split_once('.')?;
@@ -230,7 +246,7 @@ fn aside_sequence(name: &str) -> Option<u64> {
 }
 
 /// The id that most segments bear; of two, that of the later segment.
-fn most_frequent(ids: impl Iterator<Item = LogId>) -> Option<LogId> {
+pub(crate) fn most_frequent(ids: impl Iterator<Item = LogId>) -> Option<LogId> {
     let mut counts: Vec<(LogId, usize)> = Vec::new();
     for id in ids {
         match counts.iter_mut().find(|(known, _)| *known == id) {

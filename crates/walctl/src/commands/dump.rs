@@ -1,0 +1,195 @@
+//! `walctl dump`: the records of a log.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use actix_wal::Lsn;
+use actix_wal::inspect::{FrameOf, FrameView, LogFiles};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::output::{Failure, Output};
+
+/// How long `--follow` sleeps when nothing new is there.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Prints the live records of a log.
+///
+/// What is damaged is said on standard error and left out; the records behind it are printed. Beside a running log the
+/// newest records may not be durable yet.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  walctl dump /var/lib/app/wal --from 1000 --to 1010\n  walctl dump /var/lib/app/wal --format json | jq -r .payload_hex\n  walctl dump /var/lib/app/wal --follow"
+)]
+pub(crate) struct Arguments {
+    /// The directory of the log.
+    dir: PathBuf,
+    /// The first LSN; without it, the first one that no checkpoint has released.
+    #[arg(long, value_name = "LSN", default_value_t = 1)]
+    from: u64,
+    /// The last LSN.
+    #[arg(long, value_name = "LSN", default_value_t = u64::MAX, hide_default_value = true)]
+    to: u64,
+    /// How records are printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Goes on with what is appended from now on, until it is ended.
+    #[arg(long)]
+    follow: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A line a record: LSN, place, size, and what of the payload is text.
+    Text,
+    /// An object a record.
+    Json,
+    /// The payload in hexadecimal digits, 16 bytes a line.
+    Hex,
+}
+
+/// The JSON of one record.
+#[derive(Serialize)]
+struct Line<'a> {
+    lsn: u64,
+    epoch: u64,
+    segment: u64,
+    frame_offset: u64,
+    written_us: u64,
+    payload_bytes: usize,
+    payload_hex: &'a str,
+}
+
+pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Exit, Failure> {
+    if arguments.from > arguments.to {
+        let (from, to) = (arguments.from, arguments.to);
+        return Err(Failure::refused(format_args!("--from {from} is behind --to {to}")));
+    }
+    let files = LogFiles::open(&arguments.dir).map_err(Failure::refused)?;
+    if files.overview().map_err(Failure::refused)?.has_no_log() {
+        return Err(super::no_log(&arguments.dir));
+    }
+    let format = if output.is_json() { Format::Json } else { arguments.format };
+    let mut dump = Dump {
+        next: Lsn::new(arguments.from),
+        to: Lsn::new(arguments.to),
+        format,
+        exit: Exit::Fine,
+        text: String::new(),
+    };
+    loop {
+        let before = dump.next;
+        dump.pass(&files, output)?;
+        if !arguments.follow || dump.next > dump.to {
+            return Ok(dump.exit);
+        }
+        output.flush()?;
+        if dump.next == before {
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+struct Dump {
+    next: Lsn,
+    to: Lsn,
+    format: Format,
+    exit: Exit,
+    /// Kept between records for its memory.
+    text: String,
+}
+
+impl Dump {
+    /// Prints all that is there from `next` on.
+    fn pass(&mut self, files: &LogFiles, output: &mut Output) -> Result<(), Failure> {
+        let mut frames = files.frames(self.next).map_err(Failure::refused)?;
+        while let Some(view) = frames.next().map_err(Failure::refused)? {
+            match view {
+                FrameView::Damage(damage) => {
+                    eprintln!("walctl dump: {damage}; {}", damage.remedy());
+                    self.exit = Exit::Damage;
+                }
+                FrameView::Frame(frame) => self.frame(&frame, output.raw())?,
+                _ => {}
+            }
+            if self.next > self.to {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: &FrameOf<'_>, out: &mut dyn Write) -> std::io::Result<()> {
+        for (lsn, payload) in frame.records() {
+            if lsn < self.next {
+                continue;
+            }
+            if lsn > self.to {
+                break;
+            }
+            self.text.clear();
+            match self.format {
+                Format::Text => text(&mut self.text, lsn, frame, payload),
+                Format::Hex => hex(&mut self.text, lsn, payload),
+                Format::Json => {
+                    digits(&mut self.text, payload);
+                    let line = Line {
+                        lsn: lsn.get(),
+                        epoch: frame.epoch().get(),
+                        segment: frame.segment(),
+                        frame_offset: frame.offset(),
+                        written_us: frame.written_us(),
+                        payload_bytes: payload.len(),
+                        payload_hex: &self.text,
+                    };
+                    serde_json::to_writer(&mut *out, &line)?;
+                    out.write_all(b"\n")?;
+                    self.next = lsn.next();
+                    continue;
+                }
+            }
+            out.write_all(self.text.as_bytes())?;
+            self.next = lsn.next();
+        }
+        // LSNs that name no record are done with, too.
+        self.next = self.next.max(frame.next_lsn().min(self.to.next()));
+        Ok(())
+    }
+}
+
+/// `17  1:4096  12 bytes  hello`.
+fn text(line: &mut String, lsn: Lsn, frame: &FrameOf<'_>, payload: &[u8]) {
+    const SHOWN: usize = 60;
+    let (segment, offset, len) = (frame.segment(), frame.offset(), payload.len());
+    // Writing to a string does not fail.
+    let _ = write!(line, "{lsn}  {segment}:{offset}  {len} bytes  ");
+    let shown = &payload[..len.min(SHOWN)];
+    line.extend(shown.iter().map(|byte| match byte {
+        b' '..=b'~' => char::from(*byte),
+        _ => '.',
+    }));
+    line.push_str(if len > SHOWN { " ...\n" } else { "\n" });
+}
+
+fn hex(lines: &mut String, lsn: Lsn, payload: &[u8]) {
+    let _ = writeln!(lines, "LSN {lsn}, {} bytes", payload.len());
+    for (at, row) in payload.chunks(16).enumerate() {
+        let _ = write!(lines, "{:08x} ", at * 16);
+        row.iter().for_each(|byte| {
+            lines.push(' ');
+            digits(lines, &[*byte]);
+        });
+        lines.push('\n');
+    }
+}
+
+fn digits(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+}

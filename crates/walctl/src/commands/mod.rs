@@ -1,0 +1,57 @@
+//! One file a command: its arguments, what it does, and what it prints.
+
+mod dump;
+mod stat;
+mod verify;
+
+use std::path::Path;
+
+use actix_wal::error::Holder;
+use clap::Subcommand;
+
+use crate::exit::Exit;
+use crate::output::{Failure, Output};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Stat(stat::Arguments),
+    Verify(verify::Arguments),
+    Dump(dump::Arguments),
+}
+
+impl Command {
+    /// Its name on the command line.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Command::Stat(_) => "stat",
+            Command::Verify(_) => "verify",
+            Command::Dump(_) => "dump",
+        }
+    }
+
+    /// Does it.
+    pub(crate) fn run(&self, output: &mut Output) -> Result<Exit, Failure> {
+        match self {
+            Command::Stat(arguments) => stat::run(arguments, output),
+            Command::Verify(arguments) => verify::run(arguments, output),
+            Command::Dump(arguments) => dump::run(arguments, output),
+        }
+    }
+}
+
+/// There is no log to look at.
+fn no_log(directory: &Path) -> Failure {
+    let directory = directory.display();
+    Failure::refused(format_args!(
+        "there is no log in {directory}: give the directory that holds the files *.wal; is its file system mounted?"
+    ))
+}
+
+/// Who has a log open, in words.
+fn owner(holder: Holder) -> String {
+    match holder {
+        Holder::Process(id) => format!("process {id}"),
+        Holder::ThisProcess => "this process".to_owned(),
+        _ => "a process that this one can not see".to_owned(),
+    }
+}

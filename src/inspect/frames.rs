@@ -1,0 +1,195 @@
+//! The frames of a log, one after the other.
+
+use std::sync::Arc;
+
+use super::overview::Overview;
+use super::walk::{DamagedPart, SegmentWalk, Step};
+use crate::error::{Damage, DamageKind, IoFault, Loss};
+use crate::format::frame::Frame;
+use crate::format::record::Records;
+use crate::format::scan::Until;
+use crate::format::segment::SegmentHeader;
+use crate::lsn::{Epoch, Lsn};
+use crate::storage::Storage;
+
+/// Gives the live frames of a log, in order. What is damaged is told, and left out.
+#[derive(Debug)]
+pub struct Frames {
+    storage: Arc<dyn Storage>,
+    overview: Overview,
+    /// The live segments that come, the next one last.
+    coming: Vec<Coming>,
+    open: Option<(u64, SegmentWalk)>,
+    from: Lsn,
+}
+
+#[derive(Debug)]
+struct Coming {
+    sequence: u64,
+    name: String,
+    header: SegmentHeader,
+    salt: u64,
+    cut: Lsn,
+    live_end: Lsn,
+    is_last: bool,
+}
+
+/// What comes next in a log.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FrameView<'a> {
+    /// A sound frame.
+    Frame(FrameOf<'a>),
+    /// Records that can not be read. Behind it the frames go on.
+    Damage(Damage),
+}
+
+/// A sound frame: what one flush wrote.
+#[derive(Debug)]
+pub struct FrameOf<'a> {
+    segment: u64,
+    frame: Frame<'a>,
+}
+
+impl FrameOf<'_> {
+    /// The sequence number of its segment.
+    pub fn segment(&self) -> u64 {
+        self.segment
+    }
+
+    /// Where in the segment it begins, in bytes.
+    pub fn offset(&self) -> u64 {
+        self.frame.offset
+    }
+
+    /// The epoch that wrote it.
+    pub fn epoch(&self) -> Epoch {
+        self.frame.header.epoch
+    }
+
+    /// The LSN of its first record, or of the next one if it has none.
+    pub fn first_lsn(&self) -> Lsn {
+        self.frame.header.first_lsn
+    }
+
+    /// The LSN behind it. LSNs between its last record and this one name no record.
+    pub fn next_lsn(&self) -> Lsn {
+        self.frame.header.next_lsn
+    }
+
+    /// How many records it has.
+    pub fn count(&self) -> u32 {
+        self.frame.header.count
+    }
+
+    /// When it was written, in microseconds since 1970 by the clock of the host.
+    pub fn written_us(&self) -> u64 {
+        self.frame.header.wall_clock_us
+    }
+
+    /// The highest LSN that was promised durable when it was written.
+    pub fn promised(&self) -> Lsn {
+        self.frame.header.watermark
+    }
+
+    /// The highest LSN that a checkpoint had released when it was written.
+    pub fn low_water(&self) -> Lsn {
+        self.frame.header.low_water
+    }
+
+    /// For the first frame of a segment: the last LSN that is live before it.
+    pub fn cut(&self) -> Option<Lsn> {
+        self.frame.header.start.map(|start| start.cut)
+    }
+
+    /// Whether it ends a life that was closed cleanly.
+    pub fn is_close(&self) -> bool {
+        self.frame.header.close
+    }
+
+    /// Its records with their LSNs, in order.
+    pub fn records(&self) -> impl Iterator<Item = (Lsn, &[u8])> {
+        let first = self.frame.header.first_lsn;
+        Records::new(self.frame.payload()).zip(0u64..).map(move |(one, at)| (first.plus(at), one))
+    }
+}
+
+impl Frames {
+    pub(super) fn new(
+        storage: Arc<dyn Storage>,
+        overview: Overview,
+        from: Lsn,
+    ) -> Result<Self, IoFault> {
+        let from = from.max(overview.low_water.next());
+        let live = overview.started().filter(|(_, started)| !overview.is_released(started));
+        let last = overview.started().next_back().map(|(segment, _)| segment.sequence);
+        let coming = live.filter(|(segment, started)| {
+            started.live_end >= from || Some(segment.sequence) == last
+        });
+        let coming = coming.filter_map(|(segment, started)| {
+            Some(Coming {
+                sequence: segment.sequence,
+                name: segment.name.clone(),
+                header: segment.header?,
+                salt: started.start.salt,
+                cut: started.cut,
+                live_end: started.live_end,
+                is_last: Some(segment.sequence) == last,
+            })
+        });
+        let coming = coming.rev().collect();
+        Ok(Frames { storage, coming, overview, open: None, from })
+    }
+
+    /// What the headers said when this was begun.
+    pub fn overview(&self) -> &Overview {
+        &self.overview
+    }
+
+    /// The next frame or damage; `None` behind the last one. Frames whose records all come before the LSN that was asked
+    /// for are left out where that takes no reading.
+    ///
+    /// # Errors
+    /// A file can not be read, or is gone: a checkpoint of the owner may have released it.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "it lends the frame, so it can be no Iterator"
+    )]
+    pub fn next(&mut self) -> Result<Option<FrameView<'_>>, IoFault> {
+        let (sequence, damaged) = loop {
+            if self.open.is_none() {
+                let Some(coming) = self.coming.pop() else { return Ok(None) };
+                self.open = Some((coming.sequence, self.open(&coming)?));
+            }
+            let Some((sequence, walk)) = &mut self.open else { return Ok(None) };
+            match walk.next(&*self.storage)? {
+                Step::Frame => break (*sequence, None),
+                Step::Damage(part) => break (*sequence, Some(part)),
+                Step::End(_) => self.open = None,
+            }
+        };
+        if let Some(part) = damaged {
+            return Ok(Some(FrameView::Damage(damage(sequence, &part))));
+        }
+        let Some((_, walk)) = &mut self.open else { return Ok(None) };
+        let frame = walk.frame()?;
+        Ok(frame.map(|frame| FrameView::Frame(FrameOf { segment: sequence, frame })))
+    }
+
+    fn open(&self, coming: &Coming) -> Result<SegmentWalk, IoFault> {
+        let until = if coming.is_last { Until::Tail } else { Until::LiveEnd(coming.live_end) };
+        let Coming { name, header, salt, .. } = coming;
+        let mut walk = SegmentWalk::new(&*self.storage, name, *header, until, Some(*salt))?;
+        if self.from > coming.cut.next() {
+            walk.seek(self.from, coming.live_end)?;
+        }
+        Ok(walk)
+    }
+}
+
+pub(super) fn damage(segment: u64, part: &DamagedPart) -> Damage {
+    let (reason, proof) = (part.fault.to_string(), part.resumes.map(|(offset, _)| offset));
+    let loss = if proof.is_some() { Loss::Certain } else { Loss::Possible };
+    let kind = DamageKind::Frame { reason, proof };
+    Damage { segment, offset: part.offset, lsn: part.lsn, loss, kind }
+}
