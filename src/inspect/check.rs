@@ -251,16 +251,11 @@ fn once(
         Ok(rehearsed) => {
             let report = rehearsed.report;
             findings.bytes = report.bytes;
-            findings.records = records + report.carried;
+            findings.records = records + rehearsed.carried_live;
             if let Some((segment, torn)) = &report.torn_tail {
                 let lsn = report.last_lsn.next();
-                findings.add(Problem::torn(
-                    *segment,
-                    torn_at(files, *segment)?,
-                    lsn,
-                    torn,
-                    had_owner,
-                ));
+                let at = rehearsed.torn_at.unwrap_or(0);
+                findings.add(Problem::torn(*segment, at, lsn, torn, had_owner));
             }
             findings.report = Some(report);
             note_others(&mut findings, &overview::take(&**files.storage())?);
@@ -285,15 +280,6 @@ fn once(
     }
     findings.problems.sort_by_key(|problem| (problem.segment, problem.offset));
     Ok(findings)
-}
-
-/// Where the frames of a segment end.
-fn torn_at(files: &LogFiles, sequence: u64) -> Result<u64, IoFault> {
-    let overview = overview::take(&**files.storage())?;
-    let segment = overview.segments.iter().find(|one| one.sequence == sequence);
-    let end = segment.and_then(|one| one.started()?.outline).map(|outline| outline.end);
-    let block = segment.and_then(|one| one.place()).map_or(0, |place| u64::from(place.block_size));
-    Ok(end.unwrap_or(block))
 }
 
 /// Goes through all segments, whatever is wrong with the ones before.

@@ -3,15 +3,16 @@
 use std::io;
 
 use crate::engine::read::segment_reader::read_up_to;
-use crate::format::frame::{FRAME_HEADER_LEN, FRAME_TRAILER_LEN, FrameHeader};
+use crate::format::frame::{FRAME_HEADER_LEN, FRAME_TRAILER_LEN, Frame, FrameHeader};
 use crate::format::segment::SegmentHeader;
-use crate::lsn::LsnRange;
+use crate::lsn::{Lsn, LsnRange};
 use crate::storage::StorageFile;
 
 /// So much is read at once: small frames lie side by side in it.
 const WINDOW: usize = 256 << 10;
 
-/// What the headers of a segment's frames say. The records themselves were not read, so they may be damaged.
+/// What the headers of a segment's frames say. Of the records themselves only those of the last frame were read: the others
+/// may be damaged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outline {
@@ -34,6 +35,8 @@ pub struct Outline {
     /// Whether the last frame is that of a clean close.
     pub is_closed: bool,
     pub(super) last: Option<FrameHeader>,
+    /// The highest low-water mark of all frames.
+    pub(super) low_water: Lsn,
 }
 
 impl Outline {
@@ -47,14 +50,31 @@ impl Outline {
         let mut window = Window { file, bytes: Vec::new(), start: 0 };
         let mut outline =
             Outline { end: u64::from(segment.place.block_size), ..Outline::default() };
+        let mut before = outline;
         loop {
             let bytes = window.at(outline.end)?;
             let header = FrameHeader::decode(bytes, &segment.place, outline.end, len);
-            match header.ok().filter(|header| outline.is_followed_by(header)) {
-                Some(header) => outline.note(&header, segment),
-                None => return Ok(outline),
-            }
+            let Some(header) = header.ok().filter(|header| outline.is_followed_by(header)) else {
+                // An unfinished write may have a sound header. Only the very last frame can be one.
+                let is_whole = outline.last_is_whole(file, segment, before.end)?;
+                return Ok(if is_whole { outline } else { before });
+            };
+            before = outline;
+            outline.note(&header, segment);
         }
+    }
+
+    /// Whether the records of the last frame, which begins at `offset`, match its checksum.
+    fn last_is_whole(
+        &self,
+        file: &dyn StorageFile,
+        segment: &SegmentHeader,
+        offset: u64,
+    ) -> io::Result<bool> {
+        let Some(last) = self.last else { return Ok(true) };
+        let mut bytes = vec![0; last.frame_len(&segment.place) as usize];
+        let read = read_up_to(file, &mut bytes, offset)?;
+        Ok(Frame::check(last, offset, &bytes[..read]).is_ok())
     }
 
     fn is_followed_by(&self, header: &FrameHeader) -> bool {
@@ -85,6 +105,7 @@ impl Outline {
         }
         self.last_written_us = header.wall_clock_us;
         self.is_closed = header.close;
+        self.low_water = self.low_water.max(header.low_water);
         self.last = Some(*header);
     }
 }

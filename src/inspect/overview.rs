@@ -312,33 +312,39 @@ impl Overview {
 
     /// Where the log ends, and with it each segment: at the smallest cut of the segments after it.
     fn find_end(&mut self, storage: &dyn Storage) -> Result<(), IoFault> {
-        let Some(last) = self.segments.iter().rposition(|one| one.started().is_some()) else {
-            return Ok(());
-        };
-        let (name, header) = (&self.segments[last].name, self.segments[last].header);
-        let outline = match header {
-            Some(header) => outline_of(storage, name, &header)?,
-            None => None,
-        };
+        let Some((last, outline)) = self.last_started(storage)? else { return Ok(()) };
         let mut live_end = Lsn::MAX;
         for (at, segment) in self.segments.iter_mut().enumerate().rev() {
             let SegmentState::Started(started) = &mut segment.state else { continue };
             if at == last {
-                let lsns = outline.and_then(|outline| outline.lsns);
-                live_end = lsns.map_or(started.cut, |lsns| lsns.last);
-                started.outline = outline;
+                live_end = outline.lsns.map_or(started.cut, |lsns| lsns.last);
+                started.outline = Some(outline);
                 self.last_lsn = live_end;
                 self.epoch = started.epoch;
             }
             started.live_end = live_end;
             live_end = live_end.min(started.cut);
         }
-        if let Some(last) = outline.and_then(|outline| outline.last) {
+        if let Some(last) = outline.last {
             self.next_lsn = last.next_lsn;
             self.is_closed = last.close;
-            self.low_water = last.low_water;
+            self.low_water = outline.low_water;
             self.promised = last.watermark;
         }
         Ok(())
+    }
+
+    /// The newest segment with a whole start frame, and its frames. Those behind it whose start is torn have not started.
+    fn last_started(&mut self, storage: &dyn Storage) -> Result<Option<(usize, Outline)>, IoFault> {
+        for (at, segment) in self.segments.iter_mut().enumerate().rev() {
+            let (Some(header), Some(_)) = (segment.header, segment.started()) else { continue };
+            match outline_of(storage, &segment.name, &header)? {
+                Some(outline) if outline.frames > 0 => return Ok(Some((at, outline))),
+                Some(_) => segment.state = SegmentState::NotStarted,
+                // Gone since it was listed.
+                None => {}
+            }
+        }
+        Ok(None)
     }
 }

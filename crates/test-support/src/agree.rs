@@ -1,6 +1,7 @@
 //! Holds the crate against the second reader of the format: on the same bytes both say the same.
 
 use actix_wal::error::DamageKind;
+use actix_wal::inspect::{FrameView, LogFiles, Problem, Severity};
 use actix_wal::testkit::SimDisk;
 use actix_wal::testkit::internals::Parts;
 use actix_wal::testkit::internals::format::scan::{Until, Verdict};
@@ -93,6 +94,8 @@ pub fn agree_on_directory(files: &Files) -> Answer {
     }
     let expected = naive::read(files);
     let disk = disk_of(files);
+    agree_on_a_look(&disk, &expected);
+    assert!(files_on(&disk) == *files, "who only looks changes nothing");
     let found = recover(&disk, DamagePolicy::Refuse, &expected);
     assert_eq!(
         found, expected,
@@ -105,6 +108,63 @@ pub fn agree_on_directory(files: &Files) -> Answer {
         agree_on_salvage(&disk, &expected);
     }
     expected
+}
+
+/// What a look at the files says before anybody opens them: the same verdict, and where it opens, the same records.
+fn agree_on_a_look(disk: &SimDisk, expected: &Answer) {
+    let looked = LogFiles::on(disk.mount().expect("free"));
+    let findings = looked.check(&mut |_| {}).expect("bytes alone can not fail to be read");
+    let damages = || findings.problems.iter().filter(|it| it.severity == Severity::Damage);
+    match expected {
+        Answer::Opened(opened) if findings.problems.iter().any(|it| it.kind == "no-log") => {
+            assert_eq!((opened.last_lsn, opened.torn), (0, None), "there is a log");
+        }
+        Answer::Opened(opened) => {
+            let report = findings.report.as_ref().expect("it opens, and a look says that it does");
+            let found = (report.low_water.get(), report.last_lsn.get(), report.next_lsn.get());
+            assert_eq!(found, (opened.low_water, opened.last_lsn, opened.next_lsn));
+            assert_eq!(
+                (report.clean, findings.records),
+                (opened.clean, opened.records.len() as u64)
+            );
+            assert_eq!(damages().count(), 0, "{:?}", findings.problems);
+            let torn = report.torn_tail.map(|(segment, torn)| {
+                let mut problems = findings.problems.iter();
+                let place = problems.find(|it| it.kind == "torn-tail").map(|it| it.offset);
+                (segment, place.expect("it is found"), torn.bytes, torn.possibly_acknowledged)
+            });
+            assert_eq!(torn, opened.torn);
+            let (found, expected) = (dumped(&looked), &opened.records);
+            let lsns = |records: &[(u64, Vec<u8>)]| -> Vec<u64> {
+                records.iter().map(|(lsn, _)| *lsn).collect()
+            };
+            assert_eq!(lsns(&found), lsns(expected), "a dump gives other LSNs");
+            assert!(found == *expected, "a dump gives other records");
+        }
+        Answer::Refused(What::Sign | What::NewerVersion, segment, _) => {
+            let is_there = damages().any(|it| it.segment.is_none_or(|found| found == *segment));
+            assert!(is_there && findings.refusal.is_some(), "{:?}", findings.problems);
+        }
+        Answer::Refused(_, segment, offset) => {
+            let at = |it: &Problem| (it.segment, it.offset) == (Some(*segment), *offset);
+            assert!(damages().any(at), "{segment}:{offset} is not among {:?}", findings.problems);
+            assert!(findings.refusal.is_some());
+            dumped(&looked);
+        }
+    }
+}
+
+/// The live records, as a dump gives them. It comes to an end whatever the bytes are.
+fn dumped(looked: &LogFiles) -> Vec<(u64, Vec<u8>)> {
+    let mut frames = looked.frames(Lsn::FIRST).expect("readable");
+    let first = frames.overview().low_water;
+    let mut records = Vec::new();
+    while let Some(view) = frames.next().expect("readable") {
+        let FrameView::Frame(frame) = view else { continue };
+        let live = frame.records().filter(|(lsn, _)| *lsn > first);
+        records.extend(live.map(|(lsn, payload)| (lsn.get(), payload.to_vec())));
+    }
+    records
 }
 
 /// What recovery has written reads the same, and recovering it again gives the same.

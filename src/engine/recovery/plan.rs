@@ -63,6 +63,10 @@ impl Plan {
 #[derive(Debug)]
 pub(crate) struct Rehearsed {
     pub(crate) report: RecoveryReport,
+    /// Records of the very last frame that no checkpoint has released.
+    pub(crate) carried_live: u64,
+    /// Where in its segment the torn tail begins, if there is one.
+    pub(crate) torn_at: Option<u64>,
     /// Files that a salvage would set aside.
     pub(crate) aside: Vec<String>,
 }
@@ -88,8 +92,16 @@ impl Replayed<'_> {
             torn_tail: tail.torn,
             ..counts
         };
+        let carried_from = last_lsn.get() - carried;
+        let carried_live =
+            last_lsn.get() - carried_from.max(position.low_water.get()).min(last_lsn.get());
+        let torn_at = report.torn_tail.map(|(sequence, torn)| match &tail.trim {
+            Some((trimmed, _, end)) if *trimmed == sequence => end - torn.bytes,
+            // A torn start frame: it stands in the second block.
+            _ => survey.surveyed(sequence).map_or(0, |it| u64::from(it.header.place.block_size)),
+        });
         let aside = survey.salvage.aside.iter().map(|(name, _)| name.clone()).collect();
-        Rehearsed { report, aside }
+        Rehearsed { report, carried_live, torn_at, aside }
     }
 
     /// Begins the next epoch, then replays what was carried into its first frame.
