@@ -1,7 +1,10 @@
 //! The frames of a log, one after the other.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::LogFiles;
 use super::overview::Overview;
 use super::walk::{DamagedPart, SegmentWalk, Step};
 use crate::error::{Damage, DamageKind, IoFault, Loss};
@@ -10,20 +13,24 @@ use crate::format::record::Records;
 use crate::format::scan::Until;
 use crate::format::segment::SegmentHeader;
 use crate::lsn::{Epoch, Lsn};
-use crate::storage::Storage;
+
+/// Beside an owner, before what looks damaged is read once more: it may have been under way.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Gives the live frames of a log, in order. What is damaged is told, and left out.
 #[derive(Debug)]
 pub struct Frames {
-    storage: Arc<dyn Storage>,
+    files: LogFiles,
     overview: Overview,
     /// The live segments that come, the next one last.
     coming: Vec<Coming>,
-    open: Option<(u64, SegmentWalk)>,
+    open: Option<(Coming, SegmentWalk)>,
     from: Lsn,
+    /// Damage that was read twice: the segment and the offset.
+    certain: Option<(u64, u64)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Coming {
     sequence: u64,
     name: String,
@@ -47,14 +54,14 @@ pub enum FrameView<'a> {
 /// A sound frame: what one flush wrote.
 #[derive(Debug)]
 pub struct FrameOf<'a> {
-    segment: u64,
-    frame: Frame<'a>,
+    pub(super) header: &'a SegmentHeader,
+    pub(super) frame: Frame<'a>,
 }
 
 impl FrameOf<'_> {
     /// The sequence number of its segment.
     pub fn segment(&self) -> u64 {
-        self.segment
+        self.header.place.sequence
     }
 
     /// Where in the segment it begins, in bytes.
@@ -115,11 +122,7 @@ impl FrameOf<'_> {
 }
 
 impl Frames {
-    pub(super) fn new(
-        storage: Arc<dyn Storage>,
-        overview: Overview,
-        from: Lsn,
-    ) -> Result<Self, IoFault> {
+    pub(super) fn new(files: LogFiles, overview: Overview, from: Lsn) -> Self {
         let from = from.max(overview.low_water.next());
         let live = overview.started().filter(|(_, started)| !overview.is_released(started));
         let last = overview.started().next_back().map(|(segment, _)| segment.sequence);
@@ -138,7 +141,15 @@ impl Frames {
             })
         });
         let coming = coming.rev().collect();
-        Ok(Frames { storage, coming, overview, open: None, from })
+        Frames { files, coming, overview, open: None, from, certain: None }
+    }
+
+    /// All frames of the live segments from segment `first` on, also those whose records are released.
+    pub(super) fn whole(files: LogFiles, overview: Overview, first: u64) -> Self {
+        let mut frames = Frames::new(files, overview, Lsn::NONE);
+        frames.coming.retain(|coming| coming.sequence >= first);
+        frames.from = Lsn::NONE;
+        frames
     }
 
     /// What the headers said when this was begun.
@@ -150,40 +161,67 @@ impl Frames {
     /// for are left out where that takes no reading.
     ///
     /// # Errors
-    /// A file can not be read, or is gone: a checkpoint of the owner may have released it.
+    /// A file can not be read.
     #[allow(
         clippy::should_implement_trait,
         reason = "it lends the frame, so it can be no Iterator"
     )]
     pub fn next(&mut self) -> Result<Option<FrameView<'_>>, IoFault> {
+        let storage = Arc::clone(self.files.storage());
         let (sequence, damaged) = loop {
-            if self.open.is_none() {
+            let Some((coming, mut walk)) = self.open.take() else {
                 let Some(coming) = self.coming.pop() else { return Ok(None) };
-                self.open = Some((coming.sequence, self.open(&coming)?));
+                self.open = self.open(coming, self.from)?;
+                continue;
+            };
+            let step = walk.next(&*storage)?;
+            let sequence = coming.sequence;
+            match step {
+                Step::End(_) => continue,
+                Step::Damage(part) if self.may_be_under_way(sequence, &part) => {
+                    self.open = self.open(coming, part.lsn)?;
+                    continue;
+                }
+                _ => self.open = Some((coming, walk)),
             }
-            let Some((sequence, walk)) = &mut self.open else { return Ok(None) };
-            match walk.next(&*self.storage)? {
-                Step::Frame => break (*sequence, None),
-                Step::Damage(part) => break (*sequence, Some(part)),
-                Step::End(_) => self.open = None,
-            }
+            break match step {
+                Step::Damage(part) => (sequence, Some(part)),
+                _ => (sequence, None),
+            };
         };
         if let Some(part) = damaged {
             return Ok(Some(FrameView::Damage(damage(sequence, &part))));
         }
-        let Some((_, walk)) = &mut self.open else { return Ok(None) };
+        let Some((Coming { header, .. }, walk)) = &mut self.open else { return Ok(None) };
         let frame = walk.frame()?;
-        Ok(frame.map(|frame| FrameView::Frame(FrameOf { segment: sequence, frame })))
+        Ok(frame.map(|frame| FrameView::Frame(FrameOf { header, frame })))
     }
 
-    fn open(&self, coming: &Coming) -> Result<SegmentWalk, IoFault> {
-        let until = if coming.is_last { Until::Tail } else { Until::LiveEnd(coming.live_end) };
-        let Coming { name, header, salt, .. } = coming;
-        let mut walk = SegmentWalk::new(&*self.storage, name, *header, until, Some(*salt))?;
-        if self.from > coming.cut.next() {
-            walk.seek(self.from, coming.live_end)?;
+    /// Whether what looks damaged is to be read once more: the first time, and only beside an owner.
+    fn may_be_under_way(&mut self, sequence: u64, part: &DamagedPart) -> bool {
+        let place = Some((sequence, part.offset));
+        if self.certain == place || self.files.owner().is_none() {
+            return false;
         }
-        Ok(walk)
+        self.certain = place;
+        std::thread::sleep(PAUSE);
+        true
+    }
+
+    /// A walk through a segment from an LSN on; `None` if a checkpoint of the owner has removed it.
+    fn open(&self, coming: Coming, from: Lsn) -> Result<Option<(Coming, SegmentWalk)>, IoFault> {
+        let storage = &**self.files.storage();
+        let until = if coming.is_last { Until::Tail } else { Until::LiveEnd(coming.live_end) };
+        let Coming { name, header, salt, .. } = &coming;
+        let mut walk = match SegmentWalk::new(storage, name, *header, until, Some(*salt)) {
+            Ok(walk) => walk,
+            Err(fault) if fault.source.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(fault) => return Err(fault),
+        };
+        if from > coming.cut.next() {
+            walk.seek(from, coming.live_end)?;
+        }
+        Ok(Some((coming, walk)))
     }
 }
 

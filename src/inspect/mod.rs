@@ -8,6 +8,8 @@
 //! | what is there | [`LogFiles::overview`] | two headers of each segment, and those of the last one's frames |
 //! | whether it is sound | [`LogFiles::check`] | every live byte |
 //! | what was appended | [`LogFiles::frames`] | frames, from an LSN on |
+//! | what a salvage would cost | [`LogFiles::preview_salvage`] | all frames |
+//! | a copy of it | [`LogFiles::copy_to`] | every live byte |
 //!
 //! What an owner writes meanwhile may be seen or not, and is not known to be durable before a later frame says so.
 //!
@@ -24,18 +26,22 @@
 //! ```
 
 mod check;
+mod copy;
 mod frames;
 mod outline;
 mod overview;
+mod salvage;
 mod walk;
 
 use std::path::Path;
 use std::sync::Arc;
 
 pub use check::{Findings, Problem, Severity};
+pub use copy::{Copied, CopyError};
 pub use frames::{FrameOf, FrameView, Frames};
 pub use outline::Outline;
 pub use overview::{OtherFile, Overview, SegmentOverview, SegmentState, Started};
+pub use salvage::SalvagePreview;
 
 pub use crate::engine::recovery::Progress;
 use crate::error::{Holder, IoFault, IoOp, OpenError};
@@ -44,7 +50,7 @@ use crate::storage::{ReadOnly, Storage};
 
 /// The files of one log, opened for reading only. A value of this type keeps nobody from opening, writing or removing
 /// them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LogFiles {
     storage: Arc<dyn Storage>,
     directory: Option<Arc<ReadOnly>>,
@@ -101,7 +107,33 @@ impl LogFiles {
     /// # Errors
     /// The directory or a file can not be read.
     pub fn frames(&self, from: Lsn) -> Result<Frames, IoFault> {
-        Frames::new(Arc::clone(&self.storage), self.overview()?, from)
+        Ok(Frames::new(self.clone(), self.overview()?, from))
+    }
+
+    /// Copies the live part of the log, up to `until` or to its end, into a new directory at `to`. Beside an owner the copy
+    /// ends at a moment of the call. It is checked before it gets its name; the log is the same one, so never let both be
+    /// written to.
+    ///
+    /// A copy that ends at an LSN ends exactly there: of the last frame only the records up to it are written.
+    ///
+    /// # Errors
+    /// See [`CopyError`]. What was begun lies in `to` with `.partial` behind its name; the next copy there removes it.
+    pub fn copy_to(
+        &self,
+        to: impl AsRef<Path>,
+        until: Option<Lsn>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Copied, CopyError> {
+        copy::copy(self, to.as_ref(), until, progress)
+    }
+
+    /// What an open under [`DamagePolicy::Salvage`](crate::DamagePolicy) would cost; `None` if the log opens without it.
+    /// Nothing is changed. Beside an owner it may see a frame that is being written as damage.
+    ///
+    /// # Errors
+    /// A salvage would fail, too: there is no log, a newer version wrote it, or a file is there under another name.
+    pub fn preview_salvage(&self) -> Result<Option<SalvagePreview>, OpenError> {
+        salvage::preview(self)
     }
 
     pub(crate) fn storage(&self) -> &Arc<dyn Storage> {

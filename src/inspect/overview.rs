@@ -153,6 +153,12 @@ impl Overview {
         started.live_end <= self.low_water || started.live_end <= started.cut
     }
 
+    /// The bytes of the files that hold live records.
+    pub fn live_bytes(&self) -> u64 {
+        let live = self.started().filter(|(_, started)| !self.is_released(started));
+        live.map(|(segment, _)| segment.file_bytes).sum()
+    }
+
     pub(super) fn started(&self) -> impl DoubleEndedIterator<Item = (&SegmentOverview, &Started)> {
         self.segments.iter().filter_map(|segment| Some((segment, segment.started()?)))
     }

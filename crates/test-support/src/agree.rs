@@ -184,9 +184,27 @@ fn agree_once_more(disk: &SimDisk, before: &Opened) {
 /// Nothing makes the salvage policy fail but a newer version, or a segment that is there under another name: and
 /// what it leaves is a sound log.
 fn agree_on_salvage(disk: &SimDisk, refused: &Answer) {
+    let preview = LogFiles::on(disk.mount().expect("free")).preview_salvage();
+    let before = disk.names();
     match recover(disk, DamagePolicy::Salvage, refused) {
-        Answer::Opened(opened) => agree_once_more(disk, &opened),
-        Answer::Refused(What::NewerVersion | What::Sign, ..) => {}
+        Answer::Opened(opened) => {
+            let preview = preview.expect("a preview fails only where the salvage does");
+            let preview = preview.expect("what does not open is salvaged");
+            let kept = (preview.keeps_to.get(), preview.kept_records);
+            assert_eq!(kept, (opened.last_lsn, opened.records.len() as u64), "{preview:?}");
+            let renamed = |name: &&String| !before.contains(name) && name.contains(".damaged");
+            let names = disk.names();
+            assert_eq!(names.iter().filter(renamed).count(), preview.aside.len(), "{preview:?}");
+            let is_gone = |name: &String| !names.contains(name);
+            assert!(preview.aside.iter().all(is_gone), "{preview:?}, {names:?}");
+            if let Some(lost) = preview.lost {
+                assert!(lost.first.get() > opened.last_lsn && lost.last.get() < opened.next_lsn);
+            }
+            agree_once_more(disk, &opened);
+        }
+        Answer::Refused(What::NewerVersion | What::Sign, ..) => {
+            preview.expect_err("a salvage fails, and its preview says so");
+        }
         again => panic!("{again:?}"),
     }
 }

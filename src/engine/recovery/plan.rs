@@ -69,6 +69,8 @@ pub(crate) struct Rehearsed {
     pub(crate) torn_at: Option<u64>,
     /// Files that a salvage would set aside.
     pub(crate) aside: Vec<String>,
+    /// Under the salvage policy: the LSN behind all that sound frame headers name, and the highest that was promised durable.
+    pub(crate) claimed: (Lsn, Lsn),
 }
 
 impl Replayed<'_> {
@@ -101,7 +103,9 @@ impl Replayed<'_> {
             _ => survey.surveyed(sequence).map_or(0, |it| u64::from(it.header.place.block_size)),
         });
         let aside = survey.salvage.aside.iter().map(|(name, _)| name.clone()).collect();
-        Rehearsed { report, carried_live, torn_at, aside }
+        let claims = survey.salvage.claims;
+        let claimed = (claims.next_lsn, claims.promised);
+        Rehearsed { report, carried_live, torn_at, aside, claimed }
     }
 
     /// Begins the next epoch, then replays what was carried into its first frame.

@@ -23,6 +23,8 @@ pub(super) struct Salvage {
     pub(super) cut: Option<Cut>,
     /// LSNs to leave out, since nobody knows which were given out.
     pub(super) skip: u64,
+    /// What sound frame headers say, also those behind the damage.
+    pub(super) claims: Claims,
 }
 
 /// Where the salvage policy ends the log.
@@ -50,6 +52,7 @@ impl Survey<'_> {
     /// Looks for damage before anything is written, and if there is some, ends the log before it.
     fn salvage(&mut self) -> Result<Option<Damage>, OpenError> {
         let claims = self.claims()?;
+        self.salvage.claims = claims;
         // A tail that is whole says what was released, and recovery goes by it.
         let (low_water, tail_damage) = match self.tail() {
             Ok(tail) => (tail.position.low_water, None),
@@ -195,10 +198,12 @@ const UNKNOWN_LSNS: u64 = 1 << 40;
 
 /// The highest that sound frame headers claim.
 #[derive(Clone, Copy, Debug, Default)]
-struct Claims {
-    next_lsn: Lsn,
+pub(super) struct Claims {
+    pub(super) next_lsn: Lsn,
     low_water: Lsn,
     epoch: Epoch,
+    /// The highest LSN that was promised durable.
+    pub(super) promised: Lsn,
 }
 
 impl Claims {
@@ -208,6 +213,7 @@ impl Claims {
         let low_water = header.low_water.min(header.next_lsn.previous());
         self.low_water = self.low_water.max(low_water);
         self.epoch = self.epoch.max(header.epoch);
+        self.promised = self.promised.max(header.watermark.min(header.next_lsn.previous()));
     }
 }
 
