@@ -44,6 +44,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "open",
         &["actors", "messages", "engine", "storage", "wal", "runtime", "config", "error", "lsn"],
     ),
+    ("inspect", &["engine", "format", "storage", "runtime", "record", "config", "error", "lsn"]),
     ("blocking", &["engine", "open", "wal", "record", "runtime", "error", "lsn"]),
     // The public parts: what a user could write outside of the crate.
     (

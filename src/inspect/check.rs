@@ -278,7 +278,7 @@ fn once(
             note_others(&mut findings, &overview);
         }
     }
-    findings.problems.sort_by_key(|problem| (problem.segment, problem.offset));
+    findings.problems.sort_by_key(|it| (it.segment.unwrap_or(u64::MAX), it.offset));
     Ok(findings)
 }
 
@@ -436,6 +436,8 @@ fn note_others(findings: &mut Findings, overview: &Overview) {
             ),
             _ => continue,
         };
-        findings.add(problem);
+        if findings.problems.iter().all(|known| known.file != problem.file) {
+            findings.add(problem);
+        }
     }
 }

@@ -114,7 +114,8 @@ impl LogFiles {
     /// ends at a moment of the call. It is checked before it gets its name; the log is the same one, so never let both be
     /// written to.
     ///
-    /// A copy that ends at an LSN ends exactly there: of the last frame only the records up to it are written.
+    /// A copy that ends at an LSN ends exactly there: of the last frame only the records up to it are written. The format
+    /// does not say where a group of records ends that was appended as one: give the LSN of its last record.
     ///
     /// # Errors
     /// See [`CopyError`]. What was begun lies in `to` with `.partial` behind its name; the next copy there removes it.
