@@ -173,7 +173,7 @@ impl Scanner {
     pub fn new(segment: SegmentHeader, file_len: u64, until: Until) -> Self {
         Scanner {
             segment,
-            len: if segment.growing { file_len } else { file_len.min(segment.size) },
+            len: segment.len_in(file_len),
             until,
             offset: u64::from(segment.place.block_size),
             expected: None,

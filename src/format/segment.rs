@@ -43,6 +43,11 @@ pub struct SegmentHeader {
 }
 
 impl SegmentHeader {
+    /// How many bytes of a file of this length belong to the segment.
+    pub fn len_in(&self, file_len: u64) -> u64 {
+        if self.growing { file_len } else { file_len.min(self.size) }
+    }
+
     /// The header as one whole block.
     pub fn encode(&self) -> Vec<u8> {
         let mut block = vec![0u8; self.place.block_size as usize];

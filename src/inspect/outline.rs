@@ -46,7 +46,7 @@ impl Outline {
         segment: &SegmentHeader,
         file_len: u64,
     ) -> io::Result<Self> {
-        let len = if segment.growing { file_len } else { file_len.min(segment.size) };
+        let len = segment.len_in(file_len);
         let mut window = Window { file, bytes: Vec::new(), start: 0 };
         let mut outline =
             Outline { end: u64::from(segment.place.block_size), ..Outline::default() };

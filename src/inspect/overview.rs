@@ -153,6 +153,14 @@ impl Overview {
         started.live_end <= self.low_water || started.live_end <= started.cut
     }
 
+    /// The block size, and the size of the largest segment, in bytes: as the settings of the owner were. `None` without a
+    /// segment.
+    pub fn sizes(&self) -> Option<(u32, u64)> {
+        let headers = || self.segments.iter().filter_map(|segment| segment.header);
+        let block_size = headers().next_back()?.place.block_size;
+        Some((block_size, headers().map(|header| header.size).max()?))
+    }
+
     /// The bytes of the files that hold live records.
     pub fn live_bytes(&self) -> u64 {
         let live = self.started().filter(|(_, started)| !self.is_released(started));
@@ -259,7 +267,7 @@ fn look_into(
         let read = read_up_to(file, &mut bytes, 0)?;
         bytes.truncate(read);
     }
-    let len = if header.growing { file_bytes } else { file_bytes.min(header.size) };
+    let len = header.len_in(file_bytes);
     let first = bytes.get(block..).unwrap_or_default();
     let first = &first[..first.len().min(block)];
     let state = match FrameHeader::decode(first, &header.place, block as u64, len) {

@@ -132,7 +132,7 @@ impl SegmentWalk {
             move |error| IoFault::new(op, name, Some(offset), error)
         };
         let (place, header) = (&self.header.place, &self.header);
-        let len = if header.growing { self.file_len } else { self.file_len.min(header.size) };
+        let len = header.len_in(self.file_len);
         let block = u64::from(place.block_size);
         let file = storage.open(&self.name).map_err(fault(IoOp::Open))?;
         let mut at = (offset + block).max(self.searched_to);

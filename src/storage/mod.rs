@@ -25,7 +25,7 @@ pub use filesystem::filesystem_name;
 pub use forward::{Forward, ForwardFile};
 pub(crate) use lock::{LockError, Patience};
 pub(crate) use metered::{IoCounts, Metered};
-pub(crate) use read_only::ReadOnly;
+pub use read_only::ReadOnly;
 
 /// One directory that holds one log. The holder of a value of this type owns the directory: real
 /// directories are locked when they are opened, and unlocked when the value and every file opened through

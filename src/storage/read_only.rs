@@ -13,10 +13,10 @@ use super::lock::{Identity, holder_of};
 use super::{FileEntry, Medium, Storage, StorageFile};
 use crate::error::Holder;
 
-/// The directory of a log that may have an owner, for reading only. What would change it fails with
-/// [`ErrorKind::ReadOnlyFilesystem`].
+/// A directory that may have an owner, for reading only: it takes no lock. What would change it fails with
+/// [`ErrorKind::ReadOnlyFilesystem`], so no log can be opened in it; [`LogFiles`](crate::inspect::LogFiles) can look at one.
 #[derive(Debug)]
-pub(crate) struct ReadOnly {
+pub struct ReadOnly {
     path: PathBuf,
     handle: File,
     identity: Identity,
@@ -24,9 +24,12 @@ pub(crate) struct ReadOnly {
 }
 
 impl ReadOnly {
+    /// Opens the directory at `path`.
+    ///
     /// # Errors
     /// It is not there, is no directory, or may not be read.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = File::from(rustix::fs::open(path, flags, Mode::empty())?);
         let stat = rustix::fs::fstat(&handle)?;
@@ -36,7 +39,7 @@ impl ReadOnly {
 
     /// Who has locked the directory, by the kernel's list: to try the lock could make an owner fail that opens it at
     /// that moment. `None` also where the kernel numbers devices in another way here.
-    pub(crate) fn owner(&self) -> Option<Holder> {
+    pub fn owner(&self) -> Option<Holder> {
         holder_of(self.identity)
     }
 }

@@ -3,7 +3,10 @@
 mod commands;
 mod exit;
 mod output;
+mod place;
 mod progress;
+mod records;
+mod snapshots;
 mod words;
 
 use std::process::ExitCode;

@@ -54,7 +54,7 @@ impl<'a> Seek<'a> {
         len: u64,
     ) -> io::Result<Option<Self>> {
         let offset = u64::from(segment.place.block_size);
-        let len = if segment.growing { len } else { len.min(segment.size) };
+        let len = segment.len_in(len);
         let header = header_at(file, segment, len, offset)?;
         Ok(header.filter(|header| header.start.is_some()).map(|header| {
             let start = Found { offset, header };

@@ -122,7 +122,8 @@ impl Survey<'_> {
             let file = open(&*self.storage, &segment.name)?;
             let mut bytes = vec![0; block];
             let mut offset = block as u64;
-            while offset + block as u64 <= segment.len {
+            let len = segment.header.len_in(segment.len);
+            while offset + block as u64 <= len {
                 crate::storage::read_exact_at(&*file, &mut bytes, offset).map_err(|error| {
                     IoFault::new(IoOp::Read, &segment.name, Some(offset), error)
                 })?;

@@ -12,6 +12,8 @@ use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::output::{Failure, Output};
+use crate::place::Place;
+use crate::records::Transaction;
 
 /// How long `--follow` sleeps when nothing new is there.
 const POLL: Duration = Duration::from_millis(100);
@@ -36,9 +38,18 @@ pub(crate) struct Arguments {
     /// How records are printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// What the payloads are, if not just bytes.
+    #[arg(long, value_enum)]
+    decode: Option<Decode>,
     /// Goes on with what is appended from now on, until it is ended.
     #[arg(long)]
     follow: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Decode {
+    /// Transactions of actix-wal-txn: what each did, and to which keys.
+    Txn,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -61,6 +72,8 @@ struct Line<'a> {
     written_us: u64,
     payload_bytes: usize,
     payload_hex: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction: Option<Transaction>,
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Exit, Failure> {
@@ -68,15 +81,13 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Exit, Fa
         let (from, to) = (arguments.from, arguments.to);
         return Err(Failure::refused(format_args!("--from {from} is behind --to {to}")));
     }
-    let files = LogFiles::open(&arguments.dir).map_err(Failure::refused)?;
-    if files.overview().map_err(Failure::refused)?.has_no_log() {
-        return Err(super::no_log(&arguments.dir));
-    }
+    let (Place { files, .. }, _) = Place::with_log(&arguments.dir)?;
     let format = if output.is_json() { Format::Json } else { arguments.format };
     let mut dump = Dump {
         next: Lsn::new(arguments.from),
         to: Lsn::new(arguments.to),
         format,
+        decode: arguments.decode,
         exit: Exit::Fine,
         text: String::new(),
     };
@@ -97,6 +108,7 @@ struct Dump {
     next: Lsn,
     to: Lsn,
     format: Format,
+    decode: Option<Decode>,
     exit: Exit,
     /// Kept between records for its memory.
     text: String,
@@ -132,7 +144,13 @@ impl Dump {
             }
             self.text.clear();
             match self.format {
-                Format::Text => text(&mut self.text, lsn, frame, payload),
+                Format::Text => {
+                    place(&mut self.text, lsn, frame, payload.len());
+                    match self.decode {
+                        Some(Decode::Txn) => Transaction::of(lsn, payload).say(&mut self.text),
+                        None => text(&mut self.text, payload),
+                    }
+                }
                 Format::Hex => hex(&mut self.text, lsn, payload),
                 Format::Json => {
                     digits(&mut self.text, payload);
@@ -144,6 +162,7 @@ impl Dump {
                         written_us: frame.written_us(),
                         payload_bytes: payload.len(),
                         payload_hex: &self.text,
+                        transaction: self.decode.map(|Decode::Txn| Transaction::of(lsn, payload)),
                     };
                     serde_json::to_writer(&mut *out, &line)?;
                     out.write_all(b"\n")?;
@@ -160,18 +179,21 @@ impl Dump {
     }
 }
 
-/// `17  1:4096  12 bytes  hello`.
-fn text(line: &mut String, lsn: Lsn, frame: &FrameOf<'_>, payload: &[u8]) {
-    const SHOWN: usize = 60;
-    let (segment, offset, len) = (frame.segment(), frame.offset(), payload.len());
+/// `17  1:4096  12 bytes  `.
+fn place(line: &mut String, lsn: Lsn, frame: &FrameOf<'_>, len: usize) {
+    let (segment, offset) = (frame.segment(), frame.offset());
     // Writing to a string does not fail.
     let _ = write!(line, "{lsn}  {segment}:{offset}  {len} bytes  ");
-    let shown = &payload[..len.min(SHOWN)];
+}
+
+fn text(line: &mut String, payload: &[u8]) {
+    const SHOWN: usize = 60;
+    let shown = &payload[..payload.len().min(SHOWN)];
     line.extend(shown.iter().map(|byte| match byte {
         b' '..=b'~' => char::from(*byte),
         _ => '.',
     }));
-    line.push_str(if len > SHOWN { " ...\n" } else { "\n" });
+    line.push_str(if payload.len() > SHOWN { " ...\n" } else { "\n" });
 }
 
 fn hex(lines: &mut String, lsn: Lsn, payload: &[u8]) {

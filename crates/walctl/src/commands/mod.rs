@@ -1,10 +1,10 @@
 //! One file a command: its arguments, what it does, and what it prints.
 
+mod backup;
 mod dump;
+mod repair;
 mod stat;
 mod verify;
-
-use std::path::Path;
 
 use actix_wal::error::Holder;
 use clap::Subcommand;
@@ -17,6 +17,9 @@ pub(crate) enum Command {
     Stat(stat::Arguments),
     Verify(verify::Arguments),
     Dump(dump::Arguments),
+    Repair(repair::Arguments),
+    Backup(backup::BackupArguments),
+    Restore(backup::RestoreArguments),
 }
 
 impl Command {
@@ -26,6 +29,9 @@ impl Command {
             Command::Stat(_) => "stat",
             Command::Verify(_) => "verify",
             Command::Dump(_) => "dump",
+            Command::Repair(_) => "repair",
+            Command::Backup(_) => "backup",
+            Command::Restore(_) => "restore",
         }
     }
 
@@ -35,16 +41,11 @@ impl Command {
             Command::Stat(arguments) => stat::run(arguments, output),
             Command::Verify(arguments) => verify::run(arguments, output),
             Command::Dump(arguments) => dump::run(arguments, output),
+            Command::Repair(arguments) => repair::run(arguments, output),
+            Command::Backup(arguments) => backup::backup(arguments, output),
+            Command::Restore(arguments) => backup::restore(arguments, output),
         }
     }
-}
-
-/// There is no log to look at.
-fn no_log(directory: &Path) -> Failure {
-    let directory = directory.display();
-    Failure::refused(format_args!(
-        "there is no log in {directory}: give the directory that holds the files *.wal; is its file system mounted?"
-    ))
 }
 
 /// Who has a log open, in words.

@@ -1,8 +1,8 @@
 //! `walctl stat`: what is in a directory, and what keeps it there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use actix_wal::inspect::{LogFiles, OtherFile, Outline, Overview, SegmentOverview, SegmentState};
+use actix_wal::inspect::{OtherFile, Outline, Overview, SegmentOverview, SegmentState};
 use actix_wal::storage::{Medium, filesystem_name};
 use clap::Args;
 use serde::Serialize;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::owner;
 use crate::exit::Exit;
 use crate::output::{Failure, Output};
+use crate::place::Place;
 use crate::words;
 
 /// Shows the segments, LSNs and epochs of a log, and what keeps its segments.
@@ -84,24 +85,20 @@ struct Holder {
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Exit, Failure> {
-    let files = LogFiles::open(&arguments.dir).map_err(Failure::refused)?;
-    let overview = files.overview().map_err(Failure::refused)?;
-    if overview.has_no_log() {
-        return Err(super::no_log(&arguments.dir));
-    }
-    let stat = look(arguments, &files, &overview)?;
+    let (place, overview) = Place::with_log(&arguments.dir)?;
+    let stat = look(arguments, &place, &overview)?;
     output.json("stat", &stat)?;
     print(&stat, arguments.frames, output)?;
     let is_odd = stat.segments.iter().any(|segment| segment.problem.is_some());
     Ok(if is_odd { Exit::Attention } else { Exit::Fine })
 }
 
-fn look(arguments: &Arguments, files: &LogFiles, overview: &Overview) -> Result<Stat, Failure> {
+fn look(arguments: &Arguments, place: &Place, overview: &Overview) -> Result<Stat, Failure> {
     let mut segments = Vec::new();
     for segment in &overview.segments {
         let outline = match segment.started() {
             Some(started) if started.outline.is_none() && arguments.frames => {
-                overview.outline(files, segment).map_err(Failure::refused)?
+                overview.outline(&place.files, segment).map_err(Failure::refused)?
             }
             Some(started) => started.outline,
             None => None,
@@ -110,9 +107,9 @@ fn look(arguments: &Arguments, files: &LogFiles, overview: &Overview) -> Result<
     }
     let live = |segment: &&Segment| segment.state == "live";
     Ok(Stat {
-        directory: arguments.dir.display().to_string(),
-        file_system: file_system(arguments, overview),
-        owner: files.owner().map(owner),
+        directory: place.log.display().to_string(),
+        file_system: file_system(&place.log, overview),
+        owner: place.files.owner().map(owner),
         log_id: overview.log_id.map(|id| id.to_string()),
         epoch: overview.epoch.get(),
         last_lsn: overview.last_lsn.get(),
@@ -129,8 +126,8 @@ fn look(arguments: &Arguments, files: &LogFiles, overview: &Overview) -> Result<
     })
 }
 
-fn file_system(arguments: &Arguments, overview: &Overview) -> String {
-    let name = filesystem_name(&arguments.dir).unwrap_or_else(|_| "unknown".to_owned());
+fn file_system(log: &Path, overview: &Overview) -> String {
+    let name = filesystem_name(log).unwrap_or_else(|_| "unknown".to_owned());
     match overview.medium {
         Medium::Memory => format!("{name}, which is memory: nothing survives a power loss"),
         _ => name,

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use actix_wal::inspect::{Findings, LogFiles, Problem, Severity};
+use actix_wal::inspect::{Findings, Problem, Severity};
 use clap::Args;
 use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::output::{Failure, Output};
+use crate::place::{Place, no_log};
 use crate::progress::Bar;
+use crate::snapshots::{Snapshot, Snapshots};
 use crate::words;
 
 /// Reads every live byte of a log and lists all that is wrong, with segment, offset, LSN and what to do.
@@ -38,6 +40,8 @@ struct Verified<'a> {
     released_lsn: Option<u64>,
     bytes_read: u64,
     problems: Vec<Line<'a>>,
+    snapshots: &'a [Snapshot],
+    snapshots_refusal: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -56,33 +60,73 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Exit, Failure> {
-    let files = LogFiles::open(&arguments.dir).map_err(Failure::refused)?;
+    let place = Place::find(&arguments.dir)?;
     let bar = Bar::bytes("checking");
-    let checked = files.check(&mut |at| bar.at(at.done, at.total));
+    let checked = place.files.check(&mut |at| bar.at(at.done, at.total));
     bar.end();
     let findings = checked.map_err(Failure::refused)?;
     if findings.problems.iter().any(|problem| problem.kind == "no-log") {
-        return Err(super::no_log(&arguments.dir));
+        return Err(no_log(&arguments.dir));
     }
-    output.json("verify", &Verified::of(arguments, &findings))?;
-    print(arguments, &findings, output)?;
-    Ok(exit(&findings))
+    let snapshots = match &place.snapshots {
+        Some(folder) => {
+            Some(Snapshots::check(folder, &place.files.overview().map_err(Failure::refused)?)?)
+        }
+        None => None,
+    };
+    let exit = exit(&findings, snapshots.as_ref());
+    output.json("verify", &Verified::of(&place, &findings, snapshots.as_ref(), exit))?;
+    print(&place, &findings, output)?;
+    if let Some(snapshots) = &snapshots {
+        print_snapshots(snapshots, output)?;
+    }
+    Ok(exit)
 }
 
-fn exit(findings: &Findings) -> Exit {
-    match findings.worst() {
-        Some(Severity::Damage) => Exit::Damage,
-        Some(Severity::Attention) => Exit::Attention,
+fn exit(findings: &Findings, snapshots: Option<&Snapshots>) -> Exit {
+    let is_bad = |snapshot: &Snapshot| snapshot.problem.is_some();
+    match (findings.worst(), snapshots) {
+        (Some(Severity::Damage), _) => Exit::Damage,
+        (_, Some(snapshots)) if snapshots.refusal.is_some() => Exit::Damage,
+        (Some(Severity::Attention), _) => Exit::Attention,
+        (_, Some(snapshots)) if snapshots.files.iter().any(is_bad) => Exit::Attention,
         _ => Exit::Fine,
     }
 }
 
+fn print_snapshots(snapshots: &Snapshots, output: &mut Output) -> Result<(), Failure> {
+    for Snapshot { file, rows, bytes, problem, .. } in &snapshots.files {
+        match problem {
+            Some(problem) => {
+                output.say(format_args!("attention: {problem}"))?;
+                output.say(
+                    "    next: nothing, if an older one is good: the log since that one is kept",
+                )?;
+            }
+            None => {
+                let (rows, bytes) = (rows.unwrap_or(0), words::bytes(bytes.unwrap_or(0)));
+                output.say(format_args!("{file}: good, {rows} rows, {bytes}"))?;
+            }
+        }
+    }
+    if let Some(refusal) = &snapshots.refusal {
+        output.say(format_args!("damage: {refusal}"))?;
+        output.say("    next: restore log and snapshots from one backup")?;
+    }
+    Ok(())
+}
+
 impl<'a> Verified<'a> {
-    fn of(arguments: &Arguments, findings: &'a Findings) -> Self {
+    fn of(
+        place: &Place,
+        findings: &'a Findings,
+        snapshots: Option<&'a Snapshots>,
+        exit: Exit,
+    ) -> Self {
         let report = findings.report.as_ref();
         Verified {
-            directory: arguments.dir.display().to_string(),
-            verdict: match exit(findings) {
+            directory: place.log.display().to_string(),
+            verdict: match exit {
                 Exit::Fine => "clean",
                 Exit::Attention => "attention",
                 _ => "damaged",
@@ -95,6 +139,8 @@ impl<'a> Verified<'a> {
             released_lsn: report.map(|report| report.low_water.get()),
             bytes_read: findings.bytes,
             problems: findings.problems.iter().map(Line::of).collect(),
+            snapshots: snapshots.map_or(&[], |it| &it.files),
+            snapshots_refusal: snapshots.and_then(|it| it.refusal.as_deref()),
         }
     }
 }
@@ -124,14 +170,14 @@ fn severity(severity: Severity) -> &'static str {
     }
 }
 
-fn print(arguments: &Arguments, findings: &Findings, output: &mut Output) -> Result<(), Failure> {
+fn print(place: &Place, findings: &Findings, output: &mut Output) -> Result<(), Failure> {
     for problem in &findings.problems {
         output.say(format_args!("{}: {problem}", severity(problem.severity)))?;
         if !problem.remedy().is_empty() {
             output.say(format_args!("    next: {}", problem.remedy()))?;
         }
     }
-    let (dir, read) = (arguments.dir.display(), words::bytes(findings.bytes));
+    let (dir, read) = (place.log.display(), words::bytes(findings.bytes));
     if findings.had_owner {
         output.say("the log is open: what was written during the check may be counted or not")?;
     }
