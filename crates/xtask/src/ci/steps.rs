@@ -144,10 +144,11 @@ fn soak(shell: &Shell) -> Result<()> {
 }
 
 /// The packages with benches, and where they are.
-const BENCHES: [(&str, &str); 3] = [
+const BENCHES: [(&str, &str); 4] = [
     ("actix-wal", "benches"),
     ("actix-wal-txn", "crates/actix-wal-txn/benches"),
     ("actix-wal-redis", "crates/actix-wal-redis/benches"),
+    ("walctl", "crates/walctl/benches"),
 ];
 
 fn each_bench(shell: &Shell) -> Result<()> {
