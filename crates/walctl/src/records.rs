@@ -85,7 +85,8 @@ impl Transaction {
     }
 }
 
-fn keys(writes: &[Write]) -> Vec<String> {
+/// The keys of writes, with what is no text as `\x00`; a deleted one has "-" before it.
+pub(crate) fn keys(writes: &[Write]) -> Vec<String> {
     let key = |write: &Write| {
         let deleted = if write.value.is_none() { "-" } else { "" };
         format!("{deleted}{}", write.key.escape_ascii())

@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
@@ -14,6 +14,9 @@ use std::time::Duration;
 
 use actix_wal::testkit::Random;
 use actix_wal::{Lsn, Wal, WalConfig};
+use actix_wal_txn::record::TxnRecord;
+use actix_wal_txn::store::{Reads, Write};
+use actix_wal_txn::two_phase::{Branch, GlobalId, Outcome};
 use serde_json::Value;
 use support::{copy_files, fixture, fixtures, folder, json, run, walctl};
 use test_support::damages::damage;
@@ -187,6 +190,24 @@ fn a_command_line_that_makes_no_sense_is_status_64_and_help_is_not() {
         let ended = run(walctl([name, "--help"]));
         assert!(ended.stdout.contains("Example"), "{name} --help shows no example");
     }
+}
+
+#[test]
+fn the_manual_and_the_completions_name_every_command() {
+    let help = run(walctl(["--help"])).stdout;
+    let manual = run(walctl(["man"]));
+    assert!(manual.code == 0 && manual.stdout.starts_with(".ie") || manual.stdout.contains(".TH"));
+    for command in ["stat", "verify", "dump", "backup", "restore", "repair"] {
+        assert!(help.contains(command) && manual.stdout.contains(command), "{command}");
+        let page = run(walctl(["man", command])).stdout;
+        assert!(page.contains(&format!("walctl\\-{command}")), "{page}");
+        for shell in ["bash", "zsh", "fish"] {
+            let completions = run(walctl(["completions", shell]));
+            assert!(completions.code == 0 && completions.stdout.contains(command), "{shell}");
+        }
+    }
+    assert_eq!(run(walctl(["man", "frobnicate"])).code, 3);
+    assert_eq!(run(walctl(["completions", "cmd"])).code, 64);
 }
 
 /// A log that is written by this process while the program looks at it.
@@ -390,6 +411,90 @@ fn p10_p11_a_repair_loses_exactly_what_it_said_also_if_it_is_killed_at_any_momen
     }
 }
 
+/// A log of a participant: one transaction is in doubt, and of two an operator has decided one against its coordinator.
+fn participant_log(directory: &Path) {
+    let wal = running_log(directory);
+    let log = actix_wal::LogId(*b"coordinators log");
+    let id = |number| GlobalId { log, epoch: 1, number };
+    let write = |key: &'static str, value: Option<&'static str>| Write {
+        key: key.into(),
+        value: value.map(Into::into),
+    };
+    let prepare = |number, writes| TxnRecord::Prepare {
+        branch: Branch {
+            id: id(number),
+            coordinator: "bank-a".into(),
+            participant: "bank-b".into(),
+        },
+        at: 1_700_000_000_000,
+        writes,
+        reads: Reads::default(),
+    };
+    let (committed, aborted) = (Outcome::Committed, Outcome::Aborted);
+    for record in [
+        prepare(1, vec![write("alice", Some("10"))]),
+        prepare(2, vec![write("bob", Some("20")), write("old", None)]),
+        prepare(3, vec![write("carol", Some("30"))]),
+        TxnRecord::Completed { id: id(1), outcome: committed },
+        TxnRecord::Heuristic { id: id(3), outcome: aborted },
+        TxnRecord::Compared { id: id(3), decided: committed },
+    ] {
+        wal.commit_blocking(record.encode().expect("encodes")).expect("durable");
+    }
+    wal.close_blocking().expect("closes");
+}
+
+#[test]
+fn p24_a_transaction_in_doubt_is_decided_by_hand_only_after_its_consequence_was_said() {
+    let folder = folder();
+    participant_log(folder.path());
+    let txn = |arguments: &[&str]| {
+        let mut command = walctl(["txn"]);
+        command.arg(folder.path()).args(arguments);
+        command
+    };
+    let listed = || json(txn(&["--json"]));
+    let (code, list) = listed();
+    let doubt = &list["in_doubt"][0];
+    let id = doubt["id"].as_str().expect("an id").to_owned();
+    assert_eq!((code, doubt["coordinator"].as_str()), (1, Some("bank-a")));
+    assert_eq!(doubt["keys"], serde_json::json!(["bob", "-old"]));
+    let differing = &list["by_hand"][0];
+    assert_eq!(
+        (&differing["outcome"], &differing["decided"]),
+        (&"aborted".into(), &"committed".into())
+    );
+
+    let before = files_in(folder.path());
+    let ended = run(txn(&["--resolve", &id, "--outcome", "abort"]));
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.stdout.contains("broken apart") && ended.stdout.contains("--yes"),
+        "{}",
+        ended.stdout
+    );
+    assert!(files_in(folder.path()) == before, "without --yes nothing is changed");
+    for refused in [
+        &["--resolve", "nothing/1/1", "--outcome", "abort", "--yes"][..],
+        &["--clear", &id, "--yes"],
+    ] {
+        assert_eq!(run(txn(refused)).code, 3, "{refused:?}");
+    }
+    for senseless in [&["--resolve", &id][..], &["--yes"], &["--resolve", &id, "--clear", &id]] {
+        assert_eq!(run(txn(senseless)).code, 64, "{senseless:?}");
+    }
+
+    assert_eq!(run(txn(&["--resolve", &id, "--outcome", "abort", "--yes"])).code, 0);
+    let (code, list) = listed();
+    assert_eq!((code, list["in_doubt"].as_array().map(Vec::len)), (1, Some(0)), "{list}");
+    let mut by_hand = list["by_hand"].as_array().expect("a list").iter();
+    assert!(by_hand.any(|it| it["id"] == id.as_str() && it["outcome"] == "aborted"), "{list}");
+    let differing = differing["id"].as_str().expect("an id");
+    assert_eq!(run(txn(&["--clear", differing, "--yes"])).code, 0);
+    let (_, list) = listed();
+    assert_eq!(list["by_hand"].as_array().map(Vec::len), Some(1), "{list}");
+}
+
 /// The names in the README, and where they are nested.
 fn documented(command: &str) -> BTreeSet<String> {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
@@ -427,8 +532,12 @@ fn every_field_of_json_is_documented_and_every_documented_one_is_there() {
     let copy = data.path().join("copy");
     let closed = fixtures().join("closed");
     let closed = closed.to_str().expect("plain");
+    let participant = folder();
+    participant_log(participant.path());
+    let participant = participant.path().to_str().expect("plain");
     let (log, copy) = (log.to_str().expect("plain"), copy.to_str().expect("plain"));
-    let cases: [(&str, &[&str]); 5] = [
+    let cases: [(&str, &[&str]); 6] = [
+        ("txn", &["txn", participant]),
         ("stat", &["stat", log, "--frames"]),
         ("verify", &["verify", log]),
         ("dump", &["dump", closed, "--to", "1", "--decode", "txn"]),
@@ -481,5 +590,4 @@ fn every_field_of_json_is_documented_and_every_documented_one_is_there() {
             "the README names {absent:?} of {command}, which it does not have"
         );
     }
-    std::io::stdout().flush().expect("written");
 }

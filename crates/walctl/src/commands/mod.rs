@@ -3,7 +3,9 @@
 mod backup;
 mod dump;
 mod repair;
+mod shell;
 mod stat;
+mod txn;
 mod verify;
 
 use actix_wal::error::Holder;
@@ -20,6 +22,9 @@ pub(crate) enum Command {
     Repair(repair::Arguments),
     Backup(backup::BackupArguments),
     Restore(backup::RestoreArguments),
+    Txn(txn::Arguments),
+    Man(shell::ManArguments),
+    Completions(shell::CompletionsArguments),
 }
 
 impl Command {
@@ -32,6 +37,9 @@ impl Command {
             Command::Repair(_) => "repair",
             Command::Backup(_) => "backup",
             Command::Restore(_) => "restore",
+            Command::Txn(_) => "txn",
+            Command::Man(_) => "man",
+            Command::Completions(_) => "completions",
         }
     }
 
@@ -44,6 +52,9 @@ impl Command {
             Command::Repair(arguments) => repair::run(arguments, output),
             Command::Backup(arguments) => backup::backup(arguments, output),
             Command::Restore(arguments) => backup::restore(arguments, output),
+            Command::Txn(arguments) => txn::run(arguments, output),
+            Command::Man(arguments) => shell::man(arguments, output),
+            Command::Completions(arguments) => shell::completions(arguments, output),
         }
     }
 }
