@@ -1,7 +1,10 @@
 //! What a command prints: words for people, or JSON for programs.
 
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 
+use anstyle::{AnsiColor, Style};
+
+use actix_wal::inspect::Severity;
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -13,7 +16,8 @@ pub(crate) const SCHEMA: u32 = 1;
 /// Where a command prints its result. Progress and errors go to standard error.
 pub(crate) struct Output {
     is_json: bool,
-    to: Box<dyn Write>,
+    has_colours: bool,
+    to: BufWriter<io::Stdout>,
 }
 
 /// Why a command could not be carried out.
@@ -59,10 +63,27 @@ struct ErrorBody {
 }
 
 impl Output {
-    /// Standard output. Colours are left out where it is no terminal.
+    /// Standard output.
     pub(crate) fn stdout(is_json: bool) -> Self {
-        let stdout = anstream::AutoStream::auto(io::stdout().lock());
-        Output { is_json, to: Box::new(BufWriter::with_capacity(1 << 16, stdout)) }
+        let stdout = io::stdout();
+        // The convention of https://no-color.org.
+        let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let has_colours = stdout.is_terminal() && !is_plain;
+        Output { is_json, has_colours, to: BufWriter::with_capacity(1 << 18, stdout) }
+    }
+
+    /// How bad something is, as one word, in colour on a terminal.
+    pub(crate) fn word(&self, severity: Severity) -> String {
+        let (word, colour) = match severity {
+            Severity::Damage => ("damage", AnsiColor::Red),
+            Severity::Attention => ("attention", AnsiColor::Yellow),
+            _ => ("note", AnsiColor::Cyan),
+        };
+        if !self.has_colours {
+            return word.to_owned();
+        }
+        let style = Style::new().bold().fg_color(Some(colour.into()));
+        format!("{style}{word}{style:#}")
     }
 
     /// Whether JSON is wanted.
@@ -87,7 +108,7 @@ impl Output {
 
     /// Where a command writes what is neither.
     pub(crate) fn raw(&mut self) -> &mut dyn Write {
-        &mut *self.to
+        &mut self.to
     }
 
     /// Hands on what was printed so far.

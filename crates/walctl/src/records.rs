@@ -1,7 +1,5 @@
 //! Records of actix-wal-txn in words.
 
-use std::fmt::Write as _;
-
 use actix_wal::Lsn;
 use actix_wal_txn::record::TxnRecord;
 use actix_wal_txn::store::Write;
@@ -72,16 +70,12 @@ impl Transaction {
     }
 
     /// As the end of a line of a dump.
-    pub(crate) fn say(&self, line: &mut String) {
-        line.push_str(self.kind);
-        for word in [&self.id, &self.outcome, &self.more].into_iter().flatten() {
-            // Writing to a string does not fail.
-            let _ = write!(line, " {word}");
-        }
-        for key in &self.keys {
-            let _ = write!(line, " {key}");
-        }
+    pub(crate) fn line(&self) -> String {
+        let words = [&self.id, &self.outcome, &self.more].into_iter().flatten();
+        let mut line =
+            words.chain(&self.keys).fold(self.kind.to_owned(), |line, word| line + " " + word);
         line.push('\n');
+        line
     }
 }
 

@@ -1,6 +1,5 @@
 //! `walctl dump`: the records of a log.
 
-use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -89,7 +88,7 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Exit, Fa
         format,
         decode: arguments.decode,
         exit: Exit::Fine,
-        text: String::new(),
+        text: Vec::new(),
     };
     loop {
         let before = dump.next;
@@ -111,7 +110,7 @@ struct Dump {
     decode: Option<Decode>,
     exit: Exit,
     /// Kept between records for its memory.
-    text: String,
+    text: Vec<u8>,
 }
 
 impl Dump {
@@ -147,7 +146,9 @@ impl Dump {
                 Format::Text => {
                     place(&mut self.text, lsn, frame, payload.len());
                     match self.decode {
-                        Some(Decode::Txn) => Transaction::of(lsn, payload).say(&mut self.text),
+                        Some(Decode::Txn) => {
+                            self.text.extend(Transaction::of(lsn, payload).line().bytes())
+                        }
                         None => text(&mut self.text, payload),
                     }
                 }
@@ -161,7 +162,8 @@ impl Dump {
                         frame_offset: frame.offset(),
                         written_us: frame.written_us(),
                         payload_bytes: payload.len(),
-                        payload_hex: &self.text,
+                        // Digits, and nothing else.
+                        payload_hex: std::str::from_utf8(&self.text).unwrap_or_default(),
                         transaction: self.decode.map(|Decode::Txn| Transaction::of(lsn, payload)),
                     };
                     serde_json::to_writer(&mut *out, &line)?;
@@ -170,7 +172,7 @@ impl Dump {
                     continue;
                 }
             }
-            out.write_all(self.text.as_bytes())?;
+            out.write_all(&self.text)?;
             self.next = lsn.next();
         }
         // LSNs that name no record are done with, too.
@@ -180,38 +182,44 @@ impl Dump {
 }
 
 /// `17  1:4096  12 bytes  `.
-fn place(line: &mut String, lsn: Lsn, frame: &FrameOf<'_>, len: usize) {
-    let (segment, offset) = (frame.segment(), frame.offset());
-    // Writing to a string does not fail.
-    let _ = write!(line, "{lsn}  {segment}:{offset}  {len} bytes  ");
+fn place(line: &mut Vec<u8>, lsn: Lsn, frame: &FrameOf<'_>, len: usize) {
+    let mut number = itoa::Buffer::new();
+    line.extend(number.format(lsn.get()).bytes());
+    line.extend(b"  ");
+    line.extend(number.format(frame.segment()).bytes());
+    line.push(b':');
+    line.extend(number.format(frame.offset()).bytes());
+    line.extend(b"  ");
+    line.extend(number.format(len).bytes());
+    line.extend(b" bytes  ");
 }
 
-fn text(line: &mut String, payload: &[u8]) {
+fn text(line: &mut Vec<u8>, payload: &[u8]) {
     const SHOWN: usize = 60;
     let shown = &payload[..payload.len().min(SHOWN)];
     line.extend(shown.iter().map(|byte| match byte {
-        b' '..=b'~' => char::from(*byte),
-        _ => '.',
+        b' '..=b'~' => *byte,
+        _ => b'.',
     }));
-    line.push_str(if payload.len() > SHOWN { " ...\n" } else { "\n" });
+    line.extend(if payload.len() > SHOWN { &b" ...\n"[..] } else { b"\n" });
 }
 
-fn hex(lines: &mut String, lsn: Lsn, payload: &[u8]) {
-    let _ = writeln!(lines, "LSN {lsn}, {} bytes", payload.len());
+fn hex(lines: &mut Vec<u8>, lsn: Lsn, payload: &[u8]) {
+    lines.extend(format!("LSN {lsn}, {} bytes\n", payload.len()).bytes());
     for (at, row) in payload.chunks(16).enumerate() {
-        let _ = write!(lines, "{:08x} ", at * 16);
-        row.iter().for_each(|byte| {
-            lines.push(' ');
+        digits(lines, &(at as u32 * 16).to_be_bytes());
+        lines.push(b' ');
+        for byte in row {
+            lines.push(b' ');
             digits(lines, &[*byte]);
-        });
-        lines.push('\n');
+        }
+        lines.push(b'\n');
     }
 }
 
-fn digits(text: &mut String, bytes: &[u8]) {
+fn digits(text: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+        text.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
 }

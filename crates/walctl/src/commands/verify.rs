@@ -98,7 +98,7 @@ fn print_snapshots(snapshots: &Snapshots, output: &mut Output) -> Result<(), Fai
     for Snapshot { file, rows, bytes, problem, .. } in &snapshots.files {
         match problem {
             Some(problem) => {
-                output.say(format_args!("attention: {problem}"))?;
+                output.say(format_args!("{}: {problem}", output.word(Severity::Attention)))?;
                 output.say(
                     "    next: nothing, if an older one is good: the log since that one is kept",
                 )?;
@@ -110,7 +110,7 @@ fn print_snapshots(snapshots: &Snapshots, output: &mut Output) -> Result<(), Fai
         }
     }
     if let Some(refusal) = &snapshots.refusal {
-        output.say(format_args!("damage: {refusal}"))?;
+        output.say(format_args!("{}: {refusal}", output.word(Severity::Damage)))?;
         output.say("    next: restore log and snapshots from one backup")?;
     }
     Ok(())
@@ -172,7 +172,7 @@ fn severity(severity: Severity) -> &'static str {
 
 fn print(place: &Place, findings: &Findings, output: &mut Output) -> Result<(), Failure> {
     for problem in &findings.problems {
-        output.say(format_args!("{}: {problem}", severity(problem.severity)))?;
+        output.say(format_args!("{}: {problem}", output.word(problem.severity)))?;
         if !problem.remedy().is_empty() {
             output.say(format_args!("    next: {}", problem.remedy()))?;
         }
