@@ -141,7 +141,7 @@ fn beside_an_owner(keep: u64, look: impl FnOnce(&LogFiles, &Running)) {
                 let next = wal.status().accepted.next().get();
                 let lsn = wal.commit_blocking(payload(next)).expect("durable");
                 running.acknowledged.store(lsn.get(), Ordering::SeqCst);
-                if lsn.get() % 64 == 0 && lsn.get() > keep {
+                if lsn.get().is_multiple_of(64) && lsn.get() > keep {
                     wal.checkpoint_blocking(Lsn::new(lsn.get() - keep)).expect("released");
                 }
             }

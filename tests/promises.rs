@@ -14,8 +14,13 @@ const FIRST: u32 = 1;
 const LAST: u32 = 25;
 
 /// Where the tests of promises are.
-const PLACES: [&str; 4] =
-    ["src", "tests", "crates/actix-wal-txn/src", "crates/actix-wal-txn/tests"];
+const PLACES: [&str; 5] = [
+    "src",
+    "tests",
+    "crates/actix-wal-txn/src",
+    "crates/actix-wal-txn/tests",
+    "crates/walctl/tests",
+];
 
 /// The numbers that follow on a `P` in the sentence in which a file says what it guards. `P3 to P5` is a
 /// range.

@@ -221,9 +221,8 @@ fn explain(log: &Path, preview: &SalvagePreview, output: &mut Output) -> Result<
         output.say("         no frame says that any of them was acknowledged; some may have been all the same")?;
     } else {
         let to = preview.acknowledged_to;
-        output.say(format_args!(
-            "         clients were told of LSNs up to {to} that they are durable"
-        ))?;
+        output
+            .say(format_args!("         clients were notified that LSNs up to {to} are durable"))?;
     }
     for name in &preview.aside {
         output.say(format_args!("  kept as evidence: {name}, renamed to {name}.damaged"))?;
