@@ -1,6 +1,8 @@
 //! One file a command: its arguments, what it does, and what it prints.
 
+mod bench;
 mod dump;
+mod probe;
 mod stat;
 mod verify;
 
@@ -10,6 +12,7 @@ use actix_wal::error::Holder;
 use clap::Subcommand;
 
 use crate::exit::Exit;
+use crate::measure::device::Device;
 use crate::output::{Failure, Output};
 
 #[derive(Debug, Subcommand)]
@@ -17,6 +20,8 @@ pub(crate) enum Command {
     Stat(stat::Arguments),
     Verify(verify::Arguments),
     Dump(dump::Arguments),
+    Probe(probe::Arguments),
+    Bench(bench::Arguments),
 }
 
 impl Command {
@@ -26,6 +31,8 @@ impl Command {
             Command::Stat(_) => "stat",
             Command::Verify(_) => "verify",
             Command::Dump(_) => "dump",
+            Command::Probe(_) => "probe",
+            Command::Bench(_) => "bench",
         }
     }
 
@@ -35,6 +42,8 @@ impl Command {
             Command::Stat(arguments) => stat::run(arguments, output),
             Command::Verify(arguments) => verify::run(arguments, output),
             Command::Dump(arguments) => dump::run(arguments, output),
+            Command::Probe(arguments) => probe::run(arguments, output),
+            Command::Bench(arguments) => bench::run(arguments, output),
         }
     }
 }
@@ -54,4 +63,19 @@ fn owner(holder: Holder) -> String {
         Holder::ThisProcess => "this process".to_owned(),
         _ => "a process that this one can not see".to_owned(),
     }
+}
+
+/// How long something is measured: a part of a second to an hour.
+fn seconds(argument: &str) -> Result<f64, String> {
+    let seconds: f64 = argument.parse().map_err(|_| "give a number of seconds".to_owned())?;
+    let is_possible = (0.01..=3600.0).contains(&seconds);
+    if is_possible { Ok(seconds) } else { Err("give 0.01 to 3600 seconds".to_owned()) }
+}
+
+/// What figures of a memory file system are worth.
+fn memory_warning(device: &Device) -> String {
+    format!(
+        "{} is memory: a sync costs nothing there, so these figures say nothing about a disk",
+        device.file_system
+    )
 }
