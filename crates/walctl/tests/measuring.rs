@@ -189,7 +189,10 @@ fn memory_is_worthless() {
     let (text, _) = run(&PROBE, place.path(), ATTENTION);
     assert!(text.contains("\nworthless: ") && text.contains("next: "), "{text}");
     let (text, _) = run(&BENCH, place.path(), ATTENTION);
-    assert!(text.contains("is memory"), "{text}");
+    assert!(
+        text.contains("say nothing about durable commits") && text.contains("is memory"),
+        "{text}"
+    );
     assert_eq!(names(place.path()), BTreeSet::new(), "nothing is left");
 }
 
@@ -203,6 +206,7 @@ fn bench_measures_closed_and_open_loops_and_its_fields_are_documented() {
     let output = walctl(&[&rate[..], &["--json"]].concat(), place.path()).output().unwrap();
     let open: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     is_documented("bench", &[&closed, &open]);
+    assert_eq!((&closed["sync_verdict"], &closed["warning"]), (&"syncs".into(), &Value::Null));
     let status = if open["keeps_up"] == true { FINE } else { ATTENTION };
     assert_eq!(output.status.code(), Some(status));
     assert_eq!((&closed["loop"], &open["loop"]), (&"closed".into(), &"open".into()));
@@ -223,6 +227,87 @@ fn bench_measures_closed_and_open_loops_and_its_fields_are_documented() {
         assert!((at("ratio_to_bare") / ratio - 1.0).abs() < 0.001, "{bench}");
     }
     assert_eq!(names(place.path()), BTreeSet::new(), "nothing is left");
+}
+
+/// A run of a few seconds, in which a cell is too short to tell anything but that it is there.
+const TUNE: [&str; 4] = ["tune", "--quick", "--cell-seconds", "0.02"];
+
+const DISKS: [&str; 3] = ["real", "simulated-1ms", "simulated-8.3ms"];
+
+#[test]
+fn tune_gives_every_cell_a_recommendation_with_its_reason_and_a_report() {
+    let (place, before) = lived_in();
+    let report = TempDir::new().unwrap();
+    let report = report.path().join("report.html");
+    let tune =
+        json(&[&TUNE[..], &["--html", report.to_str().unwrap()]].concat(), place.path(), FINE);
+    is_documented("tune", &[&tune]);
+    let cells = tune["cells"].as_array().unwrap();
+    let advice = tune["recommendations"].as_array().unwrap();
+    assert_eq!((cells.len(), advice.len()), (3 * 3 * 5, 3 * 3));
+    for disk in DISKS {
+        for clients in [1, 16, 256] {
+            let is_here = |it: &&Value| it["disk"] == disk && it["clients"] == clients;
+            let here: Vec<_> = cells.iter().filter(is_here).collect();
+            let settings: BTreeSet<_> = here.iter().map(|it| setting(it)).collect();
+            assert_eq!(settings.len(), 5, "{disk} {clients}: {settings:?}");
+            let taken: Vec<_> = here.iter().filter(|it| it["is_recommended"] == true).collect();
+            let advice: Vec<_> = advice.iter().filter(is_here).collect();
+            assert_eq!((taken.len(), advice.len()), (1, 1), "{disk} {clients}");
+            assert_eq!(setting(taken[0]), setting(advice[0]));
+            assert_eq!(taken[0]["is_default"], advice[0]["is_default"]);
+            assert!(advice[0]["reason"].as_str().unwrap().len() > 40, "{}", advice[0]);
+            assert!(advice[0]["setting"].as_str().unwrap().starts_with("flush_policy = "));
+        }
+    }
+    is_self_contained(&fs::read_to_string(&report).unwrap());
+    assert_eq!(contents(place.path()), before, "nothing is left, and nothing is touched");
+}
+
+fn setting(it: &Value) -> String {
+    format!("{} {} {}", it["policy"], it["max_delay_ms"], it["max_entries"])
+}
+
+/// The report needs no network, and has the plots of each disk.
+fn is_self_contained(page: &str) {
+    for outside in ["http://", "https://", "src=", "href=", "url(", "@import", "<script"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    for disk in DISKS {
+        for plot in ["throughput", "p99"] {
+            let figure = page.split(&format!("<figure id=\"{disk}-{plot}\">")).nth(1).unwrap();
+            let figure = figure.split("</figure>").next().unwrap();
+            assert!(figure.starts_with("<svg") && figure.contains("<polyline"), "{disk} {plot}");
+            assert!(figure.contains("adaptive 10 ms / 100 (default)"), "{disk} {plot}");
+        }
+    }
+    assert_eq!(page.matches("<svg").count(), 6);
+}
+
+#[test]
+fn tune_says_in_words_what_it_recommends() {
+    let (text, notes) = run(&TUNE, place().path(), FINE);
+    for part in [
+        "simulated-8.3ms: a sync takes 8300 us",
+        "window 2 ms / 100",
+        "\nrecommended:\n",
+        "real, 1 client: ",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(notes.contains("measuring for about") && notes.contains("interrupted"), "{notes}");
+}
+
+#[test]
+fn a_report_that_can_not_be_written_is_refused_before_anything_is_measured() {
+    let place = place();
+    for file in ["missing/report.html", "."] {
+        let file = place.path().join(file);
+        let arguments = ["tune", "--html", file.to_str().unwrap()];
+        let (_, error) = run(&arguments, place.path(), REFUSED);
+        assert!(error.contains("--html"), "{error}");
+    }
+    assert_eq!(names(place.path()), BTreeSet::new());
 }
 
 #[test]
@@ -283,7 +368,7 @@ fn what_is_no_directory_is_refused() {
     let place = place();
     let file = place.path().join("file");
     fs::write(&file, "contents").unwrap();
-    for command in ["probe", "bench"] {
+    for command in ["probe", "bench", "tune"] {
         let (_, error) = run(&[command], &place.path().join("missing"), REFUSED);
         assert!(error.contains("missing: No such file"), "{error}");
         let (_, error) = run(&[command], &file, REFUSED);
@@ -306,6 +391,8 @@ fn arguments_that_make_no_sense_are_a_usage_error() {
         &["bench", "--rate", "0"],
         &["bench", "--rate", "5", "--clients", "5"],
         &["bench", "--policy", "lazy"],
+        &["tune", "--size", "0"],
+        &["tune", "--quick", "--cell-seconds", "-1"],
     ] {
         run(bad, place.path(), USAGE);
     }
@@ -319,14 +406,14 @@ fn arguments_that_make_no_sense_are_a_usage_error() {
 fn a_full_disk_and_a_read_only_one_are_refused() {
     // A quarter of what a log needs.
     let Some(disk) = Mount::new(EXT4) else { return };
-    for command in ["probe", "bench"] {
+    for command in ["probe", "bench", "tune"] {
         let (_, error) = run(&[command], &disk.place, REFUSED);
         assert!(error.contains("the disk is full"), "{error}");
     }
     if let Err(why) = disk.remount("ro") {
         return leave_out(&format!("it can not be mounted read-only here: {why}"));
     }
-    for command in ["probe", "bench"] {
+    for command in ["probe", "bench", "tune"] {
         let (_, error) = run(&[command], &disk.place, REFUSED);
         assert!(error.contains("Read-only file system"), "{error}");
     }
@@ -334,7 +421,7 @@ fn a_full_disk_and_a_read_only_one_are_refused() {
 
 #[test]
 fn every_command_has_an_example() {
-    for command in ["probe", "bench"] {
+    for command in ["probe", "bench", "tune"] {
         let (help, _) = run(&[command, "--help"], Path::new("."), FINE);
         assert!(help.contains(&format!("Examples:\n  walctl {command} /")), "{help}");
     }

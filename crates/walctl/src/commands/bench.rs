@@ -7,6 +7,7 @@ use actix::System;
 use clap::Args;
 use serde::Serialize;
 
+use super::probe::Worth;
 use crate::exit::Exit;
 use crate::measure::bare::{self, BareFiles, FILE_BYTES, Method};
 use crate::measure::device::Device;
@@ -20,6 +21,9 @@ use crate::progress::Bar;
 /// The bare disk is measured before the log and after it, for this part of the time of the log each.
 const BARE_PART: u32 = 4;
 
+/// How long it is looked at whether syncs of the disk are worth anything.
+const GLANCE: Duration = Duration::from_millis(100);
+
 /// It keeps up with a rate if so much of what was due was done in time.
 const KEEPS_UP: f64 = 0.99;
 
@@ -30,7 +34,7 @@ const KEEPS_UP: f64 = 0.99;
 /// (open loop). The directory, DIR/walctl-scratch, is removed at the end; after an interruption the next run removes it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  walctl bench /var/lib/app --clients 64\n  walctl bench /var/lib/app --rate 20000 --seconds 30\n  walctl bench /var/lib/app --policy window --max-delay-ms 5 --json\n\nExit status: 0 measured, 1 the disk is memory or the log did not keep up with the rate, 3 not measured."
+    after_help = "Examples:\n  walctl bench /var/lib/app --clients 64\n  walctl bench /var/lib/app --rate 20000 --seconds 30\n  walctl bench /var/lib/app --policy window --max-delay-ms 5 --json\n\nExit status: 0 measured, 1 syncs of this disk are worthless or may be, or the log did not keep up with the rate, 3 not measured."
 )]
 pub(crate) struct Arguments {
     /// A directory on the disk.
@@ -63,6 +67,8 @@ pub(crate) struct Arguments {
 struct Bench {
     directory: String,
     device: Device,
+    sync_verdict: &'static str,
+    warning: Option<String>,
     /// "closed" or "open".
     #[serde(rename = "loop")]
     kind: &'static str,
@@ -105,39 +111,40 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Exit, Fa
         "measuring in {}; if this is interrupted, the next run removes it",
         scratch.path().display()
     );
-    let measured = measure(arguments, &plan, &scratch);
+    let measured = measure(arguments, &plan, &device, &scratch);
     // The first error is the one to report.
     let removed = scratch.remove();
-    let (bare, measured) = measured?;
+    let (worth, bare, measured) = measured?;
     removed?;
-    let bench = Bench::of(arguments, &plan, device, &bare, &measured);
+    let bench = Bench::of(arguments, &plan, device, &worth, &bare, &measured);
     output.json("bench", &bench)?;
     print(&bench, &plan, output)?;
-    let is_fine = !bench.device.is_memory && bench.keeps_up != Some(false);
-    Ok(if is_fine { Exit::Fine } else { Exit::Attention })
+    Ok(if bench.keeps_up == Some(false) { Exit::Attention } else { worth.exit() })
 }
 
 /// The bare disk, the log, and the bare disk again: what changes meanwhile changes both.
 fn measure(
     arguments: &Arguments,
     plan: &Plan,
+    device: &Device,
     scratch: &Scratch,
-) -> Result<(Latencies, Measured), Failure> {
+) -> Result<(Worth, Latencies, Measured), Failure> {
     let time = Duration::from_secs_f64(arguments.seconds);
     let bar = Bar::steps("measuring", 3);
     let record = bare::payload(plan.record_bytes);
-    let bare = || {
-        let mut files = BareFiles::create(scratch.path())?;
+    let bare = |files: &mut BareFiles| {
         let measured = files.write_for(Method::Sync, &record, time / BARE_PART, 3);
         bar.step();
         measured
     };
-    let mut before = bare()?;
+    let mut files = BareFiles::create(scratch.path())?;
+    let worth = Worth::measure(device, &mut files, GLANCE)?;
+    let mut before = bare(&mut files)?;
     let measured = with_log(plan, &scratch.log("log-0"), arguments.rate, Times::of(time))?;
     bar.step();
-    before.merge(&bare()?);
+    before.merge(&bare(&mut files)?);
     bar.end();
-    Ok((before, measured))
+    Ok((worth, before, measured))
 }
 
 fn with_log(plan: &Plan, at: &Path, rate: Option<u32>, times: Times) -> Result<Measured, Failure> {
@@ -173,6 +180,7 @@ impl Bench {
         arguments: &Arguments,
         plan: &Plan,
         device: Device,
+        worth: &Worth,
         bare: &Latencies,
         measured: &Measured,
     ) -> Self {
@@ -184,6 +192,8 @@ impl Bench {
         Bench {
             directory: arguments.dir.display().to_string(),
             device,
+            sync_verdict: worth.verdict,
+            warning: worth.warning(),
             kind: if arguments.rate.is_some() { "open" } else { "closed" },
             clients: arguments.rate.is_none().then_some(arguments.clients),
             rate: arguments.rate,
@@ -240,8 +250,8 @@ fn print(bench: &Bench, plan: &Plan, output: &mut Output) -> Result<(), Failure>
             bench.commits, bench.offered
         ))?;
     }
-    if bench.device.is_memory {
-        output.say(format_args!("\n{}", super::memory_warning(&bench.device)))?;
+    if let Some(warning) = &bench.warning {
+        output.say(format_args!("\n{warning}"))?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod bench;
 mod dump;
 mod probe;
 mod stat;
+mod tune;
 mod verify;
 
 use std::path::Path;
@@ -12,7 +13,6 @@ use actix_wal::error::Holder;
 use clap::Subcommand;
 
 use crate::exit::Exit;
-use crate::measure::device::Device;
 use crate::output::{Failure, Output};
 
 #[derive(Debug, Subcommand)]
@@ -22,6 +22,7 @@ pub(crate) enum Command {
     Dump(dump::Arguments),
     Probe(probe::Arguments),
     Bench(bench::Arguments),
+    Tune(tune::Arguments),
 }
 
 impl Command {
@@ -33,6 +34,7 @@ impl Command {
             Command::Dump(_) => "dump",
             Command::Probe(_) => "probe",
             Command::Bench(_) => "bench",
+            Command::Tune(_) => "tune",
         }
     }
 
@@ -44,6 +46,7 @@ impl Command {
             Command::Dump(arguments) => dump::run(arguments, output),
             Command::Probe(arguments) => probe::run(arguments, output),
             Command::Bench(arguments) => bench::run(arguments, output),
+            Command::Tune(arguments) => tune::run(arguments, output),
         }
     }
 }
@@ -70,12 +73,4 @@ fn seconds(argument: &str) -> Result<f64, String> {
     let seconds: f64 = argument.parse().map_err(|_| "give a number of seconds".to_owned())?;
     let is_possible = (0.01..=3600.0).contains(&seconds);
     if is_possible { Ok(seconds) } else { Err("give 0.01 to 3600 seconds".to_owned()) }
-}
-
-/// What figures of a memory file system are worth.
-fn memory_warning(device: &Device) -> String {
-    format!(
-        "{} is memory: a sync costs nothing there, so these figures say nothing about a disk",
-        device.file_system
-    )
 }

@@ -76,24 +76,23 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Exit, Fa
     device.needs_room(4 * FILE_BYTES)?;
     let mut files = BareFiles::create(&arguments.dir)?;
     let rows = measure(&mut files, since + Duration::from_secs_f64(arguments.seconds))?;
-    let judged =
+    let row =
         |method: Method| rows.iter().find(|row| row.method == method.name() && row.bytes == JUDGED);
-    let median = |method: Method| judged(method).map_or(0.0, |row| row.p50_us);
-    let (write, synced) = (median(Method::Write), median(Method::Sync));
-    let (verdict, reasons) = judge(&device, write, synced);
-    let syncs_per_second = judged(Method::Sync).map_or(0.0, |row| row.per_second);
+    let median = |method: Method| row(method).map_or(0.0, |row| row.p50_us);
+    let worth = Worth::of(&device, median(Method::Write), median(Method::Sync));
+    let syncs_per_second = row(Method::Sync).map_or(0.0, |row| row.per_second);
     let probe = Probe {
         directory: arguments.dir.display().to_string(),
         device,
-        verdict,
-        reasons,
-        sync_us: (synced - write).max(0.0),
+        verdict: worth.verdict,
+        reasons: worth.reasons.clone(),
+        sync_us: worth.sync_us,
         syncs_per_second,
         writes: rows,
     };
     output.json("probe", &probe)?;
     print(&probe, output)?;
-    Ok(if verdict == SYNCS { Exit::Fine } else { Exit::Attention })
+    Ok(worth.exit())
 }
 
 /// All sizes by all methods. The time is divided among them; what one does not use, the others have.
@@ -138,8 +137,55 @@ const SYNCS: &str = "syncs";
 const NO_BARRIERS: &str = "no-barriers";
 const WORTHLESS: &str = "worthless";
 
-/// What a sync is worth, by the device and by the medians of a write without and with a sync.
-fn judge(device: &Device, write_us: f64, synced_us: f64) -> (&'static str, Vec<String>) {
+/// What a sync of a disk is worth.
+#[derive(Clone, Debug)]
+pub(super) struct Worth {
+    /// "syncs", "no-barriers" or "worthless".
+    pub(super) verdict: &'static str,
+    pub(super) reasons: Vec<String>,
+    /// What a sync takes beyond the write.
+    pub(super) sync_us: f64,
+}
+
+impl Worth {
+    /// Measures it.
+    pub(super) fn measure(
+        device: &Device,
+        files: &mut BareFiles,
+        time: Duration,
+    ) -> Result<Self, Failure> {
+        let bytes = bare::payload(JUDGED);
+        let mut median = |method, time| {
+            let latencies = files.write_for(method, &bytes, time, LEAST_TRIES)?;
+            Ok::<_, Failure>(latencies.quantiles().p50_us)
+        };
+        let write_us = median(Method::Write, time / 10)?;
+        Ok(Worth::of(device, write_us, median(Method::Sync, time)?))
+    }
+
+    /// By the device, and by the medians of a write without and with a sync.
+    fn of(device: &Device, write_us: f64, synced_us: f64) -> Self {
+        let sync_us = (synced_us - write_us).max(0.0);
+        let (verdict, reasons) = judge(device, sync_us);
+        Worth { verdict, reasons, sync_us }
+    }
+
+    pub(super) fn exit(&self) -> Exit {
+        if self.verdict == SYNCS { Exit::Fine } else { Exit::Attention }
+    }
+
+    /// What figures of this disk are worth, if that is less than it seems.
+    pub(super) fn warning(&self) -> Option<String> {
+        let reasons = self.reasons.join("; ");
+        match self.verdict {
+            SYNCS => None,
+            NO_BARRIERS => Some(format!("commits here may be lost with the power: {reasons}")),
+            _ => Some(format!("these figures say nothing about durable commits: {reasons}")),
+        }
+    }
+}
+
+fn judge(device: &Device, sync_us: f64) -> (&'static str, Vec<String>) {
     let mut reasons = Vec::new();
     if device.is_memory {
         let name = &device.file_system;
@@ -148,7 +194,6 @@ fn judge(device: &Device, write_us: f64, synced_us: f64) -> (&'static str, Vec<S
     if device.file_system == "overlay" && device.has_option("volatile") {
         reasons.push("the overlay is mounted with `volatile`, which leaves syncs out".to_owned());
     }
-    let sync_us = (synced_us - write_us).max(0.0);
     if sync_us < LEAST_SYNC.as_secs_f64() * 1e6 {
         reasons.push(format!(
             "a sync of {JUDGED} bytes takes {sync_us:.1} µs more than the write alone; no device writes in less than {} µs",
@@ -249,7 +294,7 @@ mod tests {
             (device("xfs", &["rw", "nobarrier"], "write through"), 3.0, 60.0, SYNCS),
         ];
         for (device, write, synced, verdict) in cases {
-            let (found, reasons) = judge(&device, write, synced);
+            let Worth { verdict: found, reasons, .. } = Worth::of(&device, write, synced);
             assert_eq!(found, verdict, "{device:?} {write} {synced}");
             assert!(!reasons.is_empty() && reasons.iter().all(|reason| reason.len() > 20));
         }

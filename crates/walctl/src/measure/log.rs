@@ -57,6 +57,10 @@ impl Default for Settings {
 }
 
 impl Settings {
+    pub(crate) fn new(policy: Policy, delay_ms: u64, max_entries: usize) -> Self {
+        Settings { policy, max_delay: Duration::from_millis(delay_ms), max_entries }
+    }
+
     /// The bounds, for a policy that has any.
     pub(crate) fn bounds(&self) -> Option<(f64, usize)> {
         let has_bounds = self.policy != Policy::Eager;
@@ -69,6 +73,17 @@ impl Settings {
         match self.bounds() {
             Some((delay_ms, entries)) => format!("{name} {delay_ms} ms / {entries}"),
             None => name.to_owned(),
+        }
+    }
+
+    /// As it stands in a configuration file in TOML.
+    pub(crate) fn toml(&self) -> String {
+        let name = self.flush_policy().name();
+        match self.bounds() {
+            Some((delay_ms, entries)) => format!(
+                "flush_policy = {{ {name} = {{ max_delay = \"{delay_ms} ms\", max_entries = {entries} }} }}"
+            ),
+            None => format!("flush_policy = \"{name}\""),
         }
     }
 
@@ -195,5 +210,44 @@ async fn settle(wal: &Wal) {
             return;
         }
         before = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_reads_in_a_configuration_file_as_it_was_measured() {
+        for policy in [Policy::Adaptive, Policy::Window, Policy::Eager] {
+            let settings = Settings::new(policy, 2, 1000);
+            let file = format!("directory = \"x\"\n{}", settings.toml());
+            let config: WalConfig = toml::from_str(&file).expect(&file);
+            assert_eq!(config.flush_policy, settings.flush_policy());
+        }
+    }
+
+    #[test]
+    fn the_default_is_that_of_the_log() {
+        assert_eq!(Settings::default().flush_policy(), FlushPolicy::default());
+    }
+
+    #[test]
+    fn all_that_may_be_in_flight_fits_the_limits_of_the_log() {
+        for (in_flight, record_bytes) in [(1, 1), (1, 16 << 20), (65_536, 1), (1024, 1 << 19)] {
+            let settings = Settings::default();
+            let plan = Plan { settings, in_flight, record_bytes, simulated_sync: None };
+            check(&plan, Path::new("x")).expect("it can be had");
+            let config = plan.config("x".into());
+            assert!(config.in_flight_bytes() >= in_flight * (record_bytes + 5), "{plan:?}");
+            assert!(config.max_in_flight_entries >= in_flight);
+        }
+        let plan = Plan {
+            settings: Settings::default(),
+            in_flight: 65_536,
+            record_bytes: 1 << 20,
+            simulated_sync: None,
+        };
+        check(&plan, Path::new("x")).expect_err("64 GiB in flight");
     }
 }

@@ -58,6 +58,15 @@ impl Scratch {
         &self.path
     }
 
+    /// Removes the logs in it, which are closed.
+    ///
+    /// # Errors
+    /// They can not be removed.
+    pub(crate) fn remove_logs(&self) -> Result<(), Failure> {
+        let removed = Contents::of(&self.path).and_then(|contents| contents.remove_logs());
+        removed.map_err(|error| failed(&self.path, "can not be cleaned", &error))
+    }
+
     /// Removes it.
     ///
     /// # Errors
@@ -169,6 +178,11 @@ impl Contents {
 
     /// Removes the logs, then the marker: what is interrupted here is still marked.
     fn remove(&self, path: &Path) -> io::Result<()> {
+        self.remove_logs()?;
+        if self.is_marked { fs::remove_file(path.join(MARKER)) } else { Ok(()) }
+    }
+
+    fn remove_logs(&self) -> io::Result<()> {
         for log in &self.logs {
             for entry in fs::read_dir(log)? {
                 let entry = entry?;
@@ -178,7 +192,7 @@ impl Contents {
             }
             fs::remove_dir(log)?;
         }
-        if self.is_marked { fs::remove_file(path.join(MARKER)) } else { Ok(()) }
+        Ok(())
     }
 }
 
