@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -317,6 +318,35 @@ fn bench_says_in_words_what_it_measured() {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(notes.contains("walctl-scratch") && notes.contains("interrupted"), "{notes}");
+}
+
+/// Of each 400 ms the process stands still for 300. So three of four commits were due while it did, half of all by 100 ms
+/// or more too late. Counted from when they were sent, all but a few would take a sync or two.
+#[test]
+fn an_open_loop_does_not_hide_that_it_stood_still() {
+    let place = place();
+    let mut command = walctl(&["bench", "--rate", "500", "--seconds", "2", "--json"], place.path());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let signal = |name: &str| {
+        let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+        assert!(status.expect("kill is there").success(), "{name}");
+    };
+    let until = Instant::now() + Duration::from_secs(60);
+    let scratch = place.path().join("walctl-scratch");
+    let begun = Instant::now();
+    // The directory is removed at the end.
+    while scratch.exists() || begun.elapsed() < Duration::from_secs(1) {
+        assert!(Instant::now() < until, "it never ends");
+        signal("STOP");
+        thread::sleep(Duration::from_millis(300));
+        signal("CONT");
+        thread::sleep(Duration::from_millis(100));
+    }
+    let mut text = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    child.wait().unwrap();
+    let bench: Value = serde_json::from_str(&text).expect("JSON");
+    assert!(number(&bench, "latency.p50_us") > 50_000.0, "{bench}");
 }
 
 #[test]

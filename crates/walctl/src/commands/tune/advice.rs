@@ -220,7 +220,7 @@ mod tests {
     fn a_few_commits_tell_nothing() {
         let few = Point { commits: 2, ..point(5000.0, 1.0) };
         let few_rounds = Rival { settings: EAGER(), rounds: vec![few; 3] };
-        assert!(advise(&steady(), &[few_rounds.clone()]).is_default);
+        assert!(advise(&steady(), std::slice::from_ref(&few_rounds)).is_default);
         let advice = advise(&[[few; 2]; 3], &[few_rounds]);
         assert!(advice.is_default && advice.reason.contains("too few commits"), "{advice:?}");
     }
