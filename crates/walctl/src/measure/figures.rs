@@ -1,4 +1,4 @@
-//! Latencies, and what is told of them.
+//! Latencies and processor time, and the figures that are made of them.
 
 use std::time::Duration;
 

@@ -144,6 +144,8 @@ fn draw(plot: &Plot, groups: &[&Group]) -> Result<String, Failure> {
         if most > 0.0 { least / 1.3..most * 1.3 } else { 1.0..10.0 }
     };
     let x = around(&mut lines.iter().flatten().map(|(x, _)| *x));
+    // Room for the names of the lines, on the right of them all.
+    let x = x.start..x.end * (x.end / x.start).powf(0.4);
     let y = around(&mut lines.iter().flatten().map(|(_, y)| *y));
     let mut svg = String::new();
     {
@@ -170,7 +172,7 @@ fn draw(plot: &Plot, groups: &[&Group]) -> Result<String, Failure> {
             series.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
         }
         let mut labels = chart.configure_series_labels();
-        let labels = labels.position(SeriesLabelPosition::UpperLeft);
+        let labels = labels.position(SeriesLabelPosition::UpperRight);
         let labels = labels.background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.3));
         labels.draw().map_err(|error| failed(&error))?;
         area.present().map_err(|error| failed(&error))?;
