@@ -1,7 +1,8 @@
 //! Which settings to take: the default, unless others beat it clearly in the same run.
 //!
 //! A disk is never as fast twice, and neither is a machine that others use. So each round measures the default twice, and
-//! another setting has to beat the better of the two, in every round, and clearly in the median round.
+//! another setting has to beat the better of the two, in every round; and clearly in the median round: by a tenth, and by
+//! more than the two are apart.
 
 use crate::measure::log::Settings;
 use crate::measure::median;
@@ -44,6 +45,25 @@ pub(super) struct Advice {
     pub(super) reason: String,
 }
 
+/// How far the two defaults of a round are apart, in the median round, as parts of the lower value.
+#[derive(Clone, Copy, Debug)]
+struct Noise {
+    throughput: f64,
+    p99: f64,
+}
+
+impl Noise {
+    fn of(defaults: &[[Point; 2]]) -> Self {
+        let apart = |of: fn(&Point) -> f64| {
+            median(defaults.iter().map(|[a, b]| {
+                let (low, high) = (f64::min(of(a), of(b)), f64::max(of(a), of(b)));
+                if low > 0.0 { high / low - 1.0 } else { 0.0 }
+            }))
+        };
+        Noise { throughput: apart(|it| it.commits_per_second), p99: apart(|it| it.p99_us) }
+    }
+}
+
 /// How a rival compares with the default.
 #[derive(Clone, Copy, Debug)]
 struct Comparison {
@@ -66,20 +86,14 @@ impl Comparison {
 
 /// The advice. `defaults` has both points of each round.
 pub(super) fn advise(defaults: &[[Point; 2]], rivals: &[Rival]) -> Advice {
-    let apart = |of: fn(&Point) -> f64| {
-        median(defaults.iter().map(|[a, b]| {
-            let (low, high) = (f64::min(of(a), of(b)), f64::max(of(a), of(b)));
-            if low > 0.0 { high / low - 1.0 } else { 0.0 }
-        }))
-    };
-    let (throughput_noise, p99_noise) = (apart(|it| it.commits_per_second), apart(|it| it.p99_us));
+    let noise = Noise::of(defaults);
     let advice = |settings, compared: Option<Comparison>, reason| Advice {
         settings,
         is_default: compared.is_none(),
         throughput_ratio: compared.map_or(1.0, |it| it.throughput),
         p99_ratio: compared.map_or(1.0, |it| it.p99),
-        throughput_noise,
-        p99_noise,
+        throughput_noise: noise.throughput,
+        p99_noise: noise.p99,
         reason,
     };
     let default = Settings::default();
@@ -87,7 +101,7 @@ pub(super) fn advise(defaults: &[[Point; 2]], rivals: &[Rival]) -> Advice {
         let reason = "the default had too few commits to compare with; measure for longer";
         return advice(default, None, reason.to_owned());
     }
-    let compared = rivals.iter().filter_map(|it| Some((it, compare(defaults, &it.rounds)?)));
+    let compared = rivals.iter().filter_map(|it| Some((it, compare(defaults, &it.rounds, noise)?)));
     let mut compared: Vec<_> = compared.collect();
     compared.sort_by(|(_, a), (_, b)| b.score().total_cmp(&a.score()));
     let rounds = defaults.len();
@@ -99,11 +113,11 @@ pub(super) fn advise(defaults: &[[Point; 2]], rivals: &[Rival]) -> Advice {
         return advice(rival.settings, Some(*comparison), reason);
     }
     let mut reason = format!(
-        "no other setting was {:.0} % better in throughput or p99, without being worse in the other, in each of {rounds} \
-         rounds; the two defaults of a round differ by {:.0} % and {:.0} %",
+        "in {rounds} rounds no other setting was better by {:.0} %, and by more than the two defaults of a round differ \
+         ({:.0} % in throughput, {:.0} % in p99), without being worse in the other figure",
         CLEARLY * 100.0,
-        throughput_noise * 100.0,
-        p99_noise * 100.0,
+        noise.throughput * 100.0,
+        noise.p99 * 100.0,
     );
     if let Some((rival, comparison)) = compared.first() {
         reason += &format!("; the closest is {}: {}", rival.settings.words(), comparison.words());
@@ -112,7 +126,7 @@ pub(super) fn advise(defaults: &[[Point; 2]], rivals: &[Rival]) -> Advice {
 }
 
 /// Compares round by round. Nothing where a round has too few commits.
-fn compare(defaults: &[[Point; 2]], rival: &[Point]) -> Option<Comparison> {
+fn compare(defaults: &[[Point; 2]], rival: &[Point], noise: Noise) -> Option<Comparison> {
     if rival.len() != defaults.len() || rival.iter().any(|it| it.commits < LEAST_COMMITS) {
         return None;
     }
@@ -129,8 +143,10 @@ fn compare(defaults: &[[Point; 2]], rival: &[Point]) -> Option<Comparison> {
     let is_faster = throughput.iter().all(|ratio| *ratio > 1.0);
     let is_prompter = p99.iter().all(|ratio| *ratio < 1.0);
     let (throughput, p99) = (median(throughput), median(p99));
-    let wins_throughput = is_faster && throughput >= 1.0 + CLEARLY && is_as_prompt;
-    let wins_p99 = is_prompter && p99 <= 1.0 - CLEARLY && is_as_fast;
+    let wins_throughput =
+        is_faster && throughput >= 1.0 + CLEARLY.max(noise.throughput) && is_as_prompt;
+    let wins_p99 =
+        is_prompter && p99 <= f64::min(1.0 - CLEARLY, 1.0 / (1.0 + noise.p99)) && is_as_fast;
     Some(Comparison { throughput, p99, wins: wins_throughput || wins_p99 })
 }
 
@@ -198,9 +214,20 @@ mod tests {
     fn it_has_to_beat_the_better_of_the_two_defaults() {
         let noisy = vec![[point(1000.0, 500.0), point(1250.0, 300.0)]; 3];
         assert!(takes_default(&noisy, &[(1200.0, 400.0); 3]));
-        assert!(!takes_default(&noisy, &[(1400.0, 400.0); 3]));
+        assert!(!takes_default(&noisy, &[(1600.0, 400.0); 3]));
         let advice = advise(&noisy, &[]);
         assert!((advice.throughput_noise - 0.25).abs() < 1e-9, "{advice:?}");
+    }
+
+    #[test]
+    fn what_is_better_by_less_than_the_two_defaults_differ_is_noise() {
+        let noisy = vec![[point(1000.0, 500.0), point(1250.0, 300.0)]; 3];
+        assert!(takes_default(&noisy, &[(1500.0, 400.0); 3]), "20 % of 25 %");
+        assert!(
+            takes_default(&noisy, &[(1250.0, 200.0); 3]),
+            "two thirds of 300 are not 3/5 of it"
+        );
+        assert!(!takes_default(&noisy, &[(1250.0, 170.0); 3]));
     }
 
     #[test]
