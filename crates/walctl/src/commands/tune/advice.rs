@@ -3,6 +3,9 @@
 //! A disk is never as fast twice, and neither is a machine that others use. So each round measures the default twice, and
 //! another setting has to beat the better of the two, in every round; and clearly in the median round: by a tenth, and by
 //! more than the two are apart.
+//!
+//! Among many settings one is the best by chance. So the one that wins is measured again, alone against the default, and
+//! has to win again.
 
 use crate::measure::log::Settings;
 use crate::measure::median;
@@ -125,6 +128,17 @@ pub(super) fn advise(defaults: &[[Point; 2]], rivals: &[Rival]) -> Advice {
     advice(default, None, reason)
 }
 
+/// The advice after the setting that won has been measured `again`.
+pub(super) fn confirm(first: &Advice, again: Advice) -> Advice {
+    if !again.is_default {
+        return Advice { reason: format!("measured twice, and {}", again.reason), ..again };
+    }
+    let setting = first.settings.words();
+    let reason =
+        format!("{setting} won at first, and not when it was measured again: {}", again.reason);
+    Advice { reason, ..again }
+}
+
 /// Compares round by round. Nothing where a round has too few commits.
 fn compare(defaults: &[[Point; 2]], rival: &[Point], noise: Noise) -> Option<Comparison> {
     if rival.len() != defaults.len() || rival.iter().any(|it| it.commits < LEAST_COMMITS) {
@@ -228,6 +242,17 @@ mod tests {
             "two thirds of 300 are not 3/5 of it"
         );
         assert!(!takes_default(&noisy, &[(1250.0, 170.0); 3]));
+    }
+
+    #[test]
+    fn a_setting_that_does_not_win_again_is_not_recommended() {
+        let first = advise(&steady(), &[rival(&[(1200.0, 400.0); 3])]);
+        let lost = confirm(&first, advise(&steady(), &[rival(&[(1010.0, 490.0); 3])]));
+        assert!(lost.is_default && lost.settings == Settings::default());
+        assert!(lost.reason.starts_with("eager won at first, and not"), "{lost:?}");
+        let won = confirm(&first, advise(&steady(), &[rival(&[(1150.0, 400.0); 3])]));
+        assert!(!won.is_default && won.settings == EAGER());
+        assert!(won.reason.contains("throughput +15 %"), "the figures of the second time: {won:?}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::System;
 use actix_wal::Wal;
 
-use super::advice::{Advice, Point, Rival, advise};
+use super::advice::{Advice, Point, Rival, advise, confirm};
 use crate::measure::figures::{Quantiles, per};
 use crate::measure::load::{self, Measured, Times};
 use crate::measure::log::{Plan, Policy, Settings};
@@ -238,12 +238,48 @@ async fn group(
     logs: &[Wal],
     bar: &Bar,
 ) -> Result<Group, Failure> {
+    let (default, others) = logs.split_first().ok_or_else(|| Failure::refused("no settings"))?;
+    let (defaults, rounds) = rounds(effort, clients, default, others, Some(bar)).await?;
+    let points = |rounds: &[Figures]| rounds.iter().map(Figures::point).collect();
+    let rivals = effort.rivals.iter().zip(&rounds);
+    let rivals: Vec<_> = rivals
+        .map(|(settings, rounds)| Rival { settings: *settings, rounds: points(rounds) })
+        .collect();
+    let default_points: Vec<_> = defaults.iter().map(|pair| pair.map(|it| it.point())).collect();
+    let mut advice = advise(&default_points, &rivals);
+    if let Some(at) = effort.rivals.iter().position(|it| *it == advice.settings) {
+        // How many there will be is not known before, so the bar does not count these.
+        let again = rounds_again(effort, clients, default, &others[at], advice.settings).await?;
+        advice = confirm(&advice, again);
+    }
+    let of_default =
+        Cell { settings: Settings::default(), figures: Figures::median(&defaults.concat()) };
+    let of_others = effort
+        .rivals
+        .iter()
+        .zip(&rounds)
+        .map(|(settings, rounds)| Cell { settings: *settings, figures: Figures::median(rounds) });
+    let cells = std::iter::once(of_default).chain(of_others).collect();
+    Ok(Group { disk, clients, cells, advice })
+}
+
+/// The figures of the default, twice in each round, and those of the others, round by round.
+type Rounds = (Vec<[Figures; 2]>, Vec<Vec<Figures>>);
+
+async fn rounds(
+    effort: &Effort,
+    clients: usize,
+    default: &Wal,
+    others: &[Wal],
+    bar: Option<&Bar>,
+) -> Result<Rounds, Failure> {
     let measure = async |log: &Wal| {
         let measured = load::closed(log, clients, effort.record_bytes, effort.times()).await?;
-        bar.step();
+        if let Some(bar) = bar {
+            bar.step();
+        }
         Ok::<_, Failure>(Figures::of(&measured))
     };
-    let (default, others) = logs.split_first().ok_or_else(|| Failure::refused("no settings"))?;
     let mut defaults: Vec<[Figures; 2]> = Vec::new();
     let mut rounds: Vec<Vec<Figures>> = vec![Vec::new(); others.len()];
     for round in 0..effort.rounds {
@@ -254,22 +290,22 @@ async fn group(
         }
         defaults.push([first, measure(default).await?]);
     }
-    let points = |rounds: &[Figures]| rounds.iter().map(Figures::point).collect();
-    let rivals = effort.rivals.iter().zip(&rounds);
-    let rivals: Vec<_> = rivals
-        .map(|(settings, rounds)| Rival { settings: *settings, rounds: points(rounds) })
-        .collect();
-    let default_points: Vec<_> = defaults.iter().map(|pair| pair.map(|it| it.point())).collect();
-    let advice = advise(&default_points, &rivals);
-    let of_default =
-        Cell { settings: Settings::default(), figures: Figures::median(&defaults.concat()) };
-    let of_others = effort
-        .rivals
-        .iter()
-        .zip(&rounds)
-        .map(|(settings, rounds)| Cell { settings: *settings, figures: Figures::median(rounds) });
-    let cells = std::iter::once(of_default).chain(of_others).collect();
-    Ok(Group { disk, clients, cells, advice })
+    Ok((defaults, rounds))
+}
+
+/// Measures the setting that has won once more, alone against the default.
+async fn rounds_again(
+    effort: &Effort,
+    clients: usize,
+    default: &Wal,
+    winner: &Wal,
+    settings: Settings,
+) -> Result<Advice, Failure> {
+    let winner = std::slice::from_ref(winner);
+    let (defaults, rounds) = rounds(effort, clients, default, winner, None).await?;
+    let defaults: Vec<_> = defaults.iter().map(|pair| pair.map(|it| it.point())).collect();
+    let rounds = rounds.concat().iter().map(Figures::point).collect();
+    Ok(advise(&defaults, &[Rival { settings, rounds }]))
 }
 
 /// Checks that a report can be written to this file, before anything is measured.
