@@ -11,17 +11,30 @@ pub(crate) struct Bar(ProgressBar);
 impl Bar {
     /// Of bytes. It appears only if the work takes longer than a moment.
     pub(crate) fn bytes(what: &'static str) -> Self {
+        Bar::new(what, 0, "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+    }
+
+    /// Of measurements, which take about as long each.
+    pub(crate) fn steps(what: &'static str, total: u64) -> Self {
+        Bar::new(what, total, "{msg} {wide_bar} {pos}/{len} {elapsed}, {eta} left")
+    }
+
+    fn new(what: &'static str, total: u64, template: &str) -> Self {
         let target = if stderr().is_terminal() {
             ProgressDrawTarget::stderr_with_hz(10)
         } else {
             ProgressDrawTarget::hidden()
         };
-        let bar = ProgressBar::with_draw_target(Some(0), target).with_message(what);
-        let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+        let bar = ProgressBar::with_draw_target(Some(total), target).with_message(what);
         bar.set_style(
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
         Bar(bar)
+    }
+
+    /// One more measurement is done.
+    pub(crate) fn step(&self) {
+        self.0.inc(1);
     }
 
     /// How far it has come, and how far it has to go.

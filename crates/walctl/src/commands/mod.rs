@@ -1,10 +1,13 @@
 //! One file a command: its arguments, what it does, and what it prints.
 
 mod backup;
+mod bench;
 mod dump;
+mod probe;
 mod repair;
 mod shell;
 mod stat;
+mod tune;
 mod txn;
 mod verify;
 
@@ -23,6 +26,9 @@ pub(crate) enum Command {
     Backup(backup::BackupArguments),
     Restore(backup::RestoreArguments),
     Txn(txn::Arguments),
+    Probe(probe::Arguments),
+    Bench(bench::Arguments),
+    Tune(tune::Arguments),
     Man(shell::ManArguments),
     Completions(shell::CompletionsArguments),
 }
@@ -40,6 +46,9 @@ impl Command {
             Command::Txn(_) => "txn",
             Command::Man(_) => "man",
             Command::Completions(_) => "completions",
+            Command::Probe(_) => "probe",
+            Command::Bench(_) => "bench",
+            Command::Tune(_) => "tune",
         }
     }
 
@@ -55,6 +64,9 @@ impl Command {
             Command::Txn(arguments) => txn::run(arguments, output),
             Command::Man(arguments) => shell::man(arguments, output),
             Command::Completions(arguments) => shell::completions(arguments, output),
+            Command::Probe(arguments) => probe::run(arguments, output),
+            Command::Bench(arguments) => bench::run(arguments, output),
+            Command::Tune(arguments) => tune::run(arguments, output),
         }
     }
 }
@@ -66,4 +78,11 @@ fn owner(holder: Holder) -> String {
         Holder::ThisProcess => "this process".to_owned(),
         _ => "a process that this one can not see".to_owned(),
     }
+}
+
+/// How long something is measured: a part of a second to an hour.
+fn seconds(argument: &str) -> Result<f64, String> {
+    let seconds: f64 = argument.parse().map_err(|_| "give a number of seconds".to_owned())?;
+    let is_possible = (0.01..=3600.0).contains(&seconds);
+    if is_possible { Ok(seconds) } else { Err("give 0.01 to 3600 seconds".to_owned()) }
 }
