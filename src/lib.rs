@@ -13,6 +13,7 @@
 //! | [`storage`] | where a log lives: a directory, or a storage of your own |
 //! | [`codec`] | typed records: serde values to bytes and back |
 //! | [`error`] | every error, with its place and cause |
+//! | `metrics` | with the feature `metrics`: what a log publishes to the exporter of its host |
 //! | `testkit` | with the feature `testkit`: a mocked log, a simulated disk, faults on purpose |
 //!
 //! # Settings
@@ -52,6 +53,11 @@ mod hold;
 mod in_flight;
 mod lsn;
 pub mod messages;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "metrics/off.rs"]
+mod metrics;
 mod open;
 mod outbox;
 mod reader;
