@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use ::metrics::{GaugeFn, Key, KeyName, Metadata, SharedString};
 use actix::{Actor, Arbiter, Context, Handler};
 use actix_wal::messages::LogEvent;
 use actix_wal::metrics::{self, Kind, Metric, TABLE, Unit};
@@ -524,6 +525,58 @@ async fn a_log_that_its_host_composes_is_published_when_the_host_asks() {
     assert_eq!(recorded.sum(log, "wal_appended_records_total"), 1.0);
     within("close", wal.close()).await.unwrap();
     assert_eq!(state_of(&recorded, log), "closed");
+}
+
+/// A recorder with a defect.
+struct Panics;
+
+impl ::metrics::Recorder for Panics {
+    fn describe_counter(&self, _: KeyName, _: Option<::metrics::Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<::metrics::Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<::metrics::Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> ::metrics::Counter {
+        ::metrics::Counter::noop()
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> ::metrics::Gauge {
+        if key.labels().any(|label| label.value() == "panics at once") {
+            panic!("a defect of a recorder");
+        }
+        ::metrics::Gauge::from_arc(Arc::new(Panics))
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> ::metrics::Histogram {
+        ::metrics::Histogram::noop()
+    }
+}
+
+impl GaugeFn for Panics {
+    fn increment(&self, _: f64) {}
+
+    fn decrement(&self, _: f64) {}
+
+    fn set(&self, _: f64) {
+        panic!("a defect of a recorder");
+    }
+}
+
+#[test]
+fn p23_a_recorder_that_panics_costs_the_metrics_and_nothing_else() {
+    for log in ["panics at once", "panics later"] {
+        ::metrics::with_local_recorder(&Panics, || {
+            actix::System::new().block_on(async {
+                let world = World::new();
+                let wal = world.open(named(log)).await;
+                let lsn = within("commit", wal.commit("x")).await.unwrap();
+                wal.publish_metrics();
+                within("close", wal.close()).await.unwrap();
+                assert_eq!(world.records().await[&lsn], b"x");
+            });
+        });
+    }
 }
 
 /// The page that the table makes.

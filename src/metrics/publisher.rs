@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::describe;
 use super::series::{Sample, Series, Value, all};
@@ -42,10 +42,19 @@ fn labels(log: &Arc<str>, others: &[(&'static str, &'static str)]) -> Vec<Label>
 /// Counts an open that has found damage and refused the log. Other failures say nothing about its disk.
 pub(crate) fn note_refused_open(config: &WalConfig, shared: &Shared, error: &OpenError) {
     if let OpenError::Damaged(_) = error {
-        describe();
-        let labels = labels(&name(config, shared), &[("outcome", "refused")]);
-        counter!("wal_damages_total", labels).increment(1);
+        guarded(|| {
+            describe();
+            let labels = labels(&name(config, shared), &[("outcome", "refused")]);
+            counter!("wal_damages_total", labels).increment(1);
+        });
     }
+}
+
+/// Calls the recorder, which belongs to the host. If it panics, the log goes on without metrics.
+fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(call))
+        .inspect_err(|_| tracing::error!("the recorder of metrics panicked"))
+        .ok()
 }
 
 /// A series with its place in the recorder, and what it has given to that.
@@ -100,14 +109,16 @@ impl fmt::Debug for Publisher {
 impl Publisher {
     /// Registers all series of a log with the recorder of this thread, and publishes what they are now.
     pub(crate) fn new(config: &WalConfig, shared: &Arc<Shared>, report: &RecoveryReport) -> Self {
-        describe();
         let log = name(config, shared);
         let with_target = |series: Series| {
             let target = Target::of(&series, &log, shared);
             (series, target)
         };
-        let series = all(report).into_iter().map(with_target).collect();
-        let errors = BTreeMap::new();
+        let series = guarded(|| {
+            describe();
+            all(report).into_iter().map(with_target).collect()
+        });
+        let (series, errors) = (series.unwrap_or_default(), BTreeMap::new());
         let published = Published { series, errors, said_closed: false, ended: false };
         let publisher = Publisher { log, published: Arc::new(Mutex::new(published)) };
         publisher.publish(shared);
@@ -124,36 +135,21 @@ impl Publisher {
         let was_closed = published.said_closed;
         let is_detached = shared.meter.is_detached();
         let sample = Sample::of(shared);
-        published.give(&sample, shared);
-        published.give_errors(&self.log, shared);
+        let given = guarded(|| {
+            published.give(&sample, shared);
+            published.give_errors(&self.log, shared);
+        });
         published.said_closed = sample.is_closed();
         // The flush thread may still write what it has when an actor has closed the log. It gets a second.
-        published.ended = sample.is_closed() && (is_detached || was_closed);
+        let is_over = sample.is_closed() && (is_detached || was_closed);
+        published.ended = is_over || given.is_none();
         !published.ended
-    }
-
-    /// The log is gone, and nothing of it can be read any more.
-    fn end(&self) {
-        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        if !std::mem::replace(&mut published.ended, true) {
-            for (series, target) in &published.series {
-                if let (Value::Gauge(_, Some(at_end)), Target::Gauge(gauge)) =
-                    (&series.value, target)
-                {
-                    gauge.set(*at_end);
-                }
-            }
-        }
     }
 
     /// Publishes once a second, and when the state changes, on a thread that ends with the log.
     pub(crate) fn run_in_background(&self, shared: &Arc<Shared>) {
-        let worker = Background {
-            publisher: self.clone(),
-            changes: shared.meter.changes().clone(),
-            shared: Arc::downgrade(shared),
-            turn: Turn::Work,
-        };
+        let worker =
+            Background { publisher: self.clone(), shared: Arc::clone(shared), turn: Turn::Work };
         if let Err(error) = SystemThreads.spawn(THREAD, Box::new(worker)) {
             tracing::warn!(%error, "metrics are published only when the host asks for it");
         }
@@ -237,11 +233,11 @@ fn errno_name(errno: i32) -> String {
     }
 }
 
-/// What the thread does. It keeps neither the log nor its directory.
+/// What the thread does. It keeps neither the log open nor its directory locked. The actors of the log close it when they
+/// are dropped, so it comes to its end, and publishes that.
 struct Background {
     publisher: Publisher,
-    shared: Weak<Shared>,
-    changes: Receiver<()>,
+    shared: Arc<Shared>,
     turn: Turn,
 }
 
@@ -251,29 +247,20 @@ impl Worker for Background {
     }
 
     fn work(&mut self) {
-        let more = self.shared.upgrade().is_some_and(|shared| {
-            // Here and not where the host asks: it may take as long as the disk does.
-            shared.meter.measure_space();
-            self.publisher.publish(&shared)
-        });
-        if !more {
-            self.publisher.end();
-        }
+        // Here and not where the host asks: it may take as long as the disk does.
+        self.shared.meter.measure_space();
+        let more = self.publisher.publish(&self.shared);
         self.turn = if more { Turn::Wait(Some(EVERY)) } else { Turn::End };
     }
 
     fn wait(&mut self, at_most: Option<Duration>) {
-        let woken = self.changes.recv_timeout(at_most.unwrap_or(EVERY));
-        // The log is gone: the last look finds that out.
-        debug_assert!(matches!(
-            woken,
-            Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected)
-        ));
+        // An error says that the time is over.
+        let _ = self.shared.meter.changes().recv_timeout(at_most.unwrap_or(EVERY));
         self.turn = Turn::Work;
     }
 
     fn is_called(&self) -> bool {
-        !self.changes.is_empty()
+        !self.shared.meter.changes().is_empty()
     }
 }
 

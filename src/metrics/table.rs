@@ -137,7 +137,7 @@ pub const TABLE: &[Metric] = &[
         .normally("0; `overloaded` under more load than the disk takes")
         .alerts("WalRefuses"),
     histogram(Seconds, "wal_admission_wait_seconds", LATENCY)
-        .says("How long an append waited for room in flight. An append that found room gives no value.")
+        .says("How long an append waited for room in flight, or until it was refused. An append that found room at once gives no value.")
         .normally("no values")
         .alerts("WalAdmissionWaits"),
     histogram(Seconds, "wal_queue_seconds", LATENCY)
@@ -262,7 +262,7 @@ pub const TABLE: &[Metric] = &[
         .alerts("WalDiskFills"),
     counter(Count, "wal_io_errors_total", HEALTH)
         .with(&[LOG, OP, ERRNO])
-        .says("I/O errors of the flush thread, the preparer and readers. `errno` is the name of the error number, or the number; `none` for an error without one.")
+        .says("I/O errors of the flush thread, of segments that are prepared, and of readers. `errno` is the name of the error number, or the number; `none` for an error without one.")
         .normally("no series")
         .alerts("WalIoErrors"),
     counter(Count, "wal_restarts_total", HEALTH)

@@ -256,7 +256,6 @@ impl LogWriter {
             .map_err(|error| fault(IoOp::Write, error))?;
         laps.written();
         self.file.sync().map_err(|error| fault(IoOp::Sync, error))?;
-        laps.synced();
 
         self.offset += frame.bytes.len() as u64;
         self.vouched_for = frame.header.count == 0;
@@ -267,6 +266,8 @@ impl LogWriter {
             position.last_live = frame.header.last_lsn();
             position.chain = frame.checksum;
         }
+        // Last, so that nothing comes between the sync and the position, which says what is durable.
+        laps.synced();
         Ok(())
     }
 }

@@ -57,8 +57,8 @@ impl Refused {
 /// records that became durable gives one sample, of its oldest record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// From the refusal of a permit until there is one. One sample for each append that had to wait; an append that is
-    /// given up meanwhile gives none.
+    /// From the refusal of a permit until there is one, or the log gives up. One sample for each append that had to wait;
+    /// an append whose future is dropped meanwhile gives none.
     AdmissionWait,
     /// From the LSN until the flush thread has drained the record from its queue. A flush that runs is part of it.
     Queue,

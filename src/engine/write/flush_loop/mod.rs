@@ -148,6 +148,7 @@ impl FlushLoop {
         // The gap that this life declares: who reads from its end on asks for what comes next.
         shared.watermark.raise_accepted(position.next_lsn.previous());
         shared.begin_epoch(position.epoch);
+        shared.meter.prepared(|| source.prepared());
         FlushLoop {
             batcher: Batcher::new(config.flush_policy, config.min_sync_interval),
             fault_policy: config.fault_policy,
