@@ -354,6 +354,9 @@ async fn the_state_moves_and_a_closed_log_has_nothing_in_flight() {
     within("resend", wal.wait_for_lsn(lsn)).await.unwrap();
     assert_eq!(published_state(&recorded, &wal, log), "running");
 
+    // They outlive the log, which has neither any more.
+    let _permit = wal.admission().try_acquire(1, 10).unwrap();
+    let _hold = wal.hold(lsn, "a test").unwrap();
     world.plan.add(on_segments(fails(errno::EROFS)));
     let poisoned = within("commit", wal.commit("lost")).await;
     assert!(matches!(poisoned, Err(CommitError::Unknown { .. } | CommitError::NotDurable { .. })));
@@ -372,6 +375,7 @@ async fn the_state_moves_and_a_closed_log_has_nothing_in_flight() {
     for gauge in ["wal_in_flight_records", "wal_in_flight_bytes", "wal_prepared_segments"] {
         assert_eq!(recorded.number(log, gauge, &[]), 0.0, "{gauge}");
     }
+    assert_eq!(recorded.number(log, "wal_hold_age_seconds", &[("kind", "hold")]), 0.0);
 }
 
 #[actix::test]
@@ -387,11 +391,8 @@ async fn a_log_publishes_by_itself_and_says_that_it_has_closed_when_its_last_han
     within("commit", wal.commit("y")).await.unwrap();
     drop(wal);
     until("it has closed", || state_of(&recorded, log) == "closed").await;
-    // The Appender has ended first, and the flush thread writes what it has.
     let closes = || recorded.number(log, "wal_flushes_total", &[("cause", "close")]);
-    until("the end is published too", || closes() == 1.0).await;
-    assert_eq!(count(), 2.0);
-    assert_eq!(state_of(&recorded, log), "closed");
+    assert_eq!((count(), closes()), (2.0, 1.0), "the last numbers are published too");
 
     // The next life goes on counting, and the one before does not disturb it.
     until("the directory is free", || world.disk.mount().is_ok()).await;
@@ -402,6 +403,28 @@ async fn a_log_publishes_by_itself_and_says_that_it_has_closed_when_its_last_han
     again.publish_metrics();
     assert_eq!(count(), 3.0);
     within("close", again.close()).await.unwrap();
+}
+
+#[actix::test]
+async fn what_the_flush_thread_writes_after_its_actors_have_ended_is_published_too() {
+    let (recorded, world, log) = (Recorded::globally(), World::new(), "abandoned");
+    let arbiter = Arbiter::new();
+    let open = Wal::open(named(log)).on_storage(world.storage()).in_arbiter(arbiter.handle());
+    let wal = within("open", open).await.unwrap();
+    world.plan.add(on_segments(FaultRule::on(FaultOp::Sync, FaultEffect::Stuck)));
+    wal.append("its sync is stuck").await.unwrap();
+    assert!(world.plan.wait_until_stuck(Duration::from_secs(30)));
+    arbiter.stop();
+    arbiter.join().unwrap();
+    until("the log has closed", || state_of(&recorded, log) == "closed").await;
+    let committed = [("mode", "group_commit"), ("outcome", "durable")];
+    let count = || recorded.number(log, "wal_commits_total", &committed);
+    assert_eq!(count(), 0.0);
+    // Also where a host asks, and after more than one look of the thread.
+    wal.publish_metrics();
+    world.let_go();
+    until("the commit is published", || count() == 1.0).await;
+    assert_eq!(state_of(&recorded, log), "closed");
 }
 
 #[actix::test]

@@ -23,6 +23,9 @@ const THREAD: &str = "wal-metrics";
 /// How often the thread publishes.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// How often a closed log is published at most, while its flush thread has not ended.
+const PATIENCE: u32 = 60;
+
 /// The name of a log among those of its process.
 fn name(config: &WalConfig, shared: &Shared) -> Arc<str> {
     let directory = || config.directory.display().to_string();
@@ -87,8 +90,8 @@ struct Published {
     series: Vec<(Series, Target)>,
     /// I/O errors by operation and error number, once there was one.
     errors: BTreeMap<(&'static str, i32), (Counter, u64)>,
-    /// Whether it was published that the log has closed.
-    said_closed: bool,
+    /// How often it was published that the log has closed.
+    closed: u32,
     /// Whether nothing is published any more: another log may have the name now.
     ended: bool,
 }
@@ -119,7 +122,7 @@ impl Publisher {
             all(report).into_iter().map(with_target).collect()
         });
         let (series, errors) = (series.unwrap_or_default(), BTreeMap::new());
-        let published = Published { series, errors, said_closed: false, ended: false };
+        let published = Published { series, errors, closed: 0, ended: false };
         let publisher = Publisher { log, published: Arc::new(Mutex::new(published)) };
         publisher.publish(shared);
         publisher
@@ -131,17 +134,16 @@ impl Publisher {
         if published.ended {
             return false;
         }
-        // Both before the sample: what happens after it is for the next time.
-        let was_closed = published.said_closed;
+        // Before the sample: what happens after it is for the next time.
         let is_detached = shared.meter.is_detached();
         let sample = Sample::of(shared);
         let given = guarded(|| {
             published.give(&sample, shared);
             published.give_errors(&self.log, shared);
         });
-        published.said_closed = sample.is_closed();
-        // The flush thread may still write what it has when an actor has closed the log. It gets a second.
-        let is_over = sample.is_closed() && (is_detached || was_closed);
+        published.closed += u32::from(sample.is_closed());
+        // The flush thread may still write what it has when an actor has closed the log.
+        let is_over = sample.is_closed() && (is_detached || published.closed >= PATIENCE);
         published.ended = is_over || given.is_none();
         !published.ended
     }
