@@ -241,8 +241,10 @@ fn disk() -> Vec<Series> {
     ]
 }
 
+type IsState = fn(&LogState) -> bool;
+
 /// The states, by the name that a label has for them.
-const STATES: [(&str, fn(&LogState) -> bool); 7] = [
+const STATES: [(&str, IsState); 7] = [
     ("opening", |state| matches!(state, LogState::Opening)),
     ("running", |state| matches!(state, LogState::Running)),
     ("unavailable", |state| matches!(state, LogState::Unavailable(_))),

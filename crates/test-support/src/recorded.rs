@@ -28,11 +28,14 @@ pub struct Value {
 
 type Series = BTreeMap<(String, Labels), (Kind, Arc<Cell>)>;
 
+/// What was said of a metric.
+pub type Description = (Kind, Option<Unit>, String);
+
 /// The recorder of this process.
 #[derive(Clone, Debug, Default)]
 pub struct Recorded {
     series: Arc<Mutex<Series>>,
-    described: Arc<Mutex<BTreeMap<String, (Kind, Option<Unit>, String)>>>,
+    described: Arc<Mutex<BTreeMap<String, Description>>>,
 }
 
 #[derive(Debug, Default)]
@@ -147,7 +150,7 @@ impl Recorded {
     }
 
     /// What was said of a metric.
-    pub fn description(&self, name: &str) -> Option<(Kind, Option<Unit>, String)> {
+    pub fn description(&self, name: &str) -> Option<Description> {
         self.described.lock().unwrap().get(name).cloned()
     }
 
