@@ -1,6 +1,6 @@
 //! Metrics: what a log counts and measures, for the exporter of the host (feature `metrics`).
 //!
-//! The log publishes by the facade [`metrics`](::metrics): install a recorder before the log is opened, such as that of
+//! The log publishes by the facade [`metrics`](https://docs.rs/metrics): install a recorder before the log is opened, such as that of
 //! `metrics-exporter-prometheus`. Then every log of the process gives the metrics of the [`TABLE`], each with a label
 //! `log`: [`WalConfig::name`](crate::WalConfig::name), or the place where the log lies. No label has a value that a
 //! client chooses.
