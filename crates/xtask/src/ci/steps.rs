@@ -176,7 +176,10 @@ fn benches_of(shell: &Shell, package: &str, folder: &str) -> Result<()> {
 }
 
 fn instructions(shell: &Shell) -> Result<()> {
-    run(&mut shell.cargo(&["bench", "--locked", "--bench", "instructions"]))
+    // The baseline is of the log without metrics, which tests have. A folder of its own, as the flag changes every package.
+    let mut bench = shell.cargo(&["bench", "--locked", "--bench", "instructions"]);
+    let target = shell.target().join("plain");
+    run(bench.env("RUSTFLAGS", "--cfg wal_plain").env("CARGO_TARGET_DIR", target))
 }
 
 #[cfg(test)]
