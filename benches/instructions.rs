@@ -7,6 +7,9 @@
 //! cargo bench --bench instructions -- --json    # the table as one JSON object
 //! ```
 //!
+//! The tests have the log with metrics, and so do these commands. The baseline is of the log without:
+//! `RUSTFLAGS="--cfg wal_plain" cargo bench --bench instructions`, as CI runs it.
+//!
 //! The counts depend on the compiler, so the baseline says which one it is of; with another one they are
 //! shown and not compared. They depend a little on the C library and the processor too, which choose how
 //! memory is copied: that is what the tolerance is for.

@@ -241,6 +241,9 @@ pub struct WalConfig {
     /// How long a reader that makes no progress may keep segments from being removed, by the clock: also time
     /// in which the process is stopped counts. Default: 60 s.
     pub reader_lease: Duration,
+    /// What the log is called among those of its process: the label `log` of its metrics. The host names its logs,
+    /// never a client. Default: `None`, which stands for the place where the log lies, such as its directory.
+    pub name: Option<String>,
 }
 
 /// In-flight bytes where nothing is configured and segments are large enough.
@@ -267,6 +270,7 @@ impl WalConfig {
             give_up_after: Duration::from_secs(30),
             damage_policy: DamagePolicy::default(),
             reader_lease: Duration::from_secs(60),
+            name: None,
         }
     }
 

@@ -53,8 +53,9 @@ impl Entrance {
 
     #[cold]
     fn refuse_ended(&self, epoch: Epoch, entries: usize) -> AppendError {
-        self.shared.counters.refused.add(entries as u64);
-        AppendError::EpochEnded { epoch }
+        let error = AppendError::EpochEnded { epoch };
+        self.shared.note_refused(&error, entries);
+        error
     }
 
     /// The right to have this append in flight: now, or after a wait if that is configured.
@@ -62,7 +63,10 @@ impl Entrance {
         let (entries, bytes) = (payload.count(), payload.encoded_len());
         let permit = match self.admission().try_acquire(entries, bytes) {
             Err(Refusal::Overloaded) if self.overload == OverloadPolicy::Wait => {
-                self.admission().acquire(entries, bytes).await
+                let since = self.shared.meter.begin(&*self.shared.clock);
+                let permit = self.admission().acquire(entries, bytes).await;
+                self.shared.meter.admitted(since, &*self.shared.clock);
+                permit
             }
             permit => permit,
         };
@@ -91,9 +95,10 @@ impl Entrance {
         if permit.covers(self.admission(), entries, bytes) {
             return Ok(permit);
         }
-        self.shared.counters.refused.add(entries as u64);
         let (permit_entries, permit_bytes) = (permit.entries(), permit.bytes());
-        Err(AppendError::WrongPermit { permit_entries, permit_bytes, entries, bytes })
+        let error = AppendError::WrongPermit { permit_entries, permit_bytes, entries, bytes };
+        self.shared.note_refused(&error, entries);
+        Err(error)
     }
 
     /// Puts an append in. That keeps the order, and can not be cancelled.
@@ -127,14 +132,13 @@ impl Entrance {
     }
 
     fn refused(&self, refusal: Refusal, entries: usize, bytes: usize) -> AppendError {
-        self.shared.counters.refused.add(entries as u64);
         let admission = self.admission();
         let too_large = |size: usize, limit: usize, unit| AppendError::TooLarge {
             size: size as u64,
             limit: limit as u64,
             unit,
         };
-        match refusal {
+        let error = match refusal {
             Refusal::Overloaded => AppendError::Overloaded {
                 entries: admission.entries_in_flight(),
                 bytes: admission.bytes_in_flight(),
@@ -146,7 +150,9 @@ impl Entrance {
                 LogState::Closed(cause) => AppendError::Closed { cause },
                 _ => AppendError::Closed { cause: Cause::Closed },
             },
-        }
+        };
+        self.shared.note_refused(&error, entries);
+        error
     }
 }
 

@@ -14,6 +14,7 @@
 //! | [`storage`] | where a log lives: a directory, or a storage of your own |
 //! | [`codec`] | typed records: serde values to bytes and back |
 //! | [`error`] | every error, with its place and cause |
+//! | `metrics` | with the feature `metrics`: what a log publishes to the exporter of its host |
 //! | `testkit` | with the feature `testkit`: a mocked log, a simulated disk, faults on purpose |
 //!
 //! # Settings
@@ -54,6 +55,11 @@ mod in_flight;
 pub mod inspect;
 mod lsn;
 pub mod messages;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "metrics/off.rs"]
+mod metrics;
 mod open;
 mod outbox;
 mod reader;

@@ -13,6 +13,7 @@ use crate::engine::state::shared::Shared;
 use crate::error::{Cause, IoFault, OpenError};
 use crate::lsn::Lsn;
 use crate::messages::{AwaitStart, Recover, Replay, ReplayRefused, ReplayTarget};
+use crate::metrics::note_refused_open;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::threads::{SystemThreads, Threads};
 use crate::runtime::{ACTOR_THREAD, OwnSystem};
@@ -153,7 +154,8 @@ impl Open {
         self
     }
 
-    /// Takes the threads of the log from elsewhere, but for that of [`on_own_thread`](Self::on_own_thread).
+    /// Takes the threads of the log from elsewhere, but for that of [`on_own_thread`](Self::on_own_thread). No thread
+    /// publishes metrics then: [`Wal::publish_metrics`](crate::Wal) does.
     #[cfg(any(test, feature = "testkit"))]
     pub fn on_threads(mut self, threads: Arc<dyn Threads>) -> Self {
         self.threads = Some(threads);
@@ -168,11 +170,14 @@ impl Open {
         // Until there is a handle, which does the same.
         let opening = Opening(Some(Arc::clone(&parts.shared)));
 
+        let has_threads = self.threads.is_none();
         let threads = self.threads.unwrap_or_else(SystemThreads::shared);
         let recovery = Recovery::new(&parts, self.config.clone());
         let recovery = recovery.driven_by(Arc::clone(&threads));
         let recovery = Supervisor::start_in_arbiter(&arbiter, |_| recovery);
-        let recovered = recovery.send(self.replay).await.map_err(stopped("Recovery"))??;
+        let recovered = recovery.send(self.replay).await.map_err(stopped("Recovery"))?;
+        let recovered =
+            recovered.inspect_err(|error| note_refused_open(&self.config, &parts.shared, error))?;
         let report = recovered.report().clone();
 
         let appender = Appender::new(&parts, self.config.overload);
@@ -187,6 +192,10 @@ impl Open {
         opening.done();
         // Answered once its thread runs, and it has told the Appender that appends are welcome.
         let started = flusher.send(AwaitStart).await.map_err(stopped("Flusher"))?;
+        // Another driver of threads has a time of its own, in which nothing should happen once a second.
+        if has_threads && started.is_ok() {
+            wal.publish_in_background();
+        }
         started.map(|()| wal).map_err(OpenError::Start)
     }
 }

@@ -29,6 +29,7 @@ use crate::messages::{
     Accepted, AppendOptions, Checkpoint, Close, Flush, GetSegments, GetStats, GetStatus, LogEvent,
     Read, ReadRange, Recipients, Recover, Rotate, Subscribe, Unsubscribe,
 };
+use crate::metrics::Publisher;
 use crate::outbox::Outbox;
 use crate::reader::ReadStream;
 use crate::runtime::OwnSystem;
@@ -54,6 +55,7 @@ struct Inner {
     to: Recipients,
     /// The System of the log, if it is the log's own.
     system: Option<OwnSystem>,
+    metrics: Publisher,
 }
 
 impl Drop for Inner {
@@ -128,8 +130,14 @@ impl Wal {
             close: flusher.clone().recipient(),
         };
         let shared = Arc::clone(&parts.shared);
+        let metrics = Publisher::new(config, &shared, &report);
         let entrance = Entrance::new(shared, config.overload, to.collect.clone());
-        Wal { inner: Arc::new(Inner { entrance, report, to, system: None }) }
+        Wal { inner: Arc::new(Inner { entrance, report, to, system: None, metrics }) }
+    }
+
+    /// Publishes the metrics of the log from a thread that ends with it.
+    pub(crate) fn publish_in_background(&self) {
+        self.inner.metrics.run_in_background(self.shared());
     }
 
     /// Ends this System when the log has closed. Called before there is a second handle.
@@ -373,6 +381,14 @@ impl Wal {
         self.shared().status()
     }
 
+    /// Publishes the [metrics](crate::metrics) of the log now. A log that was [opened](Self::open) does so by itself once
+    /// a second: this is for a host that is about to render them, and for one that [composes](Self::compose) its log.
+    /// It waits for no disk and for no actor. After the log has closed, and that was published, it does nothing.
+    #[cfg(feature = "metrics")]
+    pub fn publish_metrics(&self) {
+        self.inner.metrics.publish(self.shared());
+    }
+
     /// The random name of the log.
     pub fn log_id(&self) -> LogId {
         self.inner.report.log_id
@@ -406,6 +422,8 @@ impl Wal {
             self.appender_has_heard().await;
             system.end().await;
         }
+        // From now on the metrics say that it is closed.
+        self.inner.metrics.publish(self.shared());
         closed
     }
 

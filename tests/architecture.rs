@@ -31,18 +31,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("reader", &["engine", "record", "runtime", "error", "lsn"]),
     ("entrance", &["messages", "engine", "status", "config", "error", "lsn"]),
     ("hold", &["engine", "lsn"]),
+    ("metrics", &["engine", "runtime", "status", "config", "error"]),
     ("outbox", &["entrance", "hold", "messages", "engine", "config", "error", "lsn"]),
     ("in_flight", &["outbox", "messages", "config", "error", "lsn"]),
     (
         "wal",
         &[
             "actors", "messages", "engine", "codec", "entrance", "hold", "outbox", "reader",
-            "record", "status", "runtime", "config", "error", "lsn",
+            "record", "status", "metrics", "runtime", "config", "error", "lsn",
         ],
     ),
     (
         "open",
-        &["actors", "messages", "engine", "storage", "wal", "runtime", "config", "error", "lsn"],
+        &[
+            "actors", "messages", "engine", "storage", "wal", "metrics", "runtime", "config",
+            "error", "lsn",
+        ],
     ),
     ("inspect", &["engine", "format", "storage", "runtime", "record", "config", "error", "lsn"]),
     ("blocking", &["engine", "open", "wal", "record", "runtime", "error", "lsn"]),

@@ -44,6 +44,7 @@ fn unusual() -> WalConfig {
     config.give_up_after = Duration::from_secs(120);
     config.damage_policy = DamagePolicy::Salvage;
     config.reader_lease = Duration::from_secs(1);
+    config.name = Some("orders".to_owned());
     config
 }
 
@@ -84,6 +85,7 @@ stalled_after = "2500 ms"
 give_up_after = "2 min"
 damage_policy = "salvage"
 reader_lease = "1 s"
+name = "orders"
 
 [flush_policy.window]
 max_delay = "1500 us"
@@ -191,7 +193,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         r#"segment_sise = "64 MiB""#,
-        r#"unknown field `segment_sise`, expected one of `directory`, `existence`, `flush_policy`, `min_sync_interval`, `seal_after`, `segment_size`, `block_size`, `max_in_flight_entries`, `max_in_flight_bytes`, `overload`, `fault_policy`, `restart_budget`, `slow_sync`, `stalled_after`, `give_up_after`, `damage_policy`, `reader_lease`"#,
+        r#"unknown field `segment_sise`, expected one of `directory`, `existence`, `flush_policy`, `min_sync_interval`, `seal_after`, `segment_size`, `block_size`, `max_in_flight_entries`, `max_in_flight_bytes`, `overload`, `fault_policy`, `restart_budget`, `slow_sync`, `stalled_after`, `give_up_after`, `damage_policy`, `reader_lease`, `name`"#,
     ),
 ];
 

@@ -1,5 +1,5 @@
 //! Guards P23: a log that is watched by everything there is to watch it with (tracing at its most
-//! talkative, a subscriber, a thread that asks for counters all the time) gives the same acknowledgements
+//! talkative, a subscriber, a recorder of metrics, a thread that asks for counters and publishes all the time) gives the same acknowledgements
 //! and writes the same bytes as one that nobody looks at.
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
@@ -13,6 +13,7 @@ use actix_wal::testkit::SimDisk;
 use actix_wal::{Durability, FlushPolicy, Lsn, Wal};
 use test_support::clock::BentClock;
 use test_support::logs::Ear;
+use test_support::recorded::Recorded;
 use test_support::settings::segments_of;
 use test_support::traces::Traces;
 use tracing::Level;
@@ -30,6 +31,7 @@ fn ask_all_the_time(wal: Wal, stop: Arc<AtomicBool>) -> thread::JoinHandle<u64> 
         let mut asked = 0;
         while !stop.load(Ordering::Relaxed) {
             std::hint::black_box((wal.stats(), wal.status(), wal.durable_lsn()));
+            wal.publish_metrics();
             asked += 1;
             thread::yield_now();
         }
@@ -84,7 +86,10 @@ async fn p23_a_watched_log_acknowledges_and_writes_the_same_as_one_that_is_not_w
     let alone = run(false).await;
     let traces = Traces::of(Level::TRACE);
     tracing::subscriber::set_global_default(traces.clone()).unwrap();
+    // The first run had no recorder.
+    let recorded = Recorded::globally();
     let watched = run(true).await;
+    assert_eq!(recorded.sum("simulated disk", "wal_commits_total"), 60.0);
     assert!(!traces.text().is_empty(), "nothing was traced");
     assert_eq!(alone.acknowledged, watched.acknowledged);
     for ((name, expected), (other, found)) in alone.segments.iter().zip(&watched.segments) {

@@ -15,6 +15,7 @@ use actix_wal::testkit::internals::engine::segments::preparer::PreparedSegment;
 use actix_wal::testkit::internals::engine::segments::supply::{
     Need, SegmentSource, SegmentStyle, Supply,
 };
+use actix_wal::testkit::internals::engine::state::meter::Laps;
 use actix_wal::testkit::internals::engine::state::outcomes::{Fate, Waiters};
 use actix_wal::testkit::internals::engine::state::requests::QueueReceiver;
 use actix_wal::testkit::internals::engine::state::shared::Shared;
@@ -225,7 +226,8 @@ fn flush_loop() -> (Arc<Shared>, QueueReceiver, FlushLoop) {
         in_flight_limit: shared.admission.max_entries() as u64,
         salt: 42,
     };
-    let stamp = Stamp { wall_us: 0, watermark: Lsn::NONE, low_water: Lsn::NONE };
+    let laps = Laps::default();
+    let stamp = Stamp { wall_us: 0, watermark: Lsn::NONE, low_water: Lsn::NONE, laps };
     let writer = LogWriter::start(segment, style.place(1), &mut position, opening, stamp, |_| {})
         .expect("nothing fails");
     let source = Box::new(Nothing);

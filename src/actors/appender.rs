@@ -126,7 +126,7 @@ impl Appender {
     fn take(&mut self, submit: Submit, accepting: bool) {
         if let Some(error) = self.misfit(&submit) {
             // Nothing of the log has failed, so the epoch goes on for all others.
-            self.shared.counters.refused.add(submit.payload.count() as u64);
+            self.shared.note_refused(&error, submit.payload.count());
             return self.answer_refused(submit.reply, error);
         }
         let refusal = match self.life.appends() {
@@ -188,7 +188,7 @@ impl Appender {
     }
 
     fn refuse(&mut self, submit: Submit, error: AppendError) {
-        self.shared.counters.refused.add(submit.payload.count() as u64);
+        self.shared.note_refused(&error, submit.payload.count());
         // What its client has put in after it may build on it.
         submit.builds_on.into_iter().for_each(|epoch| self.shared.watermark.end_epoch(epoch));
         self.answer_refused(submit.reply, error);

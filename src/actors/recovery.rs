@@ -140,8 +140,10 @@ impl Job {
         };
         let metered = Metered::new(storage);
         shared.count_io(metered.counts());
+        let storage: Arc<dyn Storage> = Arc::new(metered);
+        shared.meter.attach(&storage);
         let mut host = Host { target: request.replay_to, asked: None, first: None, reply };
-        recover(Arc::new(metered), &config, &shared, request.from, &mut host)
+        recover(storage, &config, &shared, request.from, &mut host)
     }
 }
 

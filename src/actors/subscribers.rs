@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix::Recipient;
 use actix::dev::SendError;
 
+use crate::engine::state::meter::Delivered;
 use crate::engine::state::shared::Shared;
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::messages::LogEvent;
@@ -43,6 +44,8 @@ struct Subscriber {
     failed: Vec<LsnRange>,
     /// Other events that it has not been sent; of the states only the newest is kept.
     others: VecDeque<LogEvent>,
+    /// Up to where it was notified, for metrics.
+    delivered: Delivered,
 }
 
 impl Subscriber {
@@ -91,8 +94,12 @@ impl Subscriber {
     /// Sends what its mailbox takes. `false` if it has stopped.
     fn deliver(&mut self) -> bool {
         while let Some(event) = self.next() {
+            let newer = match &event {
+                LogEvent::Durable { through, .. } => Delivered::through(*through),
+                _ => self.delivered,
+            };
             match self.recipient.try_send(event) {
-                Ok(()) => {}
+                Ok(()) => self.delivered.raise(newer),
                 Err(SendError::Full(event)) => {
                     self.put_back(event);
                     return true;
@@ -123,7 +130,9 @@ impl Subscribers {
         let place = self.place(&recipient).unwrap_or(self.all.len());
         if place == self.all.len() {
             let (durable, failed, others) = (None, Vec::new(), VecDeque::new());
-            self.all.push(Subscriber { recipient, durable, failed, others });
+            // What it could have been notified of earlier does not count.
+            let delivered = Delivered::through(told.1);
+            self.all.push(Subscriber { recipient, durable, failed, others, delivered });
         }
         let subscriber = &mut self.all[place];
         current_state(shared, told).into_iter().for_each(|event| subscriber.add(event));
@@ -172,6 +181,14 @@ impl Subscribers {
     /// Whether someone has not been sent everything.
     pub(super) fn any_behind(&self) -> bool {
         self.all.iter().any(Subscriber::is_behind)
+    }
+
+    /// How many records the slowest subscriber is behind.
+    pub(super) fn lag(&self) -> u64 {
+        let behind = self.all.iter().filter_map(|subscriber| {
+            subscriber.durable.map(|(_, newest)| subscriber.delivered.behind(newest))
+        });
+        behind.max().unwrap_or(0)
     }
 
     /// Forgets them all.

@@ -221,6 +221,7 @@ settings!(WalConfig, "the settings of a log", WalConfig::new(""), check, {
     give_up_after: Time,
     damage_policy: Plain,
     reader_lease: Time,
+    name: Plain,
 });
 
 settings!(Bounds, "the bounds of a flush policy", Bounds::default(), anything, {

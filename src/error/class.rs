@@ -158,6 +158,12 @@ impl IoFault {
         FaultClass::of(&self.source)
     }
 
+    /// The error number of the operating system, also where somebody has wrapped the error; `None` for an error
+    /// without one.
+    pub fn errno(&self) -> Option<i32> {
+        errno(&self.source)
+    }
+
     /// The system refused a thread of this name.
     pub(crate) fn no_thread(name: &str, source: io::Error) -> Self {
         IoFault::new(IoOp::StartThread, name, None, source)

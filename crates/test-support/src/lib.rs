@@ -4,7 +4,7 @@
 //! * Logs on simulated and faulty disks: [`logs`], [`small_logs`], [`refusals`], [`segments`], [`history`]; their [`settings`],
 //!   their [`clock`] and a system that is [`refusing`] them threads.
 //! * What clients were told, and whether a recovery agrees: [`facts`], [`witness`], [`recovered`],
-//!   [`oracle`], [`judge`]; what was seen: [`counts`].
+//!   [`oracle`], [`judge`]; what was seen: [`counts`], [`recorded`].
 //! * The second reader of the format, and the comparison with it: [`naive`], [`agree`], [`damages`],
 //!   [`mend`], [`fuzz_input`].
 //! * The [`simulation`]: the log under one seed.
@@ -37,6 +37,7 @@ pub mod panics;
 pub mod pipe;
 pub mod quickstart;
 pub mod real_redis;
+pub mod recorded;
 pub mod recovered;
 pub mod refusals;
 pub mod refusing;

@@ -281,6 +281,7 @@ impl Flusher {
             self.told = (epoch, through);
             self.tell(&LogEvent::Durable { epoch, through, failed });
             self.shared.tail.notify_waiters();
+            self.shared.meter.announced(through, &*self.shared.clock);
         }
     }
 
@@ -290,6 +291,7 @@ impl Flusher {
     fn tell(&mut self, event: &LogEvent) {
         self.appender.do_send(event.clone());
         self.subscribers.tell(event);
+        self.shared.meter.subscribers(|| self.subscribers.lag());
     }
 
     /// A hold may keep the low-water mark below what was wished for.
@@ -381,6 +383,7 @@ impl Flusher {
             context.run_later(self.subscribers.retry_after(), |this, context| {
                 this.retrying = false;
                 let behind = this.subscribers.retry();
+                this.shared.meter.subscribers(|| this.subscribers.lag());
                 if !behind && this.has_ended() {
                     this.subscribers.clear();
                 }

@@ -80,6 +80,7 @@ impl Assigner {
         let entries = mem::take(&mut self.assigned);
         let Tally { entries: count, bytes, .. } = Tally::of(&entries);
         self.shared.counters.accepted.add(count as u64);
+        self.shared.meter.handed_over(entries.first().map(|first| first.since), bytes);
         self.shared.requests.enqueue(QueueItem::Entries(entries)).map_err(|_| {
             self.shared.admission.release(count, bytes);
             let what = "the queue has room for everything that has a permit".to_owned();

@@ -128,6 +128,14 @@ impl Cursor {
     /// # Errors
     /// See [`ReadError`].
     pub fn read(&mut self) -> Result<Option<RecordBatch>, ReadError> {
+        self.read_on().inspect_err(|error| {
+            if let ReadError::Io(fault) = error {
+                self.shared.meter.io_fault(|| fault.clone());
+            }
+        })
+    }
+
+    fn read_on(&mut self) -> Result<Option<RecordBatch>, ReadError> {
         if !self.shared.catalog.touch(self.hold, self.next, self.shared.clock.now()) {
             return Err(ReadError::LeaseExpired { lsn: self.next });
         }

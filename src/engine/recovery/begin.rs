@@ -11,6 +11,7 @@ use crate::engine::segments::clearing::OldSegment;
 use crate::engine::segments::prepare::{PrepareJob, prepare};
 use crate::engine::segments::preparer::PreparedSegment;
 use crate::engine::segments::supply::SegmentStyle;
+use crate::engine::state::meter::Laps;
 use crate::engine::state::outcomes::Fate;
 use crate::engine::state::shared::Shared;
 use crate::engine::write::log_writer::{LogWriter, Position, Stamp, StartFrame};
@@ -260,6 +261,7 @@ impl Survey<'_> {
             wall_us: self.shared.clock.wall_us(),
             watermark: position.last_live,
             low_water: position.low_water,
+            laps: Laps::default(),
         };
         let PreparedSegment { sequence, name, size, .. } = &segment;
         let info = SegmentInfo::new(*sequence, name, *size, position.last_live);

@@ -74,6 +74,20 @@ pub struct HoldInfo {
     pub lease: Option<Duration>,
 }
 
+/// What a log takes of the disk, and what keeps it from giving that back.
+#[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "metrics alone ask for it"))]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// Segments, with those of which nothing is live any more.
+    pub segments: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The age of the oldest reader, or zero.
+    pub oldest_reader: Duration,
+    /// The age of the oldest hold without a lease, or zero.
+    pub oldest_hold: Duration,
+}
+
 /// With so few segments their list keeps its memory.
 const FEW: usize = 16;
 
@@ -199,6 +213,25 @@ impl Catalog {
     pub fn len(&self) -> usize {
         let inner = self.lock();
         inner.segments.len() + inner.empty.len()
+    }
+
+    /// What the log takes of the disk, and what keeps that. Unlike [`holds`](Self::holds) it ends no lease: a look changes
+    /// nothing.
+    #[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "metrics alone ask for it"))]
+    pub fn usage(&self, now: Tick) -> Usage {
+        let inner = self.lock();
+        let mut usage =
+            Usage { segments: inner.segments.len() + inner.empty.len(), ..Usage::default() };
+        usage.bytes = inner.segments.iter().chain(&inner.empty).map(|segment| segment.size).sum();
+        for held in inner.holds.values() {
+            let age = now.saturating_sub(held.since);
+            let oldest = match held.lease {
+                Some(_) => &mut usage.oldest_reader,
+                None => &mut usage.oldest_hold,
+            };
+            *oldest = age.max(*oldest);
+        }
+        usage
     }
 
     /// Whether no segment was begun yet.

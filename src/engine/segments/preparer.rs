@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use super::clearing::{Clearing, OldSegment, REMOVALS_PER_SYNC, guarded};
 use super::prepare::{Preparation, PrepareFault, PrepareJob};
+use crate::engine::state::meter::IoErrors;
 use crate::runtime::threads::{Running, Threads, Turn, Worker};
 use crate::storage::{Medium, Storage, StorageFile};
 
@@ -117,6 +118,8 @@ struct LastFailure {
     fault: Option<PrepareFault>,
     /// Failures in a row.
     failures: u32,
+    /// All of them, for metrics.
+    errors: Arc<IoErrors>,
 }
 
 impl PrepareStatus {
@@ -145,8 +148,17 @@ impl PrepareStatus {
         self.fault().is_some_and(|fault| fault.is_no_space())
     }
 
+    /// How many attempts have failed, by error number.
+    #[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "metrics alone ask for it"))]
+    pub fn errors(&self) -> Arc<IoErrors> {
+        Arc::clone(&self.lock().errors)
+    }
+
     fn replace(&self, fault: Option<PrepareFault>) -> Option<PrepareFault> {
         let mut trouble = self.lock();
+        if let Some(fault) = &fault {
+            trouble.errors.count(|| fault.to_io_fault());
+        }
         trouble.failures = if fault.is_some() { trouble.failures.saturating_add(1) } else { 0 };
         trouble.first =
             fault.as_ref().map(|fault| trouble.first.take().unwrap_or_else(|| fault.clone()));

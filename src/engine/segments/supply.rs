@@ -57,6 +57,11 @@ pub trait SegmentSource: Send + fmt::Debug {
     /// Removes a segment that nobody needs and nobody may write any more, by and by.
     fn remove(&mut self, name: String);
 
+    /// How many segments are ready to be taken.
+    fn prepared(&self) -> usize {
+        0
+    }
+
     /// Prepares nothing any more; when this returns, nothing of the supply touches the directory.
     fn stop(&mut self);
 }
@@ -295,6 +300,10 @@ impl SegmentSource for Pool {
 
     fn remove(&mut self, name: String) {
         self.ask(PrepareRequest::Remove { name });
+    }
+
+    fn prepared(&self) -> usize {
+        self.ready.len() + self.preparer.as_ref().map_or(0, |preparer| preparer.pool().len())
     }
 
     fn stop(&mut self) {

@@ -8,10 +8,12 @@
 //! * [`io_watch`], [`watchdog`]: when a sync is slow, stuck, or given up.
 //! * [`restarts`]: how often a failed Flusher may start again.
 //! * [`counters`]: what is counted.
+//! * [`meter`]: what is counted and measured beside that, with the feature `metrics`.
 
 pub mod counters;
 pub mod io_watch;
 pub mod lifecycle;
+pub mod meter;
 pub mod outbound;
 pub mod outcomes;
 pub mod parts;

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use super::counters::Counters;
 use super::io_watch::IoWatch;
 use super::lifecycle::Lifecycle;
+use super::meter::{IoErrors, Meter, Refused};
 use super::outcomes::{Fate, Outcomes};
 use super::requests::{QueueReceiver, Requests};
 use super::watermark::Watermark;
@@ -15,7 +16,7 @@ use crate::config::WalConfig;
 use crate::engine::intake::admission::Admission;
 use crate::engine::segments::catalog::Catalog;
 use crate::engine::segments::preparer::PrepareStatus;
-use crate::error::CommitError;
+use crate::error::{AppendError, CommitError};
 use crate::lsn::{Epoch, Lsn, LsnRange};
 use crate::runtime::clock::Clock;
 use crate::status::{LogState, Stats, Status};
@@ -34,6 +35,8 @@ pub struct Shared {
     pub requests: Requests,
     /// What is counted.
     pub counters: Counters,
+    /// What is counted and measured beside that, for metrics.
+    pub meter: Meter,
     /// How far the log has come.
     pub watermark: Watermark,
     /// LSNs that the watermark does not cover.
@@ -61,6 +64,7 @@ impl Shared {
             clock,
             requests,
             counters: Counters::default(),
+            meter: Meter::default(),
             watermark: Watermark::default(),
             outcomes: Outcomes::default(),
             io: IoWatch::default(),
@@ -117,6 +121,7 @@ impl Shared {
     /// Goes on to this state, if it may follow.
     pub fn go(&self, next: LogState) {
         self.lock_life().go(next);
+        self.meter.state_changed();
     }
 
     fn lock_life(&self) -> MutexGuard<'_, Lifecycle> {
@@ -132,6 +137,12 @@ impl Shared {
             Fate::Durable => {}
         }
         self.outcomes.note(range, fate);
+    }
+
+    /// Counts records that are refused with this error.
+    pub(crate) fn note_refused(&self, error: &AppendError, records: usize) {
+        self.counters.refused.add(records as u64);
+        self.meter.refused(|| Refused::of(error), records as u64);
     }
 
     /// What became of `lsn`, or `None` while it is open.
@@ -170,6 +181,12 @@ impl Shared {
     /// Whether the next segment can not be prepared because the disk is full: a warning, nothing fails yet.
     pub fn is_low_on_space(&self) -> bool {
         self.prepare_status.get().is_some_and(PrepareStatus::is_no_space)
+    }
+
+    /// The I/O errors of the preparer, once there is one.
+    #[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "metrics alone ask for it"))]
+    pub(crate) fn preparer_errors(&self) -> Option<Arc<IoErrors>> {
+        self.prepare_status.get().map(PrepareStatus::errors)
     }
 
     /// Attaches the status of the preparer, for [`Status`].

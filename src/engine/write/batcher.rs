@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{Bounds, FlushPolicy};
+use crate::engine::state::meter::FlushCause;
 use crate::runtime::clock::Tick;
 
 /// What waits to be flushed.
@@ -103,6 +104,28 @@ impl Batcher {
         self.last_ended + self.flush_time
     }
 
+    /// Why `pending` is flushed at `now`, which [`decide`](Self::decide) has decided: for metrics.
+    pub fn cause(&self, pending: &Pending, now: Tick) -> FlushCause {
+        let bounds = self.policy.bounds();
+        let late = |bounds: Bounds| {
+            pending.oldest.is_some_and(|oldest| oldest.saturating_add(bounds.max_delay) <= now)
+        };
+        let lingers = matches!(self.policy, FlushPolicy::Adaptive(_));
+        if pending.urgent {
+            FlushCause::Urgent
+        } else if bounds.is_some_and(|bounds| pending.entries >= bounds.max_entries) {
+            FlushCause::Count
+        } else if bounds.is_some_and(|bounds| pending.bytes >= bounds.max_bytes) {
+            FlushCause::Bytes
+        } else if bounds.is_some_and(late) {
+            FlushCause::Timer
+        } else if lingers && pending.commits < self.last_commits {
+            FlushCause::Linger
+        } else {
+            FlushCause::Idle
+        }
+    }
+
     /// How long a flush takes, as a running mean; zero before the first.
     pub fn flush_time(&self) -> Duration {
         self.flush_time
@@ -194,6 +217,27 @@ mod tests {
         assert_eq!(batcher.decide(&pending(7, 2 * MS), 2 * MS), Decision::WaitUntil(4 * MS));
         assert_eq!(batcher.decide(&pending(8, 2 * MS), 2 * MS), Decision::Flush);
         assert_eq!(batcher.decide(&pending(7, 2 * MS), 4 * MS), Decision::Flush);
+    }
+
+    #[test]
+    fn the_cause_of_a_flush_is_what_made_it_due() {
+        let mut adaptive = batcher(FlushPolicy::Adaptive);
+        let window = batcher(FlushPolicy::Window);
+        let eager = Batcher::new(FlushPolicy::Eager, Duration::ZERO);
+        let one = pending(1, MS);
+        assert_eq!(eager.cause(&pending(500, MS), 20 * MS), FlushCause::Idle);
+        assert_eq!(adaptive.cause(&one, MS), FlushCause::Idle);
+        adaptive.flushed(Tick::ZERO, 2 * MS, 8);
+        assert_eq!(adaptive.cause(&one, 4 * MS), FlushCause::Linger);
+        assert_eq!(adaptive.cause(&pending(8, MS), 2 * MS), FlushCause::Idle);
+        for batcher in [&adaptive, &window] {
+            assert_eq!(batcher.cause(&one, 11 * MS), FlushCause::Timer);
+            assert_eq!(batcher.cause(&pending(100, MS), 2 * MS), FlushCause::Count);
+            let heavy = Pending { bytes: 1 << 20, ..one };
+            assert_eq!(batcher.cause(&heavy, 2 * MS), FlushCause::Bytes);
+            let urgent = Pending { urgent: true, ..pending(100, MS) };
+            assert_eq!(batcher.cause(&urgent, 20 * MS), FlushCause::Urgent);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use crate::config::WalConfig;
 use crate::engine::segments::preparer::PreparedSegment;
+use crate::engine::state::meter::Laps;
 use crate::error::{IoFault, IoOp};
 use crate::format::Place;
 use crate::format::frame::{FrameBuffer, FrameHeader, Start};
@@ -43,15 +44,17 @@ pub struct StartFrame {
     pub salt: u64,
 }
 
-/// What every frame says beside its records.
+/// What every frame says beside its records, and what notes how long it took to write.
 #[derive(Clone, Copy, Debug)]
-pub struct Stamp {
+pub struct Stamp<'a> {
     /// Microseconds since 1970.
     pub wall_us: u64,
     /// The highest LSN promised so far.
     pub watermark: Lsn,
     /// The highest LSN that a checkpoint has released.
     pub low_water: Lsn,
+    /// Notes when the write and the sync returned.
+    pub laps: Laps<'a>,
 }
 
 /// What an empty frame is for, and so how much of the reserved space it may use.
@@ -101,7 +104,7 @@ impl LogWriter {
         place: Place,
         position: &mut Position,
         opening: StartFrame,
-        stamp: Stamp,
+        stamp: Stamp<'_>,
         fill: impl FnOnce(&mut FrameBuffer),
     ) -> Result<Self, IoFault> {
         let mut writer = LogWriter {
@@ -122,7 +125,7 @@ impl LogWriter {
             next_lsn: opening.next_lsn,
             ..writer.header(position, stamp)
         };
-        writer.write_frame(position, header, fill)?;
+        writer.write_frame(position, header, stamp.laps, fill)?;
         Ok(writer)
     }
 
@@ -134,12 +137,12 @@ impl LogWriter {
         &mut self,
         position: &mut Position,
         count: u64,
-        stamp: Stamp,
+        stamp: Stamp<'_>,
         fill: impl FnOnce(&mut FrameBuffer),
     ) -> Result<(), IoFault> {
         let next_lsn = position.next_lsn.plus(count);
         let header = FrameHeader { next_lsn, ..self.header(position, stamp) };
-        self.write_frame(position, header, fill)
+        self.write_frame(position, header, stamp.laps, fill)
     }
 
     /// Writes and syncs an empty frame. It vouches for everything before it.
@@ -150,14 +153,14 @@ impl LogWriter {
         &mut self,
         position: &mut Position,
         kind: Marker,
-        stamp: Stamp,
+        stamp: Stamp<'_>,
     ) -> Result<(), IoFault> {
         let mut header = self.header(position, stamp);
         if let Marker::Close(next_lsn) = kind {
             header.close = true;
             header.next_lsn = next_lsn;
         }
-        self.write_frame(position, header, |_| {})
+        self.write_frame(position, header, stamp.laps, |_| {})
     }
 
     /// Gives back the memory of large frames: nothing is written for a while.
@@ -220,7 +223,7 @@ impl LogWriter {
     }
 
     /// The header of a plain frame without records.
-    fn header(&self, position: &Position, stamp: Stamp) -> FrameHeader {
+    fn header(&self, position: &Position, stamp: Stamp<'_>) -> FrameHeader {
         FrameHeader {
             start: None,
             close: false,
@@ -242,6 +245,7 @@ impl LogWriter {
         &mut self,
         position: &mut Position,
         header: FrameHeader,
+        laps: Laps<'_>,
         fill: impl FnOnce(&mut FrameBuffer),
     ) -> Result<(), IoFault> {
         self.buffer.begin();
@@ -250,6 +254,7 @@ impl LogWriter {
         let fault = |op, error| IoFault::new(op, &self.name, Some(self.offset), error);
         write_all_at(&*self.file, frame.bytes, self.offset)
             .map_err(|error| fault(IoOp::Write, error))?;
+        laps.written();
         self.file.sync().map_err(|error| fault(IoOp::Sync, error))?;
 
         self.offset += frame.bytes.len() as u64;
@@ -261,6 +266,8 @@ impl LogWriter {
             position.last_live = frame.header.last_lsn();
             position.chain = frame.checksum;
         }
+        // Last, so that nothing comes between the sync and the position, which says what is durable.
+        laps.synced();
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::mem;
 use super::{FlushLoop, LoopEvent};
 use crate::config::FaultPolicy;
 use crate::engine::intake::entry::{Tally, range_of};
+use crate::engine::state::meter::{Fated, Modes};
 use crate::engine::state::outcomes::Fate;
 use crate::error::{Cause, IoFault};
 use crate::lsn::LsnRange;
@@ -17,6 +18,7 @@ pub(super) struct AwaitingCut {
     range: LsnRange,
     entries: usize,
     bytes: usize,
+    modes: Modes,
     cause: Cause,
 }
 
@@ -49,8 +51,9 @@ impl FlushLoop {
         let durable = self.shared.watermark.durable();
         let (done, open): (Vec<_>, Vec<_>) =
             self.in_hand.drain(..).partition(|entry| entry.last_lsn() <= durable);
-        let done = Tally::of(&done);
+        let (modes, done) = (Modes::of(&done), Tally::of(&done));
         self.shared.admission.release(done.entries, done.bytes);
+        self.shared.meter.settled(modes, done.bytes, Fated::Durable);
         open.into_iter().rev().for_each(|entry| self.pending.push_front(entry));
         self.recount();
     }
@@ -63,7 +66,8 @@ impl FlushLoop {
         if let Some(range) = range_of(&failed) {
             let Tally { entries, bytes, .. } = Tally::of(&failed);
             self.shared.watermark.end_epoch(self.position.epoch);
-            self.doomed.push(AwaitingCut { range, entries, bytes, cause: cause.clone() });
+            let modes = Modes::of(&failed);
+            self.doomed.push(AwaitingCut { range, entries, bytes, modes, cause: cause.clone() });
         }
         self.recount();
     }
@@ -73,15 +77,17 @@ impl FlushLoop {
         let failed: Vec<_> = self.pending.drain(..).collect();
         self.recount();
         if let Some(range) = range_of(&failed) {
-            let tally = Tally::of(&failed);
+            let Tally { entries, bytes, .. } = Tally::of(&failed);
             self.shared.watermark.end_epoch(self.position.epoch);
-            self.not_durable(range, tally.entries, tally.bytes, cause.clone());
+            let modes = Modes::of(&failed);
+            self.not_durable(AwaitingCut { range, entries, bytes, modes, cause: cause.clone() });
         }
     }
 
-    fn not_durable(&mut self, range: LsnRange, entries: usize, bytes: usize, cause: Cause) {
+    fn not_durable(&mut self, AwaitingCut { range, entries, bytes, modes, cause }: AwaitingCut) {
         self.shared.note_exception(range, Fate::NotDurable(cause.clone()));
         self.shared.admission.release(entries, bytes);
+        self.shared.meter.settled(modes, bytes, Fated::NotDurable);
         self.events.push(LoopEvent::NotDurable(range, cause));
     }
 
@@ -94,9 +100,11 @@ impl FlushLoop {
         for doomed in mem::take(&mut self.doomed) {
             self.shared.note_exception(doomed.range, Fate::Unknown(doomed.cause.clone()));
             self.shared.admission.release(doomed.entries, doomed.bytes);
+            self.shared.meter.settled(doomed.modes, doomed.bytes, Fated::Unknown);
             self.events.push(LoopEvent::Unknown(doomed.range, doomed.cause));
         }
         self.refuse_pending(cause);
+        self.watch.left(&self.shared.meter, None);
     }
 
     /// A full disk is no fault: what was accepted and never written is refused, everything else
@@ -114,7 +122,7 @@ impl FlushLoop {
     /// The cut that excludes them is durable: from now on they are certainly not in the log.
     pub(super) fn settle_doomed(&mut self) {
         for doomed in mem::take(&mut self.doomed) {
-            self.not_durable(doomed.range, doomed.entries, doomed.bytes, doomed.cause);
+            self.not_durable(doomed);
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::engine::segments::catalog::SegmentInfo;
 use crate::engine::segments::clearing::OldSegment;
 use crate::engine::segments::supply::{SegmentSource, SegmentStyle};
 use crate::engine::state::lifecycle::{Flushes, Lifecycle};
+use crate::engine::state::meter::{BatchMeter, FlushCause, LapTimes};
 use crate::engine::state::shared::Shared;
 use crate::engine::write::batcher::{Batcher, Decision, Pending};
 use crate::engine::write::log_writer::{LogWriter, Marker, Position, Stamp};
@@ -127,6 +128,8 @@ pub struct FlushLoop {
     /// When to ask again for the segment to rotate into that somebody wants.
     rotate_at: Tick,
     events: Vec<LoopEvent>,
+    /// What is measured of the next batch.
+    watch: BatchMeter,
 }
 
 impl FlushLoop {
@@ -145,6 +148,7 @@ impl FlushLoop {
         // The gap that this life declares: who reads from its end on asks for what comes next.
         shared.watermark.raise_accepted(position.next_lsn.previous());
         shared.begin_epoch(position.epoch);
+        shared.meter.prepared(|| source.prepared());
         FlushLoop {
             batcher: Batcher::new(config.flush_policy, config.min_sync_interval),
             fault_policy: config.fault_policy,
@@ -154,6 +158,7 @@ impl FlushLoop {
             touched: position.last_live,
             checkpointed: shared.catalog.low_water(),
             rotate_at: Tick::ZERO,
+            watch: BatchMeter::default(),
             events: vec![LoopEvent::EpochStarted(position.epoch, position.next_lsn)],
             pending: VecDeque::new(),
             tally: Pending::default(),
@@ -186,12 +191,17 @@ impl FlushLoop {
     }
 
     fn next_running(&self, now: Tick) -> Next {
+        self.watch.saw(&self.shared.meter, &self.tally, now);
         if self.checkpoint_wish().is_some() {
+            self.watch.decided(|| FlushCause::Rotation);
             return Next::Work;
         }
         match (self.rotation_wish(), self.next_flush(now)) {
             (false, next) => next,
-            (true, _) if self.rotate_at <= now => Next::Work,
+            (true, _) if self.rotate_at <= now => {
+                self.watch.decided(|| FlushCause::Rotation);
+                Next::Work
+            }
             (true, Next::WaitUntil(due)) => Next::WaitUntil(due.min(self.rotate_at)),
             (true, Next::Wait) => Next::WaitUntil(self.rotate_at),
             (true, next) => next,
@@ -199,8 +209,12 @@ impl FlushLoop {
     }
 
     fn next_flush(&self, now: Tick) -> Next {
-        match self.batcher.decide(&self.urgent_tally(), now) {
-            Decision::Flush => Next::Work,
+        let pending = self.urgent_tally();
+        match self.batcher.decide(&pending, now) {
+            Decision::Flush => {
+                self.watch.decided(|| self.batcher.cause(&pending, now));
+                Next::Work
+            }
             Decision::WaitUntil(due) => Next::WaitUntil(due),
             Decision::Idle if self.wants_close() => Next::Work,
             Decision::Idle if self.sealed => Next::Wait,
@@ -338,13 +352,15 @@ impl FlushLoop {
     fn write(
         &mut self,
         what: &'static str,
-        write: impl FnOnce(&mut Self, Stamp) -> Result<(), Cause>,
+        write: impl FnOnce(&mut Self, Stamp<'_>) -> Result<(), Cause>,
     ) -> Result<(), Cause> {
         let started = self.shared.clock.now();
+        let times = LapTimes::of(&self.shared.clock);
         let stamp = Stamp {
             wall_us: self.shared.clock.wall_us(),
             watermark: self.shared.watermark.durable(),
             low_water: self.shared.catalog.low_water(),
+            laps: times.laps(),
         };
         if let Some(last) = self.in_hand.last() {
             self.touched = self.touched.max(last.last_lsn());
@@ -354,14 +370,17 @@ impl FlushLoop {
         self.shared.io.begins(started);
         let written = write(self, stamp);
         self.shared.io.ended();
-        written.inspect_err(|_| self.shared.counters.io_errors.add(1))?;
-        self.complete(started);
+        written.inspect_err(|cause| {
+            self.shared.counters.io_errors.add(1);
+            self.shared.meter.io_error(cause);
+        })?;
+        self.complete(started, &times);
         Ok(())
     }
 
     /// The sync has returned. The watermark is raised before anyone is told, and what is in hand is
     /// let go only after: a panic in between can neither lose nor repeat an entry.
-    fn complete(&mut self, started: Tick) {
+    fn complete(&mut self, started: Tick, times: &LapTimes) {
         let now = self.shared.clock.now();
         self.last_activity = now;
         self.sealed = self.in_hand.is_empty();
@@ -375,6 +394,8 @@ impl FlushLoop {
         self.shared.watermark.raise_written(last);
         self.shared.watermark.raise_durable(last);
         let batch = Tally::of(&self.in_hand);
+        self.watch.complete(&self.shared.meter, &self.in_hand, batch, started, times);
+        self.watch.left(&self.shared.meter, self.tally.oldest);
         self.done.clear();
         mem::swap(&mut self.in_hand, &mut self.done);
         self.shared.admission.release(batch.entries, batch.bytes);
@@ -392,6 +413,7 @@ impl FlushLoop {
         self.done.clear();
         if let Some(writer) = &self.writer {
             self.source.advance(writer.room(), self.batcher.flush_time());
+            self.shared.meter.prepared(|| self.source.prepared());
         }
     }
 
@@ -431,7 +453,13 @@ impl FlushLoop {
         self.write("empty", |this, stamp| {
             let writer = this.writer.as_mut().ok_or_else(no_segment)?;
             Ok(writer.append_marker(&mut this.position, kind, stamp)?)
-        })
+        })?;
+        self.shared.meter.flushed(match kind {
+            Marker::Seal => FlushCause::Seal,
+            Marker::LowWater => FlushCause::Checkpoint,
+            Marker::Close(_) => FlushCause::Close,
+        });
+        Ok(())
     }
 
     /// Whether the wish for a checkpoint can be met without another segment.
@@ -498,6 +526,7 @@ impl FlushLoop {
             && let Err(fault) = writer.trim()
         {
             tracing::warn!(%fault, "the closed log keeps its unused space");
+            self.shared.meter.io_fault(|| fault);
         }
         self.life.go(LogState::Closed(Cause::Closed));
         Ok(Worked::Done)
@@ -511,6 +540,7 @@ impl FlushLoop {
     /// Shuts the supply of segments down; may wait for a file that is being prepared.
     pub fn stop_source(&mut self) {
         self.source.stop();
+        self.shared.meter.detach();
     }
 
     /// The events since the last call, in order.

@@ -9,6 +9,7 @@ use crate::engine::intake::entry::fill;
 use crate::engine::segments::catalog::SegmentInfo;
 use crate::engine::segments::preparer::PreparedSegment;
 use crate::engine::segments::supply::{Need, Supply};
+use crate::engine::state::meter::FlushCause;
 use crate::engine::write::log_writer::{LogWriter, StartFrame};
 use crate::error::{Cause, FaultClass};
 use crate::format::frame::FrameBuffer;
@@ -28,9 +29,13 @@ impl FlushLoop {
             Supply::Ready(segment) => {
                 self.open_segment(segment, self.position.epoch)?;
                 self.shared.counters.rotations.add(1);
+                self.watch.rotated(&self.shared.meter);
                 Ok(Worked::Done)
             }
-            Supply::NotYet => Ok(self.awaits_segment()),
+            Supply::NotYet => {
+                self.watch.awaits_segment();
+                Ok(self.awaits_segment())
+            }
             Supply::NoSpace(fault) => {
                 self.enter_no_space(fault);
                 Ok(Worked::NeedsSegment)
@@ -141,6 +146,10 @@ impl FlushLoop {
             salt: self.shared.clock.random(),
         };
         let new_epoch = epoch != self.position.epoch;
+        if new_epoch {
+            self.watch.decided(|| FlushCause::Epoch);
+        }
+        let is_empty = self.in_hand.is_empty();
         let complete = self.shared.catalog.last();
         self.write("start", |this, stamp| {
             this.writer = None;
@@ -158,6 +167,9 @@ impl FlushLoop {
             }
             Ok(())
         })?;
+        if is_empty {
+            self.shared.meter.flushed(FlushCause::Start);
+        }
         if let Some(complete) = complete {
             let live_end = Some(complete.live_end.map_or(info.cut, |end| end.min(info.cut)));
             self.events.push(LoopEvent::SegmentComplete(SegmentInfo { live_end, ..complete }));
