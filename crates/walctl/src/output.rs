@@ -72,6 +72,11 @@ impl Output {
         Output { is_json, has_colours, to: BufWriter::with_capacity(1 << 18, stdout) }
     }
 
+    /// Whether a person reads it.
+    pub(crate) fn is_terminal(&self) -> bool {
+        io::stdout().is_terminal() && io::stdin().is_terminal()
+    }
+
     /// How bad something is, as one word, in colour on a terminal.
     pub(crate) fn word(&self, severity: Severity) -> String {
         let (word, colour) = match severity {

@@ -536,13 +536,14 @@ fn every_field_of_json_is_documented_and_every_documented_one_is_there() {
     participant_log(participant.path());
     let participant = participant.path().to_str().expect("plain");
     let (log, copy) = (log.to_str().expect("plain"), copy.to_str().expect("plain"));
-    let cases: [(&str, &[&str]); 6] = [
+    let cases: [(&str, &[&str]); 7] = [
         ("txn", &["txn", participant]),
         ("stat", &["stat", log, "--frames"]),
         ("verify", &["verify", log]),
         ("dump", &["dump", closed, "--to", "1", "--decode", "txn"]),
         ("backup", &["backup", closed, copy]),
         ("repair", &["repair", log, "--dry-run"]),
+        ("top", &["top", closed, "--interval", "0.01"]),
     ];
     for (command, arguments) in cases {
         let mut command_line = walctl(arguments);

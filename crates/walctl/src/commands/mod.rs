@@ -7,6 +7,7 @@ mod probe;
 mod repair;
 mod shell;
 mod stat;
+mod top;
 mod tune;
 mod txn;
 mod verify;
@@ -29,6 +30,7 @@ pub(crate) enum Command {
     Probe(probe::Arguments),
     Bench(bench::Arguments),
     Tune(tune::Arguments),
+    Top(top::Arguments),
     Man(shell::ManArguments),
     Completions(shell::CompletionsArguments),
 }
@@ -44,6 +46,7 @@ impl Command {
             Command::Backup(_) => "backup",
             Command::Restore(_) => "restore",
             Command::Txn(_) => "txn",
+            Command::Top(_) => "top",
             Command::Man(_) => "man",
             Command::Completions(_) => "completions",
             Command::Probe(_) => "probe",
@@ -62,6 +65,7 @@ impl Command {
             Command::Backup(arguments) => backup::backup(arguments, output),
             Command::Restore(arguments) => backup::restore(arguments, output),
             Command::Txn(arguments) => txn::run(arguments, output),
+            Command::Top(arguments) => top::run(arguments, output),
             Command::Man(arguments) => shell::man(arguments, output),
             Command::Completions(arguments) => shell::completions(arguments, output),
             Command::Probe(arguments) => probe::run(arguments, output),

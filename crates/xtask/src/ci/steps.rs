@@ -75,7 +75,8 @@ fn features(shell: &Shell) -> Result<()> {
     for features in
         [&["--no-default-features"][..], &["--features", "metrics"], &["--all-features"]]
     {
-        run(shell.cargo(&["check", "--locked"]).args(features).env("RUSTFLAGS", "-D warnings"))?;
+        let mut clippy = shell.cargo(&["clippy", "--lib", "--locked"]);
+        run(clippy.args(features).args(["--", "-D", "warnings"]))?;
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Without the feature `metrics`: values of no size, and methods that do nothing. The file `on.rs` says what each is for.
+//! Without the feature `metrics`: values of no size, and methods that do nothing. They have braces, for a linter
+//! takes unit structs and unit values for mistakes. The file `on.rs` says what each is for.
 
 #![allow(missing_docs)]
 
@@ -14,7 +15,7 @@ use crate::runtime::clock::{Clock, Tick};
 use crate::storage::Storage;
 
 #[derive(Debug, Default)]
-pub struct Meter;
+pub struct Meter {}
 
 impl Meter {
     #[inline]
@@ -24,10 +25,12 @@ impl Meter {
     pub fn refused(&self, _: impl FnOnce() -> Refused, _: u64) {}
 
     #[inline]
-    pub fn begin(&self, _: &dyn Clock) {}
+    pub fn begin(&self, _: &dyn Clock) -> Waiting {
+        Waiting {}
+    }
 
     #[inline]
-    pub fn admitted(&self, (): (), _: &dyn Clock) {}
+    pub fn admitted(&self, _: Waiting, _: &dyn Clock) {}
 
     #[inline]
     pub fn settled(&self, _: Modes, _: usize, _: Fated) {}
@@ -60,18 +63,21 @@ impl Meter {
     pub fn detach(&self) {}
 }
 
+#[derive(Debug)]
+pub struct Waiting {}
+
 #[derive(Clone, Copy, Debug)]
-pub struct Modes;
+pub struct Modes {}
 
 impl Modes {
     #[inline]
     pub(crate) fn of(_: &[Entry]) -> Self {
-        Modes
+        Modes {}
     }
 }
 
 #[derive(Debug, Default)]
-pub struct BatchMeter;
+pub struct BatchMeter {}
 
 impl BatchMeter {
     #[inline]
@@ -94,12 +100,12 @@ impl BatchMeter {
 }
 
 #[derive(Debug)]
-pub struct LapTimes;
+pub struct LapTimes {}
 
 impl LapTimes {
     #[inline]
     pub fn of(_: &Arc<dyn Clock>) -> Self {
-        LapTimes
+        LapTimes {}
     }
 
     #[inline]
@@ -120,12 +126,12 @@ impl Laps<'_> {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Delivered;
+pub struct Delivered {}
 
 impl Delivered {
     #[inline]
     pub fn through(_: Lsn) -> Self {
-        Delivered
+        Delivered {}
     }
 
     #[inline]
@@ -138,7 +144,7 @@ impl Delivered {
 }
 
 #[derive(Debug, Default)]
-pub struct IoErrors;
+pub struct IoErrors {}
 
 impl IoErrors {
     #[inline]
