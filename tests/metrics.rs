@@ -128,7 +128,8 @@ fn names_and_units_of_the_table_are_what_exporters_expect() {
             assert!(!text.is_empty() && !text.contains('|'), "{name}: {text}");
         }
         assert_eq!(metric.buckets().is_some(), kind == Kind::Histogram);
-        alerts += usize::from(metric.alert.is_some_and(|alert| alert.starts_with("Wal")));
+        assert!(metric.alerts.iter().all(|alert| alert.starts_with("Wal")), "{name}");
+        alerts += metric.alerts.len();
         names.push(name);
     }
     assert!(alerts > 15, "{alerts}");
@@ -613,12 +614,13 @@ fn page() -> String {
         if metric.panel != panel {
             panel = metric.panel;
             page += &format!("\n## {panel}\n\n");
-            page += "| metric | type | labels | meaning | normally | alert |\n";
+            page += "| metric | type | labels | meaning | normally | alerts |\n";
             page += "|---|---|---|---|---|---|\n";
         }
         let labels: Vec<_> =
             metric.labels[1..].iter().map(|label| format!("`{}`", label.name)).collect();
-        let alert = metric.alert.map_or(String::new(), |alert| format!("`{alert}`"));
+        let alerts: Vec<_> = metric.alerts.iter().map(|alert| format!("`{alert}`")).collect();
+        let alert = alerts.join(", ");
         let (name, kind, labels) = (metric.name, metric.kind.name(), labels.join(", "));
         let (meaning, normal) = (metric.meaning, metric.normal);
         page += &format!("| `{name}` | {kind} | {labels} | {meaning} | {normal} | {alert} |\n");

@@ -86,8 +86,8 @@ pub struct Metric {
     pub normal: &'static str,
     /// The panel of a dashboard that shows it.
     pub panel: &'static str,
-    /// The name of the alert that uses it.
-    pub alert: Option<&'static str>,
+    /// The alerts of `ops/alerts.yml` that use it.
+    pub alerts: &'static [&'static str],
 }
 
 impl Metric {

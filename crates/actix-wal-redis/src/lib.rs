@@ -8,6 +8,7 @@
 //! | [`commands`] | what each command does with them, as plain functions |
 //! | [`session`] | one client: its database, its password, its transaction |
 //! | [`server`] | connections, expiry, start and end |
+//! | [`metrics`] | what operators see of it |
 //!
 //! A request goes this way: `server` reads it, `session` decides whether it is answered here or is a transaction, the
 //! [`TransactionCoordinator`](actix_wal_txn::coordinator::TransactionCoordinator) runs it on the newest state and gives the
@@ -15,6 +16,7 @@
 
 pub mod commands;
 pub mod keyspace;
+pub mod metrics;
 pub mod resp;
 pub mod server;
 pub mod session;

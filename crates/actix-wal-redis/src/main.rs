@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use actix_wal::Durability;
+use actix_wal_redis::metrics::{Endpoint, Readiness};
 use actix_wal_redis::server::{Listening, ServerError, Settings};
 use clap::{Parser, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,6 +46,10 @@ struct Options {
     /// What clients have to send first, with AUTH. Better in the environment, where others do not see it.
     #[arg(long, env = "ACTIX_WAL_REDIS_PASSWORD", default_value = "", hide_env_values = true)]
     requirepass: String,
+    /// The port of 127.0.0.1 for `/metrics`, `/healthz` and `/readyz`; 0 takes any that is free, and says which. Without it
+    /// there is none.
+    #[arg(long, value_name = "PORT")]
+    metrics_port: Option<u16>,
 }
 
 /// When a change is answered.
@@ -99,8 +104,11 @@ async fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     // Before anything is opened: a signal meanwhile must not leave the log without its end.
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // Before the log is opened: it answers while that is recovered, and the log finds its recorder.
+    let endpoint = options.metrics_port.map(start_endpoint).transpose()?;
+    let readiness = endpoint.as_ref().map_or_else(Readiness::default, Endpoint::readiness);
     let listening = tokio::select! {
-        listening = Listening::start(options.into()) => listening?,
+        listening = Listening::start(options.into(), readiness) => listening?,
         // Recovery may be long. It ends between two frames, and has changed nothing that the next start needs.
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
@@ -115,7 +123,18 @@ async fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     });
     println!("{}", listening.recovered());
     println!("ready on {}", listening.address()?);
-    let durable = listening.serve().await.map_err(|error: ServerError| error)?;
+    let served = listening.serve().await;
+    if let Some(endpoint) = endpoint {
+        endpoint.stop().await;
+    }
+    let durable = served.map_err(|error: ServerError| error)?;
     println!("closed at LSN {durable}");
     Ok(())
+}
+
+fn start_endpoint(port: u16) -> Result<Endpoint, String> {
+    let endpoint = Endpoint::start(port);
+    let endpoint = endpoint.map_err(|error| format!("no metrics on 127.0.0.1:{port}: {error}"))?;
+    println!("metrics on {}", endpoint.address());
+    Ok(endpoint)
 }

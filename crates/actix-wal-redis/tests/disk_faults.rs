@@ -6,8 +6,6 @@
 
 mod support;
 
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,12 +15,9 @@ use test_support::scratch::folder;
 use test_support::skips::skip;
 
 use self::support::answer::Answer;
-use self::support::client::{Client, PATIENCE, request};
+use self::support::client::{Client, request};
 use self::support::program::Server;
-
-/// Starts the server, and makes itself its tracer when it is told to. The parent of a process may do that on every system.
-const TRACE_LATER: &str =
-    r#""$@" & read go; exec strace -f -o "$TRACE" -e "trace=$CALL" -e "inject=$CALL:$FAULT" -p $!"#;
+use self::support::strace::{begin, start, strace_works, wait_until};
 
 /// How long a fault lasts once it has been met.
 const TIME: Duration = Duration::from_secs(2);
@@ -68,30 +63,6 @@ impl Writer {
     }
 }
 
-fn strace_works() -> bool {
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-o", "/dev/null", "-e", "inject=sync:error=EIO", "true"]);
-    strace.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
-}
-
-fn start(directory: &Path, trace: &Path, call: &str, fault: &str) -> Server {
-    let (trace, call, fault) =
-        (format!("TRACE={}", trace.display()), format!("CALL={call}"), format!("FAULT={fault}"));
-    Server::ours_under(
-        &["env", &trace, &call, &fault, "sh", "-c", TRACE_LATER, "sh"],
-        directory,
-        &[],
-    )
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}: it takes too long");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// The disk does this at each of these calls, for a while, under load.
 fn fail(call: &str, fault: &str) {
     if !strace_works() {
@@ -99,7 +70,7 @@ fn fail(call: &str, fault: &str) {
     }
     let folder = folder();
     let (directory, trace) = (folder.path().join("data"), folder.path().join("trace"));
-    let mut server = start(&directory, &trace, call, fault);
+    let mut server = start(&directory, &trace, (call, fault), &[]);
     // Each of these calls has the fault, from the first on.
     let is_met =
         || std::fs::read_to_string(&trace).is_ok_and(|trace| trace.contains(&format!("{call}(")));
@@ -113,8 +84,7 @@ fn fail(call: &str, fault: &str) {
         }
         let guard = StopOnPanic(&stop);
         wait_until("load", || number(server.client().call("GET key:0")) > 20);
-        server.tell("go\n");
-        wait_until("strace", || server.words().contains("attached"));
+        begin(&mut server);
         phase.store(FAULTY, Ordering::SeqCst);
         wait_until("a fault", is_met);
         let shown = look(&server);

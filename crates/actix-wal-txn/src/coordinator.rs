@@ -25,10 +25,12 @@ use self::interactive::Open;
 use self::snapshots::Snapshots;
 use crate::commits::{Answers, Commits, Verdict};
 use crate::error::TxnError;
+use crate::fates::Fate;
 use crate::latencies::Latencies;
 use crate::later::Later;
 use crate::messages::{
-    Commit, Committed, CoordinatorUsage, GetLatencies, GetOutcome, GetUsage, TxnId,
+    Commit, Committed, CoordinatorCounts, CoordinatorUsage, GetCounts, GetLatencies, GetOutcome,
+    GetUsage, Outcomes, TxnId,
 };
 use crate::record::TxnRecord;
 use crate::recovery::Recovered;
@@ -73,6 +75,9 @@ pub struct TransactionCoordinator {
     pub(crate) part: Part,
     tokens: Tokens,
     latencies: Latencies,
+    outcomes: Outcomes,
+    /// [`CoordinatorCounts::kept_back`].
+    kept_back: u64,
     /// [`CoordinatorUsage::lost`].
     lost: u64,
     open: HashMap<TxnId, Open>,
@@ -88,6 +93,8 @@ pub(crate) enum Waiting {
     Client {
         /// When its commit was put in; none if it has only read.
         since: Option<Duration>,
+        /// What it counts as, if it has not been counted yet.
+        fate: Option<Fate>,
         token: Option<Token>,
         answer: Answer,
     },
@@ -178,6 +185,8 @@ impl TransactionCoordinator {
             part: Part::new(participant, two_phase.map(|it| it.transport)),
             tokens,
             latencies: Latencies::new(),
+            outcomes: Outcomes::default(),
+            kept_back: 0,
             lost: 0,
             open: HashMap::new(),
             next: TxnId(1),
@@ -244,8 +253,14 @@ impl TransactionCoordinator {
         answer: Answer,
     ) {
         if let Err((answer, refused)) = self.try_to_put(writes, durability, token, answer) {
-            answer.give(Err(refused));
+            self.refuse(answer, refused);
         }
+    }
+
+    /// Answers a client whose commit was not taken.
+    fn refuse(&mut self, answer: Answer, refused: TxnError) {
+        self.outcomes.refused += 1;
+        answer.give(Err(refused));
     }
 
     /// The same; one that is refused is given back.
@@ -282,7 +297,8 @@ impl TransactionCoordinator {
         let record = TxnRecord::Commit { token, writes };
         let encoded = record.encode();
         let TxnRecord::Commit { token, writes } = record else { unreachable!("it was made above") };
-        let waiting = Waiting::Client { since: Some(self.now()), token, answer };
+        let (since, fate) = (Some(self.now()), Some(Fate::Committed));
+        let waiting = Waiting::Client { since, fate, token, answer };
         let options = AppendOptions { durability, builds_on: Some(self.builds_on()) };
         let (waiting, refused) = match (encoded, self.commits.put(writes, waiting)) {
             (Ok(bytes), Ok(commit)) => {
@@ -343,8 +359,8 @@ impl TransactionCoordinator {
     fn answer(&mut self, answers: Answers<Waiting>, now: Duration) -> Option<Waiting> {
         let mut unsettled = None;
         for (waiting, verdict) in answers {
-            let (since, token, answer) = match waiting {
-                Waiting::Client { since, token, answer } => (since, token, answer),
+            let (since, fate, token, answer) = match waiting {
+                Waiting::Client { since, fate, token, answer } => (since, fate, token, answer),
                 Waiting::Note(note) => {
                     if matches!(&verdict, Verdict::Failed(failed) if !failed.is_not_durable()) {
                         unsettled = Some(Waiting::Note(note));
@@ -355,6 +371,16 @@ impl TransactionCoordinator {
             };
             if let Some(since) = since {
                 self.latencies.settled(now.saturating_sub(since));
+            }
+            if let Some(fate) = fate {
+                match &verdict {
+                    Verdict::Durable(_) => self.outcomes.count(fate),
+                    Verdict::Failed(failed) if failed.is_not_durable() => {
+                        self.outcomes.not_durable += 1;
+                    }
+                    Verdict::Failed(_) => self.outcomes.unknown += 1,
+                    Verdict::SawFailed(_) => self.outcomes.saw_failed += 1,
+                }
             }
             let is_given = matches!(answer, Answer::Given);
             answer.give(match verdict {
@@ -370,7 +396,8 @@ impl TransactionCoordinator {
                         self.lost += u64::from(is_given);
                     } else {
                         let answer = Answer::Given;
-                        unsettled = Some(Waiting::Client { since: None, token, answer });
+                        let (since, fate) = (None, None);
+                        unsettled = Some(Waiting::Client { since, fate, token, answer });
                     }
                     Err(TxnError::of_outcome(failed))
                 }
@@ -427,10 +454,13 @@ impl Handler<Commit> for TransactionCoordinator {
             Err(refused) => return Later::now(Err(refused)),
         };
         if let Err(conflict) = work.check(self.commits.store()) {
-            return Later::now(Err(conflict.into()));
+            let failed = TxnError::from(conflict);
+            self.outcomes.count(Fate::of_failure(&failed));
+            return Later::now(Err(failed));
         }
         if work.is_read_only() {
             // All that it has read is durable.
+            self.outcomes.count(Fate::ReadOnly);
             return Later::now(Ok(Committed { lsn: None }));
         }
         let (client, answer) = client(|lsn| Ok(Committed { lsn }));
@@ -467,6 +497,28 @@ impl Handler<GetUsage> for TransactionCoordinator {
             on_the_way: self.commits.len(),
             watched,
             lost: self.lost,
+        })
+    }
+}
+
+impl Handler<GetCounts> for TransactionCoordinator {
+    type Result = MessageResult<GetCounts>;
+
+    fn handle(&mut self, _: GetCounts, _: &mut Self::Context) -> Self::Result {
+        let participant = &self.part.participant;
+        let in_doubt = participant.in_doubt();
+        let oldest = in_doubt.iter().map(|prepared| prepared.since).min();
+        let differs = |it: &&crate::two_phase::participant::HeuristicBranch| it.differs();
+        let mismatches = participant.heuristics().iter().filter(differs).count();
+        let opened = self.commits.store_mut().usage().oldest_since;
+        MessageResult(CoordinatorCounts {
+            outcomes: self.outcomes,
+            kept_back: self.kept_back,
+            oldest_snapshot: opened
+                .map_or(Duration::ZERO, |opened| self.now().saturating_sub(opened)),
+            prepared: in_doubt.len(),
+            oldest_prepared: oldest.map_or(Duration::ZERO, |oldest| now().saturating_sub(oldest)),
+            mismatches,
         })
     }
 }

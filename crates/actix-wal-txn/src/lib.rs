@@ -58,6 +58,7 @@
 pub mod commits;
 pub mod coordinator;
 pub mod error;
+mod fates;
 pub mod latencies;
 mod later;
 pub mod latest;

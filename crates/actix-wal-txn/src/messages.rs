@@ -260,6 +260,52 @@ pub struct CoordinatorUsage {
     pub lost: u64,
 }
 
+/// Asks what became of the transactions of clients, and how old what is open is. Sent by the host, for its metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GetCounts;
+
+impl Message for GetCounts {
+    type Result = CoordinatorCounts;
+}
+
+/// What a coordinator has counted since it started, and what is open now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CoordinatorCounts {
+    /// The transactions of clients, by what became of them. Branches of two-phase commit do not count.
+    pub outcomes: Outcomes,
+    /// Answers that were kept back until what they tell was durable; those of transactions that have only read, or failed.
+    pub kept_back: u64,
+    /// How long the oldest snapshot has been open; zero if there is none.
+    pub oldest_snapshot: Duration,
+    /// Transactions that are prepared and not decided.
+    pub prepared: usize,
+    /// How long ago the oldest of those was prepared; zero if there is none.
+    pub oldest_prepared: Duration,
+    /// Transactions that an operator decided otherwise than their coordinator, until an operator has taken notice.
+    pub mismatches: usize,
+}
+
+/// How many transactions ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    /// They wrote, and that is durable.
+    pub committed: u64,
+    /// They have only read. One of them that was kept back and saw a commit that failed is in `saw_failed` instead.
+    pub read_only: u64,
+    /// Another transaction was first.
+    pub conflict: u64,
+    /// Their own work failed, or did too much.
+    pub aborted: u64,
+    /// The log or the store did not take their commit, or the token was used.
+    pub refused: u64,
+    /// Their commit is certainly not durable.
+    pub not_durable: u64,
+    /// They have seen a commit that failed.
+    pub saw_failed: u64,
+    /// It was not known whether their commit is durable when they were answered.
+    pub unknown: u64,
+}
+
 /// Asks for a snapshot of what is durable now. Commits go on while it is written. The answer comes when it is durable,
 /// and the log is released up to the snapshot before it. One at a time. A dropped answer means that the coordinator is
 /// gone, and the snapshot there whole or not at all.

@@ -11,7 +11,9 @@ use actix_wal::{Cause, Durability, Lsn, Wal, WalConfig};
 use actix_wal_txn::coordinator::{CoordinatorLimits, TransactionCoordinator};
 use actix_wal_txn::error::TxnError;
 use actix_wal_txn::latest::Latest;
-use actix_wal_txn::messages::{Each, Execute, ExecuteEach, GetUsage, Transaction};
+use actix_wal_txn::messages::{
+    Each, Execute, ExecuteEach, GetCounts, GetUsage, Outcomes, Transaction,
+};
 use actix_wal_txn::recovery::{self, Recovered};
 use actix_wal_txn::store::{Budget, KeyRange, Limits, Write};
 use actix_wal_txn::watches::WatchedKey;
@@ -167,6 +169,43 @@ async fn p25_of_several_transactions_those_fail_that_come_after_one_that_failed(
     assert_eq!(told[1], Ok((0, None)), "it has seen nothing of the others");
     let after = coordinator.send(each([Do::Read("a"), Do::Read("b"), Do::Count("")]));
     assert_eq!(self::told(after.await.unwrap()), vec![Ok((0, None)); 3]);
+}
+
+#[actix::test]
+async fn p23_each_transaction_counts_once_by_what_became_of_it() {
+    let (_wal, coordinator, mock) = mocked().await;
+    let counts = || async { coordinator.send(GetCounts).await.unwrap() };
+    let all = [Do::Add("a"), Do::Read("a"), Do::Refuse("a"), Do::Read("b"), Do::Add("b")];
+    let mut answer = Box::pin(coordinator.send(each(all)));
+    // It has been handled when the counts are given: what is not settled does not count.
+    assert!(tokio::time::timeout(Duration::ZERO, &mut answer).await.is_err());
+    let early = counts().await;
+    assert_eq!(early.outcomes, Outcomes { read_only: 1, ..Outcomes::default() });
+    assert_eq!(early.kept_back, 2, "what has seen the first commit");
+    mock.acknowledge_through(Lsn::new(2)).await;
+    answer.await.unwrap();
+    let settled = Outcomes { committed: 2, read_only: 2, aborted: 1, ..Outcomes::default() };
+    assert_eq!(counts().await.outcomes, settled);
+
+    let refused = Execute::new(|_| Err::<(), _>(TxnError::aborted("it is tried")));
+    coordinator.send(refused).await.unwrap().unwrap_err();
+    let asynchronous = ExecuteEach { durability: Durability::Async, ..each([Do::Add("c")]) };
+    coordinator.send(asynchronous).await.unwrap();
+    assert_eq!(counts().await.outcomes, Outcomes { aborted: 2, ..settled });
+    mock.acknowledge_through(Lsn::new(3)).await;
+
+    let answer = coordinator.send(each([Do::Add("a"), Do::Add("b"), Do::Read("a")]));
+    let (answer, ()) = tokio::join!(answer, async {
+        coordinator.send(GetUsage).await.unwrap();
+        mock.act(MockStep::Fail(Cause::Closed)).await;
+        mock.act(MockStep::Fail(Cause::Closed)).await;
+    });
+    assert!(answer.unwrap().done.iter().all(Result::is_err));
+    let all = counts().await;
+    let failed = Outcomes { committed: 3, not_durable: 2, saw_failed: 1, aborted: 2, ..settled };
+    assert_eq!(all.outcomes, failed);
+    let ages = (all.oldest_snapshot, all.oldest_prepared);
+    assert_eq!((all.prepared, all.mismatches, ages), (0, 0, Default::default()));
 }
 
 #[actix::test]

@@ -28,6 +28,8 @@ pub struct Host {
     watches: Mutex<Watches>,
     /// How many keys were deleted since they had expired.
     expired: AtomicU64,
+    /// How many those were when they were counted from 0 again.
+    expired_at_reset: AtomicU64,
 }
 
 impl Default for Host {
@@ -45,6 +47,7 @@ impl Default for Host {
             random: AtomicU64::new(random),
             watches: Mutex::default(),
             expired: AtomicU64::new(0),
+            expired_at_reset: AtomicU64::new(0),
         }
     }
 }
@@ -77,12 +80,17 @@ impl Host {
 
     /// How many keys were deleted since they had expired, also by transactions that failed later.
     pub fn expired(&self) -> u64 {
+        self.expired_in_all().wrapping_sub(self.expired_at_reset.load(Ordering::Relaxed))
+    }
+
+    /// The same since the start, whatever was reset.
+    pub(crate) fn expired_in_all(&self) -> u64 {
         self.expired.load(Ordering::Relaxed)
     }
 
     /// Counts from 0 again.
     pub fn reset_expired(&self) {
-        self.expired.store(0, Ordering::Relaxed);
+        self.expired_at_reset.store(self.expired_in_all(), Ordering::Relaxed);
     }
 
     /// Keys are deleted since they had expired.

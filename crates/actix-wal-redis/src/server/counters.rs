@@ -1,20 +1,29 @@
-//! What is counted, for `INFO`.
+//! What is counted, for `INFO` and for metrics.
 
 use std::cell::Cell;
 
 /// A number that only grows, until `CONFIG RESETSTAT`.
 #[derive(Debug, Default)]
-pub struct Counter(Cell<u64>);
+pub struct Counter {
+    total: Cell<u64>,
+    /// What it was at the last `CONFIG RESETSTAT`.
+    at_reset: Cell<u64>,
+}
 
 impl Counter {
     /// So many more.
     pub fn add(&self, more: u64) {
-        self.0.set(self.0.get().wrapping_add(more));
+        self.total.set(self.total.get().wrapping_add(more));
     }
 
-    /// How many there were.
+    /// How many there were since the last reset.
     pub fn get(&self) -> u64 {
-        self.0.get()
+        self.total.get().wrapping_sub(self.at_reset.get())
+    }
+
+    /// How many there were since the start, whatever was reset: a metric must not fall.
+    pub fn total(&self) -> u64 {
+        self.total.get()
     }
 }
 
@@ -39,6 +48,6 @@ impl Counters {
     /// Begins to count again. What is the case now stays.
     pub fn reset(&self) {
         let all = [&self.connections, &self.rejected, &self.commands, &self.input, &self.output];
-        all.iter().for_each(|counter| counter.0.set(0));
+        all.iter().for_each(|counter| counter.at_reset.set(counter.total()));
     }
 }

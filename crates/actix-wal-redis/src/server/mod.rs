@@ -30,6 +30,7 @@ pub use self::counters::{Counter, Counters};
 use self::expiry::Expiry;
 pub use self::recovered::Recovered;
 pub use self::shared::{Server, Settings};
+use crate::metrics::{Endpoint, Publisher, Readiness};
 use crate::session::Session;
 
 /// Why a server does not start, or did not end well.
@@ -80,16 +81,21 @@ pub struct Listening {
     server: Rc<Server>,
     listener: TcpListener,
     recovered: Recovered,
+    readiness: Readiness,
+    /// Gives metrics to the recorder, if an endpoint shows them.
+    publisher: Option<Publisher>,
 }
 
 impl Listening {
-    /// Recovers the log and listens. It is to be called in an actix System.
+    /// Recovers the log and listens. It is to be called in an actix System. `readiness` follows what the server does,
+    /// for an [`Endpoint`]; [`Readiness::default`] shows it to none.
     ///
     /// # Errors
     /// See [`ServerError`].
-    pub async fn start(mut settings: Settings) -> Result<Self, ServerError> {
+    pub async fn start(mut settings: Settings, readiness: Readiness) -> Result<Self, ServerError> {
         settings.check()?;
-        let clients = system::make_room_for(settings.max_clients);
+        let others = if readiness.is_watched() { Endpoint::DESCRIPTORS } else { 0 };
+        let clients = system::make_room_for(settings.max_clients, others);
         if clients < settings.max_clients {
             let wanted = settings.max_clients;
             tracing::warn!(
@@ -108,7 +114,9 @@ impl Listening {
         };
         let server = Rc::new(Server::new(coordinator, wal, settings));
         Expiry::new(server.coordinator.clone(), Arc::clone(&server.host)).start();
-        Ok(Listening { server, listener, recovered })
+        let publisher = readiness.is_watched().then(|| Publisher::start(&server));
+        readiness.serves(&server.wal);
+        Ok(Listening { server, listener, recovered, readiness, publisher })
     }
 
     /// Where it listens.
@@ -135,7 +143,7 @@ impl Listening {
     /// # Errors
     /// The log could not be closed cleanly.
     pub async fn serve(self) -> Result<Lsn, ServerError> {
-        let Listening { server, listener, .. } = self;
+        let Listening { server, listener, readiness, publisher, .. } = self;
         let clients = TaskTracker::new();
         let mut looks = tokio::time::interval(LOOK);
         loop {
@@ -153,12 +161,14 @@ impl Listening {
                 },
             }
         }
+        readiness.drains(&server.wal);
         drop(listener);
         clients.close();
         if tokio::time::timeout(LAST_ANSWERS, clients.wait()).await.is_err() {
             tracing::warn!(clients = clients.len(), "clients did not take their last answers");
         }
         let closed = server.wal.close().await;
+        drop(publisher);
         let durable = server.wal.durable_lsn();
         closed?;
         Ok(durable)

@@ -55,6 +55,7 @@ const WORK: WorkLimits =
 
 fn log_config(directory: PathBuf) -> WalConfig {
     let mut config = WalConfig::new(directory);
+    config.name = Some(crate::metrics::LOG.to_owned());
     config.max_in_flight_entries = 1 << 18;
     config.max_in_flight_bytes = Some(RECORD);
     // A disk that fails is waited for, however long that takes: what a restart of the server would do is no more.

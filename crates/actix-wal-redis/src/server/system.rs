@@ -11,8 +11,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const OTHERS: u64 = 32;
 
 /// Makes room for so many clients, and returns for how many there is room.
-pub(super) fn make_room_for(clients: usize) -> usize {
-    let wanted = (clients as u64).saturating_add(OTHERS);
+///
+/// `others` are descriptors that the process needs beside those of every server.
+pub(super) fn make_room_for(clients: usize, others: usize) -> usize {
+    let others = OTHERS + others as u64;
+    let wanted = (clients as u64).saturating_add(others);
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= wanted) {
         return clients;
@@ -20,7 +23,7 @@ pub(super) fn make_room_for(clients: usize) -> usize {
     let most = maximum.map_or(wanted, |maximum| maximum.min(wanted));
     let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum });
     let have = if raised.is_ok() { most } else { current.unwrap_or(most) };
-    usize::try_from(have.saturating_sub(OTHERS).max(1)).unwrap_or(clients).min(clients)
+    usize::try_from(have.saturating_sub(others).max(1)).unwrap_or(clients).min(clients)
 }
 
 /// After so many seconds of silence the kernel asks whether the client is there, three times, as Redis has it done.
@@ -42,10 +45,10 @@ mod tests {
     #[test]
     fn room_for_clients_is_made_up_to_what_the_system_allows() {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-        assert_eq!(make_room_for(10), 10);
-        let all = make_room_for(usize::MAX);
+        assert_eq!(make_room_for(10, 0), 10);
+        let all = make_room_for(usize::MAX, 100);
         match maximum {
-            Some(maximum) => assert_eq!(all as u64, maximum - OTHERS),
+            Some(maximum) => assert_eq!(all as u64, maximum - OTHERS - 100),
             None => assert_eq!(all, usize::MAX),
         }
         assert!(getrlimit(Resource::Nofile).current >= current);

@@ -5,5 +5,9 @@
 
 pub(crate) mod answer;
 pub(crate) mod client;
+pub(crate) mod http;
 pub(crate) mod program;
+pub(crate) mod repository;
+pub(crate) mod scrape;
+pub(crate) mod strace;
 pub(crate) mod tools;

@@ -85,7 +85,27 @@ impl Server {
 
     /// Ours, which has only begun: it accepts no clients yet.
     pub(crate) fn ours_beginning(directory: &Path) -> Server {
-        Server::begin(command(&[], directory, &[]), directory)
+        Server::beginning_under(&[], directory, &[])
+    }
+
+    /// The same as a child of another program, with options.
+    pub(crate) fn beginning_under(before: &[&str], directory: &Path, options: &[&str]) -> Server {
+        Server::begin(command(before, directory, options), directory)
+    }
+
+    /// Its next line. It is expected to say one.
+    pub(crate) fn line(&mut self) -> String {
+        let lines = self.lines.as_ref().expect("of our own");
+        let line = lines.recv_timeout(PATIENCE);
+        let line = line.unwrap_or_else(|_| panic!("it says nothing: {}", self.words()));
+        self.said.push(line.clone());
+        line
+    }
+
+    /// The port of `/metrics`, which it says first.
+    pub(crate) fn metrics_port(&self) -> u16 {
+        let line = self.said.iter().find_map(|line| line.strip_prefix("metrics on 127.0.0.1:"));
+        line.and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("{}", self.words()))
     }
 
     /// Debian's, without files, in this directory.
@@ -227,7 +247,7 @@ fn port(line: &str) -> Option<u16> {
     address.rsplit_once(':')?.1.parse().ok()
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap().port()
 }

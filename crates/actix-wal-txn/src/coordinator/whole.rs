@@ -10,6 +10,7 @@ use actix_wal::{AppendError, Durability, Lsn};
 use super::{Answer, Several, TransactionCoordinator, Waiting, client};
 use crate::commits::Ran;
 use crate::error::TxnError;
+use crate::fates::Fate;
 use crate::later::{Later, Reply};
 use crate::latest::Latest;
 use crate::messages::{Each, Execute, ExecuteEach, Executed, Transaction};
@@ -31,9 +32,9 @@ impl TransactionCoordinator {
 
     /// What has run is put into the log, or its answer kept back until what it has seen is durable. One that is refused is
     /// given back.
-    fn put_what_ran<T, E>(
+    fn put_what_ran(
         &mut self,
-        ran: Ran<T, E>,
+        (ran, fate): (Ran<(), TxnError>, Fate),
         durability: Durability,
         token: Option<Token>,
         answer: Answer,
@@ -42,16 +43,26 @@ impl TransactionCoordinator {
         if !writes.is_empty() {
             self.try_to_put(writes, durability, token, answer)?;
         } else if durability == Durability::Async {
+            self.outcomes.count(fate);
             answer.give(Ok(None));
         } else {
-            let waiting = Waiting::Client { since: None, token: None, answer };
-            if let Err(Waiting::Client { answer, .. }) = self.commits.keep_back(seen, waiting) {
-                answer.give(Ok(None));
+            let waiting = Waiting::Client { since: None, fate: Some(fate), token: None, answer };
+            match self.commits.keep_back(seen, waiting) {
+                Err(Waiting::Client { answer, .. }) => {
+                    self.outcomes.count(fate);
+                    answer.give(Ok(None));
+                }
+                _ => self.kept_back += 1,
             }
         }
         self.commits.watch(watches);
         Ok(())
     }
+}
+
+/// What a transaction counts as that only reads, or has failed.
+fn fate_of<T>(result: &Result<T, TxnError>) -> Fate {
+    result.as_ref().map_or_else(Fate::of_failure, |_| Fate::ReadOnly)
 }
 
 impl<T: Send + 'static> Handler<Execute<T>> for TransactionCoordinator {
@@ -63,10 +74,11 @@ impl<T: Send + 'static> Handler<Execute<T>> for TransactionCoordinator {
             return Later::now(Err(contradiction.into()));
         }
         let Ran { result, writes, seen, watches } = self.run(work);
+        let fate = fate_of(&result);
         let (client, answer) = client(move |lsn| Ok(Executed { value: result?, lsn }));
-        let ran = Ran { result: Ok::<_, TxnError>(()), writes, seen, watches };
-        if let Err((client, refused)) = self.put_what_ran(ran, durability, token, client) {
-            client.give(Err(refused));
+        let ran = Ran { result: Ok(()), writes, seen, watches };
+        if let Err((client, refused)) = self.put_what_ran((ran, fate), durability, token, client) {
+            self.refuse(client, refused);
         }
         answer
     }
@@ -136,12 +148,13 @@ impl<W: Transaction> Handler<ExecuteEach<W>> for TransactionCoordinator {
             };
             let Ran { result, writes, seen, watches } = ran;
             weight = weight.saturating_add(result.as_ref().map_or(0, W::weight));
+            let fate = fate_of(&result);
             let at = batch.each.borrow().len();
             batch.each.borrow_mut().push(result.map(|value| Executed { value, lsn: None }));
             batch.open.set(batch.open.get() + 1);
-            let ran = Ran { result: Ok::<_, TxnError>(()), writes, seen, watches };
+            let ran = Ran { result: Ok(()), writes, seen, watches };
             let answer = Answer::OneOf(Rc::clone(&clients), at);
-            match self.put_what_ran(ran, durability, None, answer) {
+            match self.put_what_ran((ran, fate), durability, None, answer) {
                 Ok(()) => {}
                 // There will be room again, and those behind it must not overtake it.
                 Err((_, TxnError::Refused(AppendError::Overloaded { .. }))) => {
@@ -150,7 +163,7 @@ impl<W: Transaction> Handler<ExecuteEach<W>> for TransactionCoordinator {
                     batch.one_is_settled();
                     break;
                 }
-                Err((answer, refused)) => answer.give(Err(refused)),
+                Err((answer, refused)) => self.refuse(answer, refused),
             }
         }
         batch.one_is_settled();

@@ -17,6 +17,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("redis-server", "redis-server"),
     ("redis-cli", "redis-tools"),
     ("python3", "python3-venv"),
+    ("promtool", "prometheus"),
+    ("prometheus", "prometheus"),
 ];
 
 /// Installs the packages of the programs that are missing, all in one command.
