@@ -81,7 +81,8 @@ impl Metrics {
     pub(super) fn sum(&self, log: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
         let fits =
             |it: &&Sample| labels.iter().all(|(key, value)| it.labels.get(key) == Some(*value));
-        self.samples(log, name).filter(fits).map(number).sum()
+        // The sum of nothing is -0.
+        self.samples(log, name).filter(fits).map(number).sum::<f64>() + 0.0
     }
 
     /// The largest value of a gauge.
@@ -173,7 +174,7 @@ wal_sync_seconds_count{log=\"a\"} 100
         let metrics = Metrics::parse(TEXT).unwrap();
         assert_eq!(metrics.logs(), ["a"]);
         assert_eq!(metrics.sum("a", "wal_commits_total", &[("outcome", "durable")]), 9.0);
-        assert_eq!(metrics.sum("b", "wal_commits_total", &[]), 0.0);
+        assert_eq!(metrics.sum("b", "wal_commits_total", &[]).to_string(), "0");
         assert_eq!(metrics.which("a", "wal_state", "state").as_deref(), Some("running"));
         let syncs = metrics.histogram("a", "wal_sync_seconds");
         assert_eq!((syncs.quantile(0.5), syncs.quantile(0.99)), (Some(0.001), Some(0.01)));
