@@ -16,6 +16,7 @@ use test_support::skips::skip;
 use self::support::repository::{read, root};
 
 const RULES: &str = "ops/alerts.yml";
+const PLAN: &str = "docs/deployment.md";
 const CASES: &str = "ops/alerts_test.yml";
 const RUNBOOK: &str = "docs/operations.md";
 /// What each alert has a case of.
@@ -85,8 +86,8 @@ fn known() -> Known {
     of_log.chain(of_server).collect()
 }
 
-/// The words of PromQL that these alerts use.
-const WORDS: [&str; 17] = [
+/// The words of PromQL that alerts and the deployment plan use.
+const WORDS: [&str; 19] = [
     "absent",
     "and",
     "by",
@@ -94,6 +95,8 @@ const WORDS: [&str; 17] = [
     "histogram_quantile",
     "increase",
     "max",
+    "max_over_time",
+    "min",
     "min_over_time",
     "offset",
     "on",
@@ -303,6 +306,66 @@ fn the_cases_of_every_alert_notice_a_rule_that_never_fires_and_one_that_always_d
             assert!(said.contains("exp:["), "it fails for another reason: {said}");
         }
     }
+}
+
+/// The expressions of the deployment plan, each in a block of its own.
+fn expressions_of_the_plan() -> Vec<String> {
+    let page = read(PLAN);
+    let blocks = pieces(&page, "```promql\n").into_iter();
+    blocks.map(|block| block.split("```").next().unwrap().trim().to_owned()).collect()
+}
+
+#[test]
+fn every_expression_of_the_deployment_plan_is_about_metrics_that_exist_and_is_promql() {
+    let (known, expressions) = (known(), expressions_of_the_plan());
+    assert!(expressions.len() >= 8, "{expressions:?}");
+    let mut faults = Vec::new();
+    for expression in &expressions {
+        let metrics = metrics_in(expression);
+        assert!(!metrics.is_empty(), "{expression}");
+        for (name, braces) in metrics {
+            match metric_of(&name, &known) {
+                None => faults.push(format!("{expression}: there is no {name}")),
+                Some(_) => faults.extend(label_faults(&name, &braces, &known)),
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let rule = |(at, expression): (usize, &String)| {
+        format!("      - record: plan:{at}\n        expr: >-\n          {expression}\n")
+    };
+    let rules: String = expressions.iter().enumerate().map(rule).collect();
+    let folder = folder();
+    std::fs::write(
+        folder.path().join("plan.yml"),
+        format!("groups:\n  - name: plan\n    rules:\n{rules}"),
+    )
+    .unwrap();
+    let Some(output) = promtool(folder.path(), &["check", "rules", "plan.yml"]) else { return };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn systemd_accepts_the_unit() {
+    let unit = read("ops/actix-wal-redis.service");
+    let folder = folder();
+    // It looks for the program too, which is not installed here.
+    let unit =
+        unit.replace("/usr/local/bin/actix-wal-redis", env!("CARGO_BIN_EXE_actix-wal-redis"));
+    let path = folder.path().join("actix-wal-redis.service");
+    std::fs::write(&path, &unit).unwrap();
+    let output = match Command::new("systemd-analyze").arg("verify").arg(&path).output() {
+        Ok(output) => output,
+        Err(error) => return eprintln!("skipped: systemd-analyze: {error}"),
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    let about_it: Vec<_> =
+        said.lines().filter(|line| line.contains("actix-wal-redis.service")).collect();
+    assert!(output.status.success() && about_it.is_empty(), "{said}");
+    // And it notices a word that it does not know.
+    std::fs::write(&path, unit.replace("ProtectSystem=strict", "ProtectSystems=strict")).unwrap();
+    let output = Command::new("systemd-analyze").arg("verify").arg(&path).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("ProtectSystems"));
 }
 
 #[test]
