@@ -144,7 +144,11 @@ impl<'a> Workshop<'a> {
         let output = String::from_utf8_lossy(&built.stdout);
         let messages: Vec<Value> =
             output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let executable = |message: &Value| message["executable"].as_str().map(PathBuf::from);
+        // The programs that integration tests start are built too.
+        let executable = |message: &Value| {
+            let is_test = message["profile"]["test"] == true;
+            message["executable"].as_str().filter(|_| is_test).map(PathBuf::from)
+        };
         match messages.iter().rev().find_map(executable).filter(|_| built.status.success()) {
             Some(program) => Ok(program),
             None => {
