@@ -267,12 +267,23 @@ fn a_copy_replaces_nothing_and_goes_over_what_an_interrupted_one_has_left() {
     let copy = |name: &str| files.copy_to(to.path().join(name), None, &mut |_| {});
     fs::create_dir(to.path().join("there")).expect("made");
     assert!(matches!(copy("there"), Err(CopyError::Exists(_))));
-    // Killed in the middle: a part of the log under the name of no copy.
+    // Killed in the middle: a part of the log under the name of no copy, and marked.
     let partial = to.path().join("a.partial");
     fs::create_dir(&partial).expect("made");
+    fs::write(partial.join("incomplete-copy"), "").expect("written");
     fs::write(partial.join("00000000000000000001.wal"), "half").expect("written");
+    // Another copy still writes there.
+    let other = Directory::open_existing(&partial).expect("free");
+    copy("a").expect_err("it is in use");
+    drop(other);
+    assert_eq!(fs::read(partial.join("00000000000000000001.wal")).expect("there"), b"half");
     copy("a").expect("copied");
-    assert!(!partial.exists());
+    assert!(!partial.exists() && !to.path().join("a/incomplete-copy").exists());
+    // A log that somebody has given such a name is not ours to remove.
+    let (precious, named) = (real_log(3), to.path().join("c.partial"));
+    fs::rename(precious.keep(), &named).expect("renamed");
+    assert!(matches!(copy("c"), Err(CopyError::Exists(_))));
+    assert_eq!(records_in(&named).len(), 3);
     let foreign = to.path().join("b.partial");
     fs::create_dir(&foreign).expect("made");
     fs::write(foreign.join("thesis.txt"), "mine").expect("written");

@@ -11,9 +11,9 @@ use super::{FrameView, LogFiles, Progress};
 use crate::error::{Damage, IoFault, IoOp};
 use crate::format::frame::{Frame, FrameBuffer, FrameHeader};
 use crate::format::record::Records;
-use crate::format::segment::SegmentHeader;
+use crate::format::segment::{FileKind, SegmentHeader, file_kind};
 use crate::lsn::Lsn;
-use crate::storage::{Directory, Storage, StorageFile, write_all_at};
+use crate::storage::{Directory, FileEntry, Storage, StorageFile, write_all_at};
 
 /// So often a copy begins again because a checkpoint of the owner has removed what was to be copied next.
 const ATTEMPTS: usize = 3;
@@ -23,6 +23,9 @@ const FOLLOWS: usize = 8;
 
 /// What is added to the name of a copy that is not complete.
 const PARTIAL: &str = ".partial";
+
+/// The file that says that such a directory was made by a copy: nothing else is ever removed.
+const MARKER: &str = "incomplete-copy";
 
 /// A copy of a log.
 #[derive(Clone, Debug)]
@@ -113,19 +116,33 @@ fn partial_of(to: &Path) -> PathBuf {
     to.with_file_name(name)
 }
 
-/// What an earlier attempt has left behind. Only a directory with nothing but files of a log is taken for one.
+/// Removes what an earlier copy has left behind: a directory with its marker, that no other copy writes in, and with nothing
+/// else than segments.
 fn remove_partial(partial: &Path) -> Result<(), CopyError> {
     let fault = |error| IoFault::new(IoOp::Remove, partial.display().to_string(), None, error);
-    let entries = match fs::read_dir(partial) {
+    let storage = match Directory::open_existing(partial) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(fault)?,
+        storage => storage.map_err(fault)?,
     };
-    for entry in entries {
-        let path = entry.map_err(fault)?.path();
-        if path.extension().is_none_or(|extension| extension != "wal") {
-            return Err(CopyError::Exists(path.display().to_string()));
+    let entries = storage.list().map_err(fault)?;
+    let is_marked = entries.iter().any(|entry| entry.name == MARKER);
+    let is_ours = |entry: &&FileEntry| {
+        entry.name == MARKER || matches!(file_kind(&entry.name), FileKind::Segment(_))
+    };
+    match entries.iter().find(|entry| !is_ours(entry)) {
+        Some(entry) => {
+            return Err(CopyError::Exists(partial.join(&entry.name).display().to_string()));
         }
-        fs::remove_file(path).map_err(fault)?;
+        None if !is_marked && !entries.is_empty() => {
+            return Err(CopyError::Exists(partial.display().to_string()));
+        }
+        None => {}
+    }
+    // The marker last: what is interrupted here is still marked.
+    let (markers, segments): (Vec<_>, Vec<_>) =
+        entries.iter().partition(|entry| entry.name == MARKER);
+    for entry in segments.into_iter().chain(markers) {
+        storage.remove(&entry.name).map_err(fault)?;
     }
     Ok(fs::remove_dir(partial).map_err(fault)?)
 }
@@ -144,6 +161,7 @@ fn once(
     let storage = Directory::open(partial).map_err(|error| {
         IoFault::new(IoOp::OpenDirectory, partial.display().to_string(), None, error)
     })?;
+    storage.create(MARKER).map_err(|error| IoFault::new(IoOp::Create, MARKER, None, error))?;
     let mut copy = Copy {
         storage: &storage,
         until: until.unwrap_or(Lsn::MAX),
@@ -173,19 +191,18 @@ fn once(
         }
     }
     copy.end()?;
+    let Copy { segments, bytes, last_lsn, .. } = copy;
+    let findings = LogFiles::open(partial)?.check(&mut |_| {})?;
+    match findings.report {
+        Some(report) if report.torn_tail.is_none() && report.last_lsn == last_lsn => {}
+        Some(report) => return Err(Ended::Moved(format!("it ends at LSN {}", report.last_lsn))),
+        None => return Err(Ended::Moved(findings.refusal.unwrap_or_default())),
+    }
+    storage.remove(MARKER).map_err(|error| IoFault::new(IoOp::Remove, MARKER, None, error))?;
     storage.sync_dir().map_err(|error| {
         IoFault::new(IoOp::SyncDirectory, partial.display().to_string(), None, error)
     })?;
-    let Copy { segments, bytes, last_lsn, .. } = copy;
-    drop(storage);
-    let findings = LogFiles::open(partial)?.check(&mut |_| {})?;
-    match findings.report {
-        Some(report) if report.torn_tail.is_none() && report.last_lsn == last_lsn => {
-            Ok(Copied { last_lsn, records: findings.records, bytes, segments })
-        }
-        Some(report) => Err(Ended::Moved(format!("it ends at LSN {}", report.last_lsn))),
-        None => Err(Ended::Moved(findings.refusal.unwrap_or_default())),
-    }
+    Ok(Copied { last_lsn, records: findings.records, bytes, segments })
 }
 
 /// A copy that is being made: oldest segment first, so that it is a part of the log from its start at any time.
