@@ -69,8 +69,9 @@ pub(crate) struct Rehearsed {
     pub(crate) torn_at: Option<u64>,
     /// Files that a salvage would set aside.
     pub(crate) aside: Vec<String>,
-    /// Under the salvage policy: the LSN behind all that sound frame headers name, and the highest that was promised durable.
-    pub(crate) claimed: (Lsn, Lsn),
+    /// Of a salvage that ends the log: the LSN behind all that sound frame headers name, and the highest that was promised
+    /// durable. One that only leaves unreadable segments out goes by no such header.
+    pub(crate) claimed: Option<(Lsn, Lsn)>,
 }
 
 impl Replayed<'_> {
@@ -104,7 +105,7 @@ impl Replayed<'_> {
         });
         let aside = survey.salvage.aside.iter().map(|(name, _)| name.clone()).collect();
         let claims = survey.salvage.claims;
-        let claimed = (claims.next_lsn, claims.promised);
+        let claimed = survey.is_cut().then_some((claims.next_lsn, claims.promised));
         Rehearsed { report, carried_live, torn_at, aside, claimed }
     }
 
