@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix_wal::error::Holder;
-use actix_wal::inspect::{CopyError, FrameView, LogFiles, Problem, SegmentState, Severity};
+use actix_wal::inspect::{CopyError, LogFiles, LogItem, Problem, SegmentState, Severity};
 use actix_wal::storage::Directory;
 use actix_wal::testkit::SimDisk;
 use actix_wal::{FlushPolicy, Lsn, LsnRange, Wal, WalConfig};
@@ -61,7 +61,7 @@ fn p10_a_check_goes_on_behind_each_damage_and_says_which_lsns_are_lost() {
     let mut view = looked.frames(Lsn::FIRST).expect("readable");
     while let Some(next) = view.next().expect("readable") {
         match next {
-            FrameView::Frame(frame) => dumped.extend(frame.records().map(|(lsn, bytes)| {
+            LogItem::Frame(frame) => dumped.extend(frame.records().map(|(lsn, bytes)| {
                 assert_eq!(bytes, payload(lsn.get()));
                 lsn.get()
             })),
@@ -182,7 +182,7 @@ fn p20_a_look_beside_an_owner_never_calls_a_write_that_is_under_way_a_damage() {
             let mut view = files.frames(Lsn::new(before)).expect("readable");
             let mut seen = 0;
             while let Some(next) = view.next().expect("readable") {
-                let FrameView::Frame(frame) = next else { panic!("{next:?}") };
+                let LogItem::Frame(frame) = next else { panic!("{next:?}") };
                 seen = frame.records().last().map_or(seen, |(lsn, _)| lsn.get());
             }
             assert!(seen >= before, "LSN {before} was durable before, and a dump ends at {seen}");

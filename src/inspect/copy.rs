@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::frames::Frames;
-use super::{FrameView, LogFiles, Progress};
+use super::{LogFiles, LogItem, Progress};
 use crate::error::{Damage, IoFault, IoOp};
 use crate::format::frame::{Frame, FrameBuffer, FrameHeader};
 use crate::format::record::Records;
@@ -236,8 +236,8 @@ impl Copy<'_> {
         loop {
             let frame = match frames.next()? {
                 None => break,
-                Some(FrameView::Damage(damage)) => return Err(CopyError::Damaged(damage).into()),
-                Some(FrameView::Frame(frame)) => frame,
+                Some(LogItem::Damage(damage)) => return Err(CopyError::Damaged(damage).into()),
+                Some(LogItem::Frame(frame)) => frame,
             };
             if frame.first_lsn() > self.until {
                 self.is_done = true;

@@ -44,21 +44,21 @@ struct Coming {
 /// What comes next in a log.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum FrameView<'a> {
+pub enum LogItem<'a> {
     /// A sound frame.
-    Frame(FrameOf<'a>),
+    Frame(FrameView<'a>),
     /// Records that can not be read. Behind it the frames go on.
     Damage(Damage),
 }
 
 /// A sound frame: what one flush wrote.
 #[derive(Debug)]
-pub struct FrameOf<'a> {
+pub struct FrameView<'a> {
     pub(super) header: &'a SegmentHeader,
     pub(super) frame: Frame<'a>,
 }
 
-impl FrameOf<'_> {
+impl FrameView<'_> {
     /// The sequence number of its segment.
     pub fn segment(&self) -> u64 {
         self.header.place.sequence
@@ -166,7 +166,7 @@ impl Frames {
         clippy::should_implement_trait,
         reason = "it lends the frame, so it can be no Iterator"
     )]
-    pub fn next(&mut self) -> Result<Option<FrameView<'_>>, IoFault> {
+    pub fn next(&mut self) -> Result<Option<LogItem<'_>>, IoFault> {
         let storage = Arc::clone(self.files.storage());
         let (sequence, damaged) = loop {
             let Some((coming, mut walk)) = self.open.take() else {
@@ -190,11 +190,11 @@ impl Frames {
             };
         };
         if let Some(part) = damaged {
-            return Ok(Some(FrameView::Damage(damage(sequence, &part))));
+            return Ok(Some(LogItem::Damage(damage(sequence, &part))));
         }
         let Some((Coming { header, .. }, walk)) = &mut self.open else { return Ok(None) };
         let frame = walk.frame()?;
-        Ok(frame.map(|frame| FrameView::Frame(FrameOf { header, frame })))
+        Ok(frame.map(|frame| LogItem::Frame(FrameView { header, frame })))
     }
 
     /// Whether what looks damaged is to be read once more: the first time, and only beside an owner.

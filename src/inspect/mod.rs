@@ -38,7 +38,7 @@ use std::sync::Arc;
 
 pub use check::{Findings, Problem, Severity};
 pub use copy::{Copied, CopyError};
-pub use frames::{FrameOf, FrameView, Frames};
+pub use frames::{FrameView, Frames, LogItem};
 pub use outline::Outline;
 pub use overview::{OtherFile, Overview, SegmentOverview, SegmentState, Started};
 pub use salvage::SalvagePreview;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{FrameView, LogFiles};
+use super::{LogFiles, LogItem};
 use crate::config::{DamagePolicy, Existence, WalConfig};
 use crate::engine::recovery::{Progress, rehearse};
 use crate::engine::state::shared::Shared;
@@ -63,7 +63,7 @@ pub(super) fn preview(files: &LogFiles) -> Result<Option<SalvagePreview>, OpenEr
     };
     let mut frames = files.frames(keeps_to.next())?;
     while let Some(view) = frames.next()? {
-        let FrameView::Frame(frame) = view else { continue };
+        let LogItem::Frame(frame) = view else { continue };
         for (_, payload) in frame.records().filter(|(lsn, _)| *lsn > keeps_to) {
             preview.readable += 1;
             preview.readable_bytes += payload.len() as u64;

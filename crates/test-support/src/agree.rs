@@ -1,7 +1,7 @@
 //! Holds the crate against the second reader of the format: on the same bytes both say the same.
 
 use actix_wal::error::DamageKind;
-use actix_wal::inspect::{FrameView, LogFiles, Problem, Severity};
+use actix_wal::inspect::{LogFiles, LogItem, Problem, Severity};
 use actix_wal::testkit::SimDisk;
 use actix_wal::testkit::internals::Parts;
 use actix_wal::testkit::internals::format::scan::{Until, Verdict};
@@ -160,7 +160,7 @@ fn dumped(looked: &LogFiles) -> Vec<(u64, Vec<u8>)> {
     let first = frames.overview().low_water;
     let mut records = Vec::new();
     while let Some(view) = frames.next().expect("readable") {
-        let FrameView::Frame(frame) = view else { continue };
+        let LogItem::Frame(frame) = view else { continue };
         let live = frame.records().filter(|(lsn, _)| *lsn > first);
         records.extend(live.map(|(lsn, payload)| (lsn.get(), payload.to_vec())));
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actix_wal::Lsn;
-use actix_wal::inspect::{FrameOf, FrameView, LogFiles};
+use actix_wal::inspect::{FrameView, LogFiles, LogItem};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -119,11 +119,11 @@ impl Dump {
         let mut frames = files.frames(self.next).map_err(Failure::refused)?;
         while let Some(view) = frames.next().map_err(Failure::refused)? {
             match view {
-                FrameView::Damage(damage) => {
+                LogItem::Damage(damage) => {
                     eprintln!("walctl dump: {damage}; {}", damage.remedy());
                     self.exit = Exit::Damage;
                 }
-                FrameView::Frame(frame) => self.frame(&frame, output.raw())?,
+                LogItem::Frame(frame) => self.frame(&frame, output.raw())?,
                 _ => {}
             }
             if self.next > self.to {
@@ -133,7 +133,7 @@ impl Dump {
         Ok(())
     }
 
-    fn frame(&mut self, frame: &FrameOf<'_>, out: &mut dyn Write) -> std::io::Result<()> {
+    fn frame(&mut self, frame: &FrameView<'_>, out: &mut dyn Write) -> std::io::Result<()> {
         for (lsn, payload) in frame.records() {
             if lsn < self.next {
                 continue;
@@ -182,7 +182,7 @@ impl Dump {
 }
 
 /// `17  1:4096  12 bytes  `.
-fn place(line: &mut Vec<u8>, lsn: Lsn, frame: &FrameOf<'_>, len: usize) {
+fn place(line: &mut Vec<u8>, lsn: Lsn, frame: &FrameView<'_>, len: usize) {
     let mut number = itoa::Buffer::new();
     line.extend(number.format(lsn.get()).bytes());
     line.extend(b"  ");

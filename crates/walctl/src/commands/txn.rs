@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use actix_wal::inspect::FrameView;
+use actix_wal::inspect::LogItem;
 use actix_wal::storage::ReadOnly;
 use actix_wal::{Existence, Lsn, Wal, WalConfig};
 use actix_wal_txn::record::TxnRecord;
@@ -123,8 +123,8 @@ fn branches(place: &Place) -> Result<Branches, Failure> {
     let mut frames = place.files.frames(from.next()).map_err(Failure::refused)?;
     while let Some(view) = frames.next().map_err(Failure::refused)? {
         let frame = match view {
-            FrameView::Frame(frame) => frame,
-            FrameView::Damage(damage) => {
+            LogItem::Frame(frame) => frame,
+            LogItem::Damage(damage) => {
                 return Err(Failure::refused(format_args!("{damage}; see walctl verify")));
             }
             _ => continue,
