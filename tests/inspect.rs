@@ -72,18 +72,66 @@ fn p10_a_check_goes_on_behind_each_damage_and_says_which_lsns_are_lost() {
     assert_eq!((dumped, told), (rest, 4), "what is sound behind a damage is given out");
 }
 
+/// What is damaged, of which kind, and what is lost with it.
+fn told(disk: &SimDisk) -> Vec<(u64, &'static str, Option<LsnRange>)> {
+    let told = |it: Problem| (it.segment.expect("of a segment"), it.kind, it.lost);
+    damages(&looked_at(disk)).into_iter().map(told).collect()
+}
+
+/// The LSNs that a dump gives.
+fn dumped(disk: &SimDisk) -> Vec<u64> {
+    let looked = looked_at(disk);
+    let (mut frames, mut lsns) = (looked.frames(Lsn::FIRST).expect("readable"), Vec::new());
+    while let Some(next) = frames.next().expect("readable") {
+        if let LogItem::Frame(frame) = next {
+            lsns.extend(frame.records().map(|(lsn, _)| lsn.get()));
+        }
+    }
+    lsns
+}
+
 #[test]
-fn p10_missing_foreign_and_headless_segments_are_found_together() {
-    let disk = killed_log(27);
-    let names: Vec<_> = disk.names();
-    disk.write_file(&names[1], vec![7; 2048]);
-    let storage = disk.mount().expect("free");
-    storage.remove(&names[2]).expect("removed");
-    drop(storage);
-    let found = damages(&looked_at(&disk));
-    let kinds: Vec<_> = found.iter().map(|it| (it.segment, it.kind)).collect();
-    assert!(kinds.contains(&(Some(2), "segment-header")), "{kinds:?}");
-    assert!(kinds.contains(&(Some(3), "missing-segment")), "{kinds:?}");
+fn p10_a_segment_that_is_missing_or_has_no_header_or_no_start_is_blamed_and_not_the_one_before() {
+    let sound = killed_log(27);
+    let files = looked_at(&sound);
+    let overview = files.overview().expect("readable");
+    let of = |sequence: u64| {
+        let found = overview.segments.iter().find(|it| it.sequence == sequence);
+        found.and_then(|it| it.started()?.lsns()).expect("records")
+    };
+    let (second, third) = (of(2), of(3));
+    drop(files);
+    let all: Vec<u64> = (1..=27).collect();
+    let without = |gone: &dyn Fn(Lsn) -> bool| -> Vec<u64> {
+        all.iter().copied().filter(|lsn| !gone(Lsn::new(*lsn))).collect()
+    };
+
+    // A damage before it, so that it is not the first that recovery finds.
+    let bend = |disk: &SimDisk| change(disk, 1, |bytes| bytes[1024 + 150] ^= 1);
+    let first = |disk: &SimDisk| frames(disk).into_iter().find(|it| it.offset == 1024);
+    let bent = first(&sound).expect("a frame").header.first_lsn;
+    let lost_first = (1, "frame", range(bent.get(), bent.get()));
+
+    let disk = sound.fork();
+    bend(&disk);
+    disk.mount().expect("free").remove(&disk.names()[2]).expect("removed");
+    assert_eq!(told(&disk), [lost_first, (3, "missing-segment", Some(third))]);
+
+    let disk = sound.fork();
+    bend(&disk);
+    disk.write_file(&disk.names()[1], vec![7; 2048]);
+    assert_eq!(told(&disk), [lost_first, (2, "segment-header", Some(second))]);
+    assert_eq!(dumped(&disk), without(&|lsn| lsn == bent || second.contains(lsn)));
+
+    let disk = sound.fork();
+    bend(&disk);
+    change(&disk, 3, |bytes| bytes[512] ^= 1);
+    assert_eq!(told(&disk), [lost_first, (3, "frame", Some(third))]);
+    // The records behind its start frame can still be read.
+    let start =
+        frames(&sound).into_iter().find(|it| it.segment == 3).expect("a start frame").header;
+    let in_start = |lsn: Lsn| start.count > 0 && lsn >= start.first_lsn && lsn <= start.last_lsn();
+    assert_eq!(dumped(&disk), without(&|lsn| lsn == bent || in_start(lsn)));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::engine::recovery::{Progress, RecoveryReport, rehearse};
 use crate::engine::state::shared::Shared;
 use crate::error::{Damage, DamageKind, IoFault, Loss, OpenError};
 use crate::format::scan::{TornTail, Until};
-use crate::format::segment::{scratch_name, segment_name};
+use crate::format::segment::segment_name;
 use crate::lsn::{Lsn, LsnRange};
 use crate::record::RecordBatch;
 use crate::runtime::clock::SystemClock;
@@ -209,9 +209,9 @@ pub(super) fn check(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Findings, IoFault> {
     let mut before: Option<Problem> = None;
-    let mut attempts = 1..=ATTEMPTS;
+    let mut attempt = 1;
     loop {
-        let is_last = attempts.next().is_none_or(|attempt| attempt == ATTEMPTS);
+        let is_last = attempt == ATTEMPTS;
         let had_owner = files.owner().is_some();
         match once(files, had_owner, progress) {
             // A checkpoint of the owner has removed it since it was listed.
@@ -227,6 +227,7 @@ pub(super) fn check(
                 before = damage.cloned();
             }
         }
+        attempt += 1;
         std::thread::sleep(PAUSE);
     }
 }
@@ -289,28 +290,23 @@ fn every_problem(
     findings: &mut Findings,
     progress: &mut dyn FnMut(Progress),
 ) {
-    let live = |one: &&SegmentOverview| one.started().is_some_and(|it| !overview.is_released(it));
-    let total = overview.segments.iter().filter(live).map(|one| one.file_bytes).sum();
-    let last = overview.started().next_back().map_or(0, |(segment, _)| segment.sequence);
-    // What the frames before say: the chain of checksums, and the LSN that comes next.
-    let mut before: Option<Reached> = None;
-    for (at, segment) in overview.segments.iter().enumerate() {
-        let earlier = at.checked_sub(1).and_then(|at| overview.segments.get(at));
-        note_missing(overview, earlier, segment, last, findings);
+    let total = overview.live_bytes();
+    let mut sweep = Sweep { files, overview, before: None };
+    if let Some((first, started)) = overview.started().find(|it| !overview.is_released(it.1)) {
+        sweep.check_beginning(first, started, findings);
+    }
+    for segment in &overview.segments {
         match &segment.state {
             SegmentState::Unreadable(damage) => findings.add(Problem::damaged(damage, None)),
-            SegmentState::Newer { reason } => findings.add(
-                OpenError::NewerVersion { file: segment.name.clone(), reason: reason.clone() }
-                    .into(),
-            ),
+            SegmentState::Newer { reason } => {
+                let (file, reason) = (segment.name.clone(), reason.clone());
+                findings.add(OpenError::NewerVersion { file, reason }.into());
+            }
             SegmentState::Started(started) if !overview.is_released(started) => {
-                let walked =
-                    walk(files, segment, started, segment.sequence == last, before, findings);
-                before = walked.unwrap_or_else(|fault| {
+                if let Err(fault) = sweep.segment(segment, started, findings) {
                     let problem = Problem::new(fault.into());
                     findings.add(Problem { segment: Some(segment.sequence), ..problem });
-                    None
-                });
+                }
                 findings.bytes += segment.file_bytes;
                 progress(Progress { done: findings.bytes.min(total), total });
             }
@@ -319,103 +315,103 @@ fn every_problem(
     }
 }
 
-/// How far the walk of a segment without damage came.
-#[derive(Clone, Copy, Debug)]
-struct Reached {
-    sequence: u64,
-    chain: u32,
+/// Walks the segments of a log, one after the other.
+struct Sweep<'a> {
+    files: &'a LogFiles,
+    overview: &'a Overview,
+    /// A segment that is sound to its end, and the chain of checksums there.
+    before: Option<(u64, u32)>,
 }
 
-/// Walks one segment. Gives how far it came, if all of it is sound.
-fn walk(
-    files: &LogFiles,
-    segment: &SegmentOverview,
-    started: &Started,
-    is_last: bool,
-    before: Option<Reached>,
-    findings: &mut Findings,
-) -> Result<Option<Reached>, IoFault> {
-    let Some(header) = segment.header else { return Ok(None) };
-    let storage = &**files.storage();
-    let until = if is_last { Until::Tail } else { Until::LiveEnd(started.live_end) };
-    let salt = Some(started.start.salt);
-    let mut walk = SegmentWalk::new(storage, &segment.name, header, until, salt)?;
-    let follows = before.is_some_and(|before| before.sequence + 1 == segment.sequence);
-    if follows && before.is_some_and(|before| before.chain != started.start.chain) {
-        let what = "the chain of checksums is broken".to_owned();
-        findings.add(Problem::damaged(
-            &Damage {
-                segment: segment.sequence,
-                offset: u64::from(header.place.block_size),
-                lsn: started.start.first_lsn,
-                loss: Loss::Certain,
-                kind: DamageKind::Contradiction { what },
-            },
-            None,
-        ));
+impl Sweep<'_> {
+    /// Whether the first segment with live records lacks one before it.
+    fn check_beginning(&self, first: &SegmentOverview, started: &Started, findings: &mut Findings) {
+        let Some(needed) = LsnRange::new(self.overview.low_water.next(), started.cut) else {
+            return;
+        };
+        self.blame(first.sequence.saturating_sub(1), needed, findings);
     }
-    let (mut chain, mut is_sound) = (started.start.chain, true);
-    loop {
-        match walk.next(storage)? {
-            Step::Frame => {
-                let frame = walk.frame()?;
-                chain = frame.filter(|it| it.header.count > 0).map_or(chain, |it| it.checksum);
-            }
-            Step::Damage(part) => {
-                is_sound = false;
-                let behind = part.resumes.map(|(_, header)| header.first_lsn.previous());
-                let end = behind.or((!is_last).then_some(started.live_end));
-                let lost = end.and_then(|end| LsnRange::new(part.lsn, end));
-                findings.add(Problem::damaged(&damage(segment.sequence, &part), lost));
-            }
-            Step::End(WalkEnd { offset, next_lsn, torn }) => {
-                if let Some(torn) = &torn {
-                    let had_owner = findings.had_owner;
-                    findings.add(Problem::torn(
-                        segment.sequence,
-                        offset,
-                        next_lsn,
-                        torn,
-                        had_owner,
-                    ));
+
+    /// One segment with a start frame.
+    fn segment(
+        &mut self,
+        segment: &SegmentOverview,
+        started: &Started,
+        findings: &mut Findings,
+    ) -> Result<(), IoFault> {
+        let Some(header) = segment.header else { return Ok(()) };
+        let follows = self.before.take().filter(|(before, _)| before + 1 == segment.sequence);
+        if follows.is_some_and(|(_, chain)| chain != started.start.chain) {
+            let kind =
+                DamageKind::Contradiction { what: "the chain of checksums is broken".to_owned() };
+            let offset = u64::from(header.place.block_size);
+            let lsn = started.start.first_lsn;
+            let sequence = segment.sequence;
+            let damage = Damage { segment: sequence, offset, lsn, loss: Loss::Certain, kind };
+            findings.add(Problem::damaged(&damage, None));
+        }
+        let last = self.overview.started().next_back().map(|(last, _)| last.sequence);
+        let live_end = (last != Some(segment.sequence)).then_some(started.live_end);
+        let until = live_end.map_or(Until::Tail, Until::LiveEnd);
+        let storage = &**self.files.storage();
+        let salt = Some(started.start.salt);
+        let mut walk = SegmentWalk::new(storage, &segment.name, header, until, salt)?;
+        let (mut chain, mut is_sound) = (started.start.chain, true);
+        loop {
+            match walk.next(storage)? {
+                Step::Frame => {
+                    let frame = walk.frame()?.filter(|frame| frame.header.count > 0);
+                    chain = frame.map_or(chain, |frame| frame.checksum);
                 }
-                return Ok(is_sound.then_some(Reached { sequence: segment.sequence, chain }));
+                Step::Damage(part) => {
+                    is_sound = false;
+                    let behind = part.resumes.map(|(_, header)| header.first_lsn.previous());
+                    let lost = behind.or(live_end).and_then(|end| LsnRange::new(part.lsn, end));
+                    match (behind, lost) {
+                        // It ends too early. What comes next says whether that is its fault.
+                        (None, Some(lost)) if self.blame(segment.sequence + 1, lost, findings) => {}
+                        _ => findings.add(Problem::damaged(&damage(segment.sequence, &part), lost)),
+                    }
+                }
+                Step::End(WalkEnd { offset, next_lsn, torn }) => {
+                    if let Some(torn) = &torn {
+                        let had_owner = findings.had_owner;
+                        let sequence = segment.sequence;
+                        findings.add(Problem::torn(sequence, offset, next_lsn, torn, had_owner));
+                    }
+                    self.before = is_sound.then_some((segment.sequence, chain));
+                    return Ok(());
+                }
             }
         }
     }
-}
 
-/// Numbers that are left out between two segments, or before the first one that holds live records.
-fn note_missing(
-    overview: &Overview,
-    earlier: Option<&SegmentOverview>,
-    segment: &SegmentOverview,
-    last: u64,
-    findings: &mut Findings,
-) {
-    let Some(started) = segment.started().filter(|_| segment.sequence <= last) else { return };
-    if overview.is_released(started) && segment.sequence != last {
-        return;
+    /// These records are not in the segments around: whether this one should have them, and is missing or damaged. It goes by
+    /// the rules of recovery.
+    fn blame(&self, sequence: u64, lost: LsnRange, findings: &mut Findings) -> bool {
+        let found = self.overview.segments.iter().find(|one| one.sequence == sequence);
+        let of = |offset, kind| Damage {
+            segment: sequence,
+            offset,
+            lsn: lost.first,
+            loss: Loss::Certain,
+            kind,
+        };
+        match found.map(|segment| (segment, &segment.state)) {
+            None => findings.add(Problem::damaged(&of(0, DamageKind::MissingSegment), Some(lost))),
+            Some((_, SegmentState::Unreadable(damage))) => {
+                findings.add(Problem::damaged(damage, Some(lost)));
+            }
+            Some((segment, SegmentState::NotStarted)) => {
+                let offset = segment.place().map_or(0, |place| u64::from(place.block_size));
+                let reason = "its start frame is damaged".to_owned();
+                let kind = DamageKind::Frame { reason, proof: None };
+                findings.add(Problem::damaged(&of(offset, kind), Some(lost)));
+            }
+            _ => return false,
+        }
+        true
     }
-    let first_live = overview.low_water.next();
-    let Some(needed) = LsnRange::new(first_live, started.cut) else { return };
-    let before = earlier.map_or(0, |earlier| earlier.sequence);
-    let missing = (before + 1..segment.sequence).last();
-    let is_prepared = |number: &u64| {
-        let name = scratch_name(*number);
-        overview.others.iter().any(
-            |other| matches!(other, OtherFile::Unfinished { name: found, .. } if *found == name),
-        )
-    };
-    let Some(missing) = missing.filter(|number| !is_prepared(number)) else { return };
-    let damage = Damage {
-        segment: missing,
-        offset: 0,
-        lsn: needed.first,
-        loss: Loss::Certain,
-        kind: DamageKind::MissingSegment,
-    };
-    findings.add(Problem::damaged(&damage, None));
 }
 
 /// What else lies there, and is no damage.

@@ -26,17 +26,18 @@ pub struct Frames {
     coming: Vec<Coming>,
     open: Option<(Coming, SegmentWalk)>,
     from: Lsn,
+    /// The last LSN that was given out.
+    reached: Lsn,
     /// Damage that was read twice: the segment and the offset.
     certain: Option<(u64, u64)>,
 }
 
 #[derive(Clone, Debug)]
 struct Coming {
-    sequence: u64,
     name: String,
     header: SegmentHeader,
-    salt: u64,
-    cut: Lsn,
+    /// Of a segment with a start frame: its salt, and the last LSN that is live before it.
+    start: Option<(u64, Lsn)>,
     live_end: Lsn,
     is_last: bool,
 }
@@ -124,30 +125,37 @@ impl FrameView<'_> {
 impl Frames {
     pub(super) fn new(files: LogFiles, overview: Overview, from: Lsn) -> Self {
         let from = from.max(overview.low_water.next());
-        let live = overview.started().filter(|(_, started)| !overview.is_released(started));
         let last = overview.started().next_back().map(|(segment, _)| segment.sequence);
-        let coming = live.filter(|(segment, started)| {
-            started.live_end >= from || Some(segment.sequence) == last
-        });
-        let coming = coming.filter_map(|(segment, started)| {
-            Some(Coming {
-                sequence: segment.sequence,
-                name: segment.name.clone(),
-                header: segment.header?,
-                salt: started.start.salt,
-                cut: started.cut,
-                live_end: started.live_end,
-                is_last: Some(segment.sequence) == last,
-            })
-        });
-        let coming = coming.rev().collect();
-        Frames { files, coming, overview, open: None, from, certain: None }
+        let (mut coming, mut live_end) = (Vec::new(), None);
+        for segment in overview.segments.iter().rev() {
+            let Some(header) = segment.header else { continue };
+            let is_last = Some(segment.sequence) == last;
+            match (segment.started(), live_end) {
+                (Some(started), _) => {
+                    live_end = Some(started.cut.min(live_end.unwrap_or(Lsn::MAX)));
+                    let is_wanted = !overview.is_released(started) && started.live_end >= from;
+                    if is_wanted || is_last {
+                        let start = Some((started.start.salt, started.cut));
+                        let (name, live_end) = (segment.name.clone(), started.live_end);
+                        coming.push(Coming { name, header, start, live_end, is_last });
+                    }
+                }
+                // Its start frame is damaged, or the log has gone past it: then nothing is missing when its turn comes.
+                (None, Some(live_end)) if segment.is_damaged_or_skipped() && live_end >= from => {
+                    let (name, start) = (segment.name.clone(), None);
+                    coming.push(Coming { name, header, start, live_end, is_last });
+                }
+                _ => {}
+            }
+        }
+        let reached = from.previous();
+        Frames { files, coming, overview, open: None, from, reached, certain: None }
     }
 
     /// All frames of the live segments from segment `first` on, also those whose records are released.
     pub(super) fn whole(files: LogFiles, overview: Overview, first: u64) -> Self {
         let mut frames = Frames::new(files, overview, Lsn::NONE);
-        frames.coming.retain(|coming| coming.sequence >= first);
+        frames.coming.retain(|coming| coming.header.place.sequence >= first);
         frames.from = Lsn::NONE;
         frames
     }
@@ -171,11 +179,14 @@ impl Frames {
         let (sequence, damaged) = loop {
             let Some((coming, mut walk)) = self.open.take() else {
                 let Some(coming) = self.coming.pop() else { return Ok(None) };
+                if coming.start.is_none() && self.reached >= coming.live_end {
+                    continue;
+                }
                 self.open = self.open(coming, self.from)?;
                 continue;
             };
             let step = walk.next(&*storage)?;
-            let sequence = coming.sequence;
+            let sequence = coming.header.place.sequence;
             match step {
                 Step::End(_) => continue,
                 Step::Damage(part) if self.may_be_under_way(sequence, &part) => {
@@ -193,8 +204,11 @@ impl Frames {
             return Ok(Some(LogItem::Damage(damage(sequence, &part))));
         }
         let Some((Coming { header, .. }, walk)) = &mut self.open else { return Ok(None) };
-        let frame = walk.frame()?;
-        Ok(frame.map(|frame| LogItem::Frame(FrameView { header, frame })))
+        let Some(frame) = walk.frame()? else { return Ok(None) };
+        if frame.header.count > 0 {
+            self.reached = self.reached.max(frame.header.last_lsn());
+        }
+        Ok(Some(LogItem::Frame(FrameView { header, frame })))
     }
 
     /// Whether what looks damaged is to be read once more: the first time, and only beside an owner.
@@ -212,14 +226,15 @@ impl Frames {
     fn open(&self, coming: Coming, from: Lsn) -> Result<Option<(Coming, SegmentWalk)>, IoFault> {
         let storage = &**self.files.storage();
         let until = if coming.is_last { Until::Tail } else { Until::LiveEnd(coming.live_end) };
-        let Coming { name, header, salt, .. } = &coming;
-        let mut walk = match SegmentWalk::new(storage, name, *header, until, Some(*salt)) {
+        let Coming { name, header, start, live_end, .. } = &coming;
+        let salt = start.map(|(salt, _)| salt);
+        let mut walk = match SegmentWalk::new(storage, name, *header, until, salt) {
             Ok(walk) => walk,
             Err(fault) if fault.source.kind() == ErrorKind::NotFound => return Ok(None),
             Err(fault) => return Err(fault),
         };
-        if from > coming.cut.next() {
-            walk.seek(from, coming.live_end)?;
+        if start.is_some_and(|(_, cut)| from > cut.next()) {
+            walk.seek(from, *live_end)?;
         }
         Ok(Some((coming, walk)))
     }

@@ -107,6 +107,11 @@ impl SegmentOverview {
         }
     }
 
+    /// Whether it has neither a start frame nor zeros in its place: that is damaged, or was never finished.
+    pub(super) fn is_damaged_or_skipped(&self) -> bool {
+        matches!(self.state, SegmentState::NotStarted)
+    }
+
     pub(super) fn place(&self) -> Option<Place> {
         self.header.map(|header| header.place)
     }

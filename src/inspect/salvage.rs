@@ -48,8 +48,8 @@ pub(super) fn preview(files: &LogFiles) -> Result<Option<SalvagePreview>, OpenEr
     let rehearsed = rehearse(storage, &config, &shared, &mut sink)?;
     let report = rehearsed.report;
     let Some(damage) = report.salvaged else { return Ok(None) };
-    let (claimed_next, promised) = rehearsed.claimed.unwrap_or_default();
     let keeps_to = report.last_lsn;
+    let (claimed_next, promised) = rehearsed.claimed.unwrap_or_default();
     let lost = LsnRange::new(keeps_to.next(), claimed_next.previous());
     let mut preview = SalvagePreview {
         damage,
