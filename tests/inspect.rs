@@ -383,3 +383,26 @@ fn p20_what_is_no_log_is_an_answer() {
     fs::write(&file, "x").expect("written");
     assert!(LogFiles::open(&file).is_err());
 }
+
+#[test]
+fn p20_what_looks_damaged_beside_an_owner_is_looked_at_again_and_called_damage_if_it_stays() {
+    let log = real_log(100);
+    let path = log.path().join("00000000000000000001.wal");
+    let sound = fs::read(&path).expect("there");
+    let mut bent = sound.clone();
+    bent[1536 + 150] ^= 1;
+    let _owner = Directory::open_existing(log.path()).expect("free");
+    let files = LogFiles::open(log.path()).expect("there");
+    let worst = |while_it_looks: &mut dyn FnMut()| {
+        fs::write(&path, &bent).expect("written");
+        files.check(&mut |_| while_it_looks()).expect("readable").worst()
+    };
+    // As if the owner had been writing it: it is called once the damage has been seen.
+    let mut looks = 0;
+    let seen = worst(&mut || {
+        looks += 1;
+        fs::write(&path, &sound).expect("written");
+    });
+    assert!(looks > 0 && seen < Some(Severity::Attention), "{seen:?} after {looks}");
+    assert_eq!(worst(&mut || {}), Some(Severity::Damage));
+}
