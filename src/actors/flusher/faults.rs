@@ -14,7 +14,7 @@ use crate::status::LogState;
 impl Flusher {
     /// The flush thread has ended with a fault: a restart, or the end.
     pub(super) fn fault(&mut self, mut idle: Idle, fault: Cause, context: &mut Context<Self>) {
-        tracing::error!(%fault, "the flush thread failed");
+        self.diary.failed(&fault);
         let queued = flush_thread::take_queued(&mut *idle.flush_loop, &idle.queue);
         let fault = match queued {
             Ok(()) => fault,
@@ -71,7 +71,6 @@ impl Flusher {
     }
 
     fn poison(&mut self, mut idle: Idle, cause: Cause, context: &mut Context<Self>) {
-        tracing::error!(%cause, "the log is poisoned: open it again once the cause is mended");
         let _ = flush_thread::take_queued(&mut *idle.flush_loop, &idle.queue);
         idle.flush_loop.abandon(&cause);
         self.go(LogState::Poisoned(cause.clone()));

@@ -6,6 +6,7 @@
 //! Sends: `LogEvent` to the Appender and the subscribers.
 //! Never: touches a file; begins an epoch before the old flush thread has been joined.
 
+mod diary;
 mod faults;
 mod requests;
 #[cfg(any(test, feature = "testkit"))]
@@ -17,6 +18,7 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle, Supervised};
 use tokio::sync::oneshot;
 
+use self::diary::Diary;
 use super::flush_thread::{self, Called, ThreadEnded, Wiring, news_of};
 use super::subscribers::Subscribers;
 use crate::config::WalConfig;
@@ -79,6 +81,7 @@ pub struct Flusher {
     /// Those who wait for that.
     starters: Vec<oneshot::Sender<Result<(), Cause>>>,
     watchdog: Watchdog,
+    diary: Diary,
     retrying: bool,
     /// The timer of the next look of the watchdog.
     watching: Option<SpawnHandle>,
@@ -161,6 +164,7 @@ impl Flusher {
             must_start: false,
             starters: Vec::new(),
             watchdog,
+            diary: Diary::default(),
             retrying: false,
             watching: None,
         }
@@ -233,11 +237,11 @@ impl Flusher {
         for event in events {
             match event {
                 LoopEvent::NotDurable(range, cause) => {
-                    tracing::warn!(%range, %cause, "records are not durable");
+                    self.diary.not_durable(range, &cause);
                     failed.push(range);
                 }
                 LoopEvent::Unknown(range, cause) => {
-                    tracing::error!(%range, %cause, "nobody knows whether records are durable");
+                    self.diary.unknown(range, &cause);
                     self.unknown.push(range);
                 }
                 LoopEvent::EpochStarted(epoch, next_lsn) => {
@@ -249,7 +253,6 @@ impl Flusher {
                     self.tell(&LogEvent::Ready { epoch, next_lsn });
                 }
                 LoopEvent::NoSpace(fault) => {
-                    tracing::warn!(%fault, "the disk is full; appends are refused until there is space");
                     self.go(LogState::NoSpace(fault.clone()));
                     self.tell(&LogEvent::Unavailable { cause: Cause::NoSpace(fault) });
                 }
@@ -274,6 +277,7 @@ impl Flusher {
             }
         }
         self.tell_durable(epoch, durable, failed);
+        self.diary.sum_up(&*self.shared.clock);
     }
 
     fn tell_durable(&mut self, epoch: Epoch, through: Lsn, failed: Vec<LsnRange>) {
@@ -326,6 +330,7 @@ impl Flusher {
     }
 
     fn go(&mut self, next: LogState) {
+        self.diary.goes(&next, self.shared.clock.now());
         self.life.go(next.clone());
         self.shared.go(next);
     }

@@ -36,6 +36,8 @@ pub(super) struct Clearing {
     unsynced: usize,
     /// How many of them could not be removed, and why not the first.
     left: (usize, Option<io::Error>),
+    /// Whether the last time failed, and that was said.
+    in_trouble: bool,
 }
 
 impl fmt::Debug for Clearing {
@@ -87,7 +89,9 @@ impl Clearing {
         }
         let synced = guarded(|| storage.sync_dir());
         let (count, error) = mem::take(&mut self.left);
-        if let Some(error) = error.or(synced.err()) {
+        let error = error.or(synced.err());
+        let was_in_trouble = mem::replace(&mut self.in_trouble, error.is_some());
+        if let Some(error) = error.filter(|_| !was_in_trouble) {
             // The next open finds them below the low-water mark and removes them then.
             warn!(count, error = &error as &dyn Error, "can not remove old segments");
         }
