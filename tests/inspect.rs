@@ -11,13 +11,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix_wal::error::Holder;
-use actix_wal::inspect::{CopyError, LogFiles, LogItem, Problem, SegmentState, Severity};
+use actix_wal::inspect::{
+    CopyError, LogFiles, LogItem, Problem, SegmentOverview, SegmentState, Severity,
+};
 use actix_wal::storage::Directory;
 use actix_wal::testkit::SimDisk;
 use actix_wal::{FlushPolicy, Lsn, LsnRange, Wal, WalConfig};
 use test_support::scratch::folder;
 use test_support::small_logs::{change, closed_log, frames, killed_log, payload};
-use test_support::{logs, settings};
+use test_support::{logs, settings, small_logs};
 
 fn looked_at(disk: &SimDisk) -> LogFiles {
     LogFiles::on(disk.mount().expect("free"))
@@ -234,6 +236,63 @@ fn p20_a_look_beside_an_owner_never_calls_a_write_that_is_under_way_a_damage() {
                 seen = frame.records().last().map_or(seen, |(lsn, _)| lsn.get());
             }
             assert!(seen >= before, "LSN {before} was durable before, and a dump ends at {seen}");
+        }
+    });
+}
+
+/// A log whose first segments a checkpoint has released, and that are there, as after a power cut that undid their removal.
+fn with_released_segments() -> SimDisk {
+    let before = killed_log(27);
+    let (disk, names) = (before.fork(), before.names());
+    small_logs::run(async {
+        let wal = Wal::open(small_logs::config()).on_storage(disk.mount().expect("free")).await;
+        let wal = wal.expect("opens");
+        wal.checkpoint(Lsn::new(20)).await.expect("released");
+        wal.close().await.expect("closes");
+    });
+    for name in names.iter().filter(|name| name.ends_with(".wal")) {
+        if disk.read_file(name).is_none() {
+            disk.write_file(name, before.read_file(name).expect("there"));
+        }
+    }
+    disk
+}
+
+#[test]
+fn p10_a_deep_check_finds_what_is_damaged_in_released_segments_and_calls_nothing_lost() {
+    let disk = with_released_segments();
+    let overview = looked_at(&disk).overview().expect("readable");
+    let is_released =
+        |it: &&SegmentOverview| it.started().is_some_and(|it| overview.is_released(it));
+    let count = overview.segments.iter().filter(is_released).count() as u64;
+    assert!(count > 1, "{overview:?}");
+    let sound = looked_at(&disk).check_deep(&mut |_| {}).expect("readable");
+    assert_eq!((sound.released_segments, sound.worst()), (Some(count), None), "{sound:?}");
+
+    let bent: Vec<_> = frames(&disk).into_iter().filter(|it| it.header.count > 0).take(2).collect();
+    for frame in &bent {
+        change(&disk, frame.segment, |bytes| bytes[frame.offset as usize + 150] ^= 1);
+    }
+    let shallow = looked_at(&disk).check(&mut |_| {}).expect("readable");
+    assert_eq!((shallow.released_segments, shallow.worst()), (None, None), "{shallow:?}");
+    assert!(shallow.bytes < sound.bytes);
+    let deep = looked_at(&disk).check_deep(&mut |_| {}).expect("readable");
+    let places: Vec<_> = deep.problems.iter().map(|it| (it.segment, it.offset)).collect();
+    let expected: Vec<_> = bent.iter().map(|frame| (Some(frame.segment), frame.offset)).collect();
+    assert_eq!(places, expected, "{deep:?}");
+    assert!(deep.report.is_some() && deep.refusal.is_none(), "it opens");
+    for problem in &deep.problems {
+        assert_eq!((problem.severity, problem.lost), (Severity::Attention, None), "{problem}");
+        assert!(problem.to_string().contains("a checkpoint has released it"), "{problem}");
+    }
+}
+
+#[test]
+fn p20_a_deep_check_beside_an_owner_takes_a_segment_that_goes_for_no_damage() {
+    beside_an_owner(64, |files, _| {
+        for _ in 0..100 {
+            let findings = files.check_deep(&mut |_| {}).expect("readable");
+            assert!(findings.worst() <= Some(Severity::Note), "{:?}", findings.problems);
         }
     });
 }

@@ -38,6 +38,8 @@ pub struct Findings {
     pub records: u64,
     /// Bytes of segments that were read.
     pub bytes: u64,
+    /// How many released segments were read; `None` where only what is live was asked for.
+    pub released_segments: Option<u64>,
     /// Whether somebody had the log open: then its last frame may have been under way.
     pub had_owner: bool,
 }
@@ -136,6 +138,17 @@ impl Problem {
         }
     }
 
+    /// It is in a segment that a checkpoint has released.
+    pub(super) fn released(damage: &Damage) -> Self {
+        Problem {
+            severity: Severity::Attention,
+            lsn: Lsn::NONE,
+            what: format!("{}; a checkpoint has released it", Damage { loss: Loss::None, ..damage.clone() }),
+            remedy: "look at the device and the kernel's log: it gives back other bytes than were written".to_owned(),
+            ..Problem::damaged(damage, None)
+        }
+    }
+
     fn torn(segment: u64, offset: u64, lsn: Lsn, torn: &TornTail, had_owner: bool) -> Self {
         let (severity, remedy) = match (had_owner, torn.possibly_acknowledged) {
             (true, _) => (Severity::Note, "nothing: the owner may be writing it"),
@@ -194,8 +207,12 @@ impl Findings {
         self.problems.iter().find(|problem| problem.severity == Severity::Damage)
     }
 
+    pub(super) fn sort(&mut self) {
+        self.problems.sort_by_key(|it| (it.segment.unwrap_or(u64::MAX), it.offset));
+    }
+
     /// Adds a problem unless one at that place is there. The one that tells what is lost stays.
-    fn add(&mut self, problem: Problem) {
+    pub(super) fn add(&mut self, problem: Problem) {
         match self.problems.iter_mut().find(|known| known.is_at(&problem)) {
             Some(known) if known.lost.is_none() && problem.lost.is_some() => *known = problem,
             Some(_) => {}
@@ -279,7 +296,7 @@ fn once(
             note_others(&mut findings, &overview);
         }
     }
-    findings.problems.sort_by_key(|it| (it.segment.unwrap_or(u64::MAX), it.offset));
+    findings.sort();
     Ok(findings)
 }
 

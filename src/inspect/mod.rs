@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | what is there | [`LogFiles::overview`] | two headers of each segment, and those of the last one's frames |
 //! | whether it is sound | [`LogFiles::check`] | every live byte |
+//! | whether the disk is | [`LogFiles::check_deep`] | every live byte, and released segments |
 //! | what was appended | [`LogFiles::frames`] | frames, from an LSN on |
 //! | what a salvage would cost | [`LogFiles::preview_salvage`] | all frames |
 //! | a copy of it | [`LogFiles::copy_to`] | every live byte |
@@ -30,6 +31,7 @@ mod copy;
 mod frames;
 mod outline;
 mod overview;
+mod released;
 mod salvage;
 mod walk;
 
@@ -100,6 +102,17 @@ impl LogFiles {
     /// The directory or a file can not be read. Damage is no error: it is found.
     pub fn check(&self, progress: &mut dyn FnMut(Progress)) -> Result<Findings, IoFault> {
         check::check(self, progress)
+    }
+
+    /// The same, and reads as well what no open does: segments that a checkpoint has released and that are not removed yet.
+    /// What is damaged there is no loss, but tells of the disk.
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check).
+    pub fn check_deep(&self, progress: &mut dyn FnMut(Progress)) -> Result<Findings, IoFault> {
+        let mut findings = self.check(progress)?;
+        released::check(self, &mut findings, progress)?;
+        Ok(findings)
     }
 
     /// The live frames from the one that holds `from` on, or what comes first behind that.
