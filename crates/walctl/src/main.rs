@@ -1,7 +1,9 @@
 //! The operator's tool. `walctl --help` says what it does; each file of `commands` is one command.
 
+mod branches;
 mod commands;
 mod exit;
+mod held;
 mod measure;
 mod output;
 mod place;

@@ -495,6 +495,65 @@ fn p24_a_transaction_in_doubt_is_decided_by_hand_only_after_its_consequence_was_
     assert_eq!(list["by_hand"].as_array().map(Vec::len), Some(1), "{list}");
 }
 
+#[test]
+fn p24_stat_names_the_transaction_that_is_in_doubt_and_what_frees_it() {
+    let folder = folder();
+    participant_log(folder.path());
+    let stat = |arguments: &[&str]| {
+        let mut command = walctl(["stat"]);
+        command.arg(folder.path()).args(arguments);
+        command
+    };
+    let held =
+        |arguments: &[&str]| json(stat(arguments)).1["held_by"].as_array().expect("a list").clone();
+    assert_eq!(held(&["--json"]).len(), 1, "no record is read");
+    let held = held(&["--json", "--held"]);
+    let (_, list) = json({
+        let mut command = walctl(["txn", "--json"]);
+        command.arg(folder.path());
+        command
+    });
+    let id = list["in_doubt"][0]["id"].as_str().expect("an id");
+    let frees = held[1]["frees"].as_str().expect("words");
+    let resolve = format!("walctl txn {} --resolve {id} --outcome", folder.path().display());
+    assert!(frees.contains("bank-a") && frees.contains(&resolve), "{held:?}");
+    assert!(run(stat(&["--held"])).stdout.contains(frees));
+    // A log of another kind has no such transactions to name.
+    let mut other = walctl(["stat", "--held"]);
+    other.arg(fixtures().join("closed"));
+    let ended = run(other);
+    assert_eq!(ended.code, 3, "{}", ended.stdout);
+    assert!(ended.stderr.contains("transaction"), "{}", ended.stderr);
+}
+
+/// A log with a record of a transaction and one of something else, below a directory with snapshots.
+#[test]
+fn p10_a_deep_verify_decodes_the_records_of_a_log_with_snapshots() {
+    let data = folder();
+    let log = data.path().join("log");
+    fs::create_dir(&log).expect("made");
+    participant_log(&log);
+    fs::create_dir(data.path().join("snapshots")).expect("made");
+    let verify = |arguments: &[&str]| {
+        let mut command = walctl(["verify", "--json"]);
+        command.arg(data.path()).args(arguments);
+        json(command)
+    };
+    let (code, shallow) = verify(&[]);
+    assert_eq!((code, &shallow["foreign_records"]), (0, &Value::Null));
+    let (code, deep) = verify(&["--deep"]);
+    assert_eq!((code, &deep["foreign_records"]), (0, &0.into()), "{deep}");
+    assert!(deep["released_segments"].is_u64(), "{deep}");
+
+    let wal = Wal::open(WalConfig::new(&log)).blocking().expect("opens");
+    wal.commit_blocking("no transaction").expect("durable");
+    wal.close_blocking().expect("closes");
+    assert_eq!(verify(&[]).0, 0);
+    let (code, deep) = verify(&["--deep"]);
+    assert_eq!((code, &deep["foreign_records"]), (1, &1.into()), "{deep}");
+    assert_eq!(deep["verdict"], "attention");
+}
+
 /// The names in the README, and where they are nested.
 fn documented(command: &str) -> BTreeSet<String> {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
@@ -539,7 +598,7 @@ fn every_field_of_json_is_documented_and_every_documented_one_is_there() {
     let cases: [(&str, &[&str]); 7] = [
         ("txn", &["txn", participant]),
         ("stat", &["stat", log, "--frames"]),
-        ("verify", &["verify", log]),
+        ("verify", &["verify", log, "--deep"]),
         ("dump", &["dump", closed, "--to", "1", "--decode", "txn"]),
         ("backup", &["backup", closed, copy]),
         ("repair", &["repair", log, "--dry-run"]),

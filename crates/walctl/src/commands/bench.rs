@@ -57,6 +57,9 @@ pub(crate) struct Arguments {
     /// How many records start a flush, for policies that wait. [default: 100]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_entries: Option<u32>,
+    /// The least time from flush to flush, for devices that are paid by the operation.
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=10_000))]
+    min_sync_interval_ms: u64,
     /// Commits per second that are due, instead of clients that wait.
     #[arg(long, value_name = "PER_SECOND", conflicts_with = "clients", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     rate: Option<u32>,
@@ -79,6 +82,7 @@ struct Bench {
     policy: Policy,
     max_delay_ms: Option<f64>,
     max_entries: Option<usize>,
+    min_sync_interval_ms: u64,
     segment_bytes: u64,
     seconds: f64,
     offered: u64,
@@ -171,7 +175,8 @@ impl Arguments {
         // Of an open loop nobody knows how many are in flight: the log has its default limit, and commits wait there.
         let in_flight = self.rate.map_or(self.clients as usize, |_| 1);
         let record_bytes = self.size as usize;
-        Plan { settings, in_flight, record_bytes, simulated_sync: None }
+        let min_sync_interval = Duration::from_millis(self.min_sync_interval_ms);
+        Plan { min_sync_interval, ..Plan::new(settings, in_flight, record_bytes) }
     }
 }
 
@@ -202,6 +207,7 @@ impl Bench {
             policy: arguments.policy,
             max_delay_ms: bounds.map(|(delay_ms, _)| delay_ms),
             max_entries: bounds.map(|(_, entries)| entries),
+            min_sync_interval_ms: arguments.min_sync_interval_ms,
             segment_bytes: plan.segment_bytes(),
             seconds: measured.seconds,
             offered: measured.offered,

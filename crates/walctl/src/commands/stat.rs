@@ -9,17 +9,18 @@ use serde::Serialize;
 
 use super::owner;
 use crate::exit::Exit;
+use crate::held::{self, Holder};
 use crate::output::{Failure, Output};
 use crate::place::Place;
 use crate::words;
 
 /// Shows the segments, LSNs and epochs of a log, and what keeps its segments.
 ///
-/// It reads headers only, so it takes milliseconds and works beside a running log. It does not tell whether the records
+/// Without --frames and --held it reads headers only, so it takes milliseconds and works beside a running log. It does not tell whether the records
 /// are sound: `walctl verify` does.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  walctl stat /var/lib/app/wal\n  walctl stat /var/lib/app/wal --frames\n  walctl stat /var/lib/app/wal --json | jq .live_bytes"
+    after_help = "Examples:\n  walctl stat /var/lib/app/wal\n  walctl stat /var/lib/app/wal --frames\n  walctl stat /var/lib/app --held\n  walctl stat /var/lib/app/wal --json | jq .live_bytes"
 )]
 pub(crate) struct Arguments {
     /// The directory of the log.
@@ -27,6 +28,9 @@ pub(crate) struct Arguments {
     /// Counts frames, records and padding of every segment too. Takes a second for some gigabytes.
     #[arg(long)]
     frames: bool,
+    /// Reads the records too, and names the transactions over several logs that are in doubt and keep segments.
+    #[arg(long)]
+    held: bool,
 }
 
 /// The JSON of `stat`.
@@ -76,14 +80,6 @@ struct Other {
     state: &'static str,
 }
 
-/// What keeps segments, and how they are freed.
-#[derive(Serialize)]
-struct Holder {
-    what: String,
-    from_lsn: u64,
-    frees: String,
-}
-
 pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Exit, Failure> {
     let (place, overview) = Place::with_log(&arguments.dir)?;
     let stat = look(arguments, &place, &overview)?;
@@ -106,6 +102,10 @@ fn look(arguments: &Arguments, place: &Place, overview: &Overview) -> Result<Sta
         segments.push(Segment::of(overview, segment, outline));
     }
     let live = |segment: &&Segment| segment.state == "live";
+    let mut held_by = held::by_headers(place, overview)?;
+    if arguments.held {
+        held_by.extend(held::by_transactions(place)?);
+    }
     Ok(Stat {
         directory: place.log.display().to_string(),
         file_system: file_system(&place.log, overview),
@@ -120,7 +120,7 @@ fn look(arguments: &Arguments, place: &Place, overview: &Overview) -> Result<Sta
         file_bytes: overview.segments.iter().map(|segment| segment.file_bytes).sum(),
         live_bytes: segments.iter().filter(live).map(|segment| segment.file_bytes).sum(),
         free_bytes: overview.free_bytes,
-        held_by: holders(overview),
+        held_by,
         other_files: overview.others.iter().map(Other::of).collect(),
         segments,
     })
@@ -209,20 +209,6 @@ impl Other {
     }
 }
 
-/// What the files tell: records that no checkpoint has released. Readers, holds and prepared transactions are in the memory
-/// of the owner.
-fn holders(overview: &Overview) -> Vec<Holder> {
-    if overview.last_lsn <= overview.low_water {
-        return Vec::new();
-    }
-    vec![Holder {
-        what: "no checkpoint has released its records".to_owned(),
-        from_lsn: overview.low_water.next().get(),
-        frees: "a checkpoint of the host (Wal::checkpoint); with actix-wal-txn, a snapshot"
-            .to_owned(),
-    }]
-}
-
 fn print(stat: &Stat, frames: bool, output: &mut Output) -> Result<(), Failure> {
     let (epoch, last, next) = (stat.epoch, stat.last_lsn, stat.next_lsn);
     let id = stat.log_id.as_deref().unwrap_or("unknown");
@@ -242,8 +228,7 @@ fn print(stat: &Stat, frames: bool, output: &mut Output) -> Result<(), Failure> 
     let free = stat.free_bytes.map_or_else(|| "unknown".to_owned(), words::bytes);
     output.say(format_args!("{live} live of {all} in segments; free on the disk: {free}"))?;
     for holder in &stat.held_by {
-        let Holder { what, from_lsn, frees } = holder;
-        output.say(format_args!("kept from LSN {from_lsn} on: {what}; freed by {frees}"))?;
+        output.say(holder.line())?;
     }
     output.say("")?;
     let rows: Vec<_> = stat.segments.iter().map(Segment::row).collect();

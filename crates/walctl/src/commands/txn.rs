@@ -2,16 +2,14 @@
 
 use std::path::PathBuf;
 
-use actix_wal::inspect::LogItem;
-use actix_wal::storage::ReadOnly;
-use actix_wal::{Existence, Lsn, Wal, WalConfig};
+use actix_wal::{Existence, Wal, WalConfig};
 use actix_wal_txn::record::TxnRecord;
-use actix_wal_txn::snapshot_file::{Section, SnapshotReader, list};
 use actix_wal_txn::two_phase::participant::{Branches, HeuristicBranch, PreparedBranch};
 use actix_wal_txn::two_phase::{GlobalId, Outcome};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use crate::branches::branches;
 use crate::exit::Exit;
 use crate::output::{Failure, Output};
 use crate::place::Place;
@@ -112,54 +110,6 @@ pub(crate) fn run(arguments: &Arguments, output: &mut Output) -> Result<Exit, Fa
     }
     output.json("txn", &report)?;
     Ok(if arguments.yes { Exit::Fine } else { Exit::Attention })
-}
-
-/// What the newest good snapshot and the log since say.
-fn branches(place: &Place) -> Result<Branches, Failure> {
-    let (mut branches, from) = match &place.snapshots {
-        Some(folder) => of_snapshots(folder)?,
-        None => (Branches::default(), Lsn::NONE),
-    };
-    let mut frames = place.files.frames(from.next()).map_err(Failure::refused)?;
-    while let Some(view) = frames.next().map_err(Failure::refused)? {
-        let frame = match view {
-            LogItem::Frame(frame) => frame,
-            LogItem::Damage(damage) => {
-                return Err(Failure::refused(format_args!("{damage}; see walctl verify")));
-            }
-            _ => continue,
-        };
-        for (lsn, payload) in frame.records().filter(|(lsn, _)| *lsn > from) {
-            branches.take(TxnRecord::decode(lsn, payload).map_err(Failure::refused)?);
-        }
-    }
-    Ok(branches)
-}
-
-fn of_snapshots(folder: &std::path::Path) -> Result<(Branches, Lsn), Failure> {
-    let at = |error| Failure::refused(format_args!("{}: {error}", folder.display()));
-    let storage = ReadOnly::open(folder).map_err(at)?;
-    for lsn in list(&storage).map_err(at)? {
-        // One that is bad is passed over, as recovery does.
-        if let Ok(branches) = of_snapshot(&storage, lsn) {
-            return Ok((branches, lsn));
-        }
-    }
-    Ok((Branches::default(), Lsn::NONE))
-}
-
-fn of_snapshot(
-    storage: &ReadOnly,
-    lsn: Lsn,
-) -> Result<Branches, actix_wal_txn::snapshot_file::SnapshotError> {
-    let mut reader = SnapshotReader::open(storage, lsn)?;
-    let mut branches = Branches::default();
-    while let Some(section) = reader.next_block()? {
-        if let Section::Branches(found) = section {
-            branches = found;
-        }
-    }
-    Ok(branches)
 }
 
 /// The record that `--resolve` or `--clear` appends, and what that means.

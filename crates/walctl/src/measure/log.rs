@@ -110,9 +110,22 @@ pub(crate) struct Plan {
     pub(crate) record_bytes: usize,
     /// How long a sync takes on a simulated device.
     pub(crate) simulated_sync: Option<Duration>,
+    /// The least time from flush to flush.
+    pub(crate) min_sync_interval: Duration,
 }
 
 impl Plan {
+    /// A log with these settings, and all others as they are.
+    pub(crate) fn new(settings: Settings, in_flight: usize, record_bytes: usize) -> Self {
+        Plan {
+            settings,
+            in_flight,
+            record_bytes,
+            simulated_sync: None,
+            min_sync_interval: Duration::ZERO,
+        }
+    }
+
     /// The size of its segments. All commits in flight must fit into one.
     pub(crate) fn segment_bytes(&self) -> u64 {
         let wanted = 2 * self.bytes_in_flight() as u64;
@@ -131,6 +144,7 @@ impl Plan {
     fn config(&self, path: PathBuf) -> WalConfig {
         let mut config = WalConfig::new(path);
         config.flush_policy = self.settings.flush_policy();
+        config.min_sync_interval = self.min_sync_interval;
         config.segment_size = self.segment_bytes();
         config.max_in_flight_entries = config.max_in_flight_entries.max(self.in_flight);
         if self.bytes_in_flight() > config.in_flight_bytes() {
@@ -235,19 +249,13 @@ mod tests {
     #[test]
     fn all_that_may_be_in_flight_fits_the_limits_of_the_log() {
         for (in_flight, record_bytes) in [(1, 1), (1, 16 << 20), (65_536, 1), (1024, 1 << 19)] {
-            let settings = Settings::default();
-            let plan = Plan { settings, in_flight, record_bytes, simulated_sync: None };
+            let plan = Plan::new(Settings::default(), in_flight, record_bytes);
             check(&plan, Path::new("x")).expect("it can be had");
             let config = plan.config("x".into());
             assert!(config.in_flight_bytes() >= in_flight * (record_bytes + 5), "{plan:?}");
             assert!(config.max_in_flight_entries >= in_flight);
         }
-        let plan = Plan {
-            settings: Settings::default(),
-            in_flight: 65_536,
-            record_bytes: 1 << 20,
-            simulated_sync: None,
-        };
+        let plan = Plan::new(Settings::default(), 65_536, 1 << 20);
         check(&plan, Path::new("x")).expect_err("64 GiB in flight");
     }
 }

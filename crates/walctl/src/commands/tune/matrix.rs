@@ -108,12 +108,9 @@ impl Effort {
 
     /// What the log with most in flight is.
     pub(super) fn plan(&self, settings: Settings, disk: Disk) -> Plan {
-        Plan {
-            settings,
-            in_flight: self.clients.iter().copied().max().unwrap_or(1),
-            record_bytes: self.record_bytes,
-            simulated_sync: disk.simulated_sync(),
-        }
+        let in_flight = self.clients.iter().copied().max().unwrap_or(1);
+        let plan = Plan::new(settings, in_flight, self.record_bytes);
+        Plan { simulated_sync: disk.simulated_sync(), ..plan }
     }
 
     /// The room that all logs of one disk need.
