@@ -647,3 +647,25 @@ fn the_page_of_metrics_is_the_table() {
         "write it: UPDATE_METRICS=1 cargo test --test metrics"
     );
 }
+
+/// The names in backticks on a page that begin with `wal_`, without what stands behind them.
+fn metrics_on(page: &str) -> std::collections::BTreeSet<String> {
+    let quoted = page.split('`').skip(1).step_by(2);
+    let words =
+        quoted.flat_map(|code| code.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')));
+    words.filter(|word| word.starts_with("wal_")).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_metric_and_setting_of_the_guide_to_tuning_exists_and_no_setting_is_left_out() {
+    let guide = read("docs/tuning.md");
+    let named = metrics_on(&guide);
+    assert!(named.len() > 10, "{named:?}");
+    let unknown: Vec<_> =
+        named.iter().filter(|name| TABLE.iter().all(|metric| metric.name != **name)).collect();
+    assert!(unknown.is_empty(), "no log has {unknown:?}");
+    let config = serde_json::to_value(actix_wal::WalConfig::new("x")).unwrap();
+    let settings = config.as_object().unwrap().keys();
+    let left_out: Vec<_> = settings.filter(|name| !guide.contains(&format!("`{name}`"))).collect();
+    assert!(left_out.is_empty(), "the guide says nothing of {left_out:?}");
+}
