@@ -37,6 +37,20 @@
 //! let error = config.validate().expect_err("spaced out beyond max_delay");
 //! assert_eq!(error.setting, "min_sync_interval");
 //! ```
+//!
+//! # Tracing
+//!
+//! Spans and events go to `tracing`. There is no span for an append; the example `commit_life` has one of the host around a
+//! commit.
+//!
+//! | span | level | fields |
+//! |---|---|---|
+//! | `wal.recover` | info | `directory` |
+//! | `wal.flush`, one write and its sync | debug | `what` (`flush`, or `empty` for a frame without records), `entries`, `lsns` |
+//! | `wal.rotate` | debug | `segment`, `epoch`, `cut` |
+//!
+//! A change of state is told at once, and so is a sync that is slow, stuck, or back. What repeats while the disk fails is
+//! told in sum, once a second: failures, and records that are not durable or of which nobody knows.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

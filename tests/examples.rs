@@ -20,6 +20,11 @@ const EXAMPLES: &[Example] = &[
     ("actix_web", &[], &["20 clients have their answers", "1 from client", "20 from client"]),
     ("compose", &[], &["put a      is durable at LSN 1", "delete a   is durable at LSN 3"]),
     ("compose", &["--mock"], &["delete a   is durable at LSN 3", "0 syncs"]),
+    (
+        "commit_life",
+        &[],
+        &["wal.recover", "wal.flush{what=\"flush\" entries=", "commit{client=1 lsn=1}"],
+    ),
     ("plain_tokio", &[], &["durable: 800,"]),
     ("plain_threads", &[], &["0 changes from earlier runs"]),
     ("replay", &[], &["first open:  0 keys", "second open: 2 keys out of 3 records"]),

@@ -1,6 +1,6 @@
 //! `cargo xtask package`: what crates.io would get. Nothing is published.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::shell::{self, Shell, read};
 
@@ -10,17 +10,34 @@ const MUST_HOLD: &[&str] =
 
 /// What only this repository needs.
 const MUST_NOT_HOLD: &[&str] =
-    &[".ci/", ".github/", ".cargo/", "controls/", "crates/", "fuzz/", "benches/peers/", "target/"];
+    &[".ci/", ".github/", ".cargo/", "controls/", "crates/", "fuzz/", "benches/", "tests/", "target/"];
 
-/// Checks the list of files, and builds the package from exactly these.
+/// What would be published, in this order: each builds on those before.
+const PACKAGES: [&str; 3] = ["actix-wal", "actix-wal-txn", "walctl"];
+
+/// Checks the list of files, builds the packages from exactly these, and tests and documents the log by itself.
 pub(crate) fn run(shell: &Shell) -> Result<()> {
     // Work that is not committed yet is packaged too: a developer may run this before the commit.
-    let package = ["package", "--package", "actix-wal", "--locked", "--allow-dirty"];
-    let list = read(shell.cargo(&package).arg("--list"))?;
+    let package = ["package", "--locked", "--allow-dirty"];
+    let list = read(shell.cargo(&package).args(["--package", PACKAGES[0], "--list"]))?;
     let faults = faults(&list);
     ensure!(faults.is_empty(), "{}; see `include` and `exclude` in Cargo.toml", faults.join(", "));
     println!("{} files", list.lines().count());
-    shell::run(&mut shell.cargo(&package))
+    let each = PACKAGES.iter().flat_map(|name| ["--package", name]);
+    shell::run(shell.cargo(&package).args(each))?;
+    alone(shell)
+}
+
+/// The log as somebody has it who downloads it: without this repository, and without the crates of its tests.
+fn alone(shell: &Shell) -> Result<()> {
+    let manifest = read(&mut shell.cargo(&["pkgid", "--package", PACKAGES[0]]))?;
+    let version = manifest.trim().rsplit(['@', '#']).next().context("a version")?;
+    let unpacked = shell.target().join(format!("package/{}-{version}/Cargo.toml", PACKAGES[0]));
+    for (command, what) in [("test", "--lib"), ("test", "--doc"), ("doc", "--no-deps")] {
+        let mut cargo = shell.cargo(&[command, what, "--all-features"]);
+        shell::run(cargo.arg("--manifest-path").arg(&unpacked))?;
+    }
+    shell::run(shell.cargo(&["build", "--examples"]).arg("--manifest-path").arg(&unpacked))
 }
 
 fn faults(list: &str) -> Vec<String> {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use self::faults::AwaitingCut;
 pub use self::steps::FlushSteps;
 use crate::config::{Durability, FaultPolicy, WalConfig};
-use crate::engine::intake::entry::{Entry, Tally, fill};
+use crate::engine::intake::entry::{Entry, Tally, fill, range_of};
 use crate::engine::segments::catalog::SegmentInfo;
 use crate::engine::segments::clearing::OldSegment;
 use crate::engine::segments::supply::{SegmentSource, SegmentStyle};
@@ -365,7 +365,9 @@ impl FlushLoop {
         if let Some(last) = self.in_hand.last() {
             self.touched = self.touched.max(last.last_lsn());
         }
-        let span = tracing::debug_span!("wal.flush", what, entries = self.in_hand.len());
+        let lsns = || range_of(&self.in_hand).map(tracing::field::display);
+        let span =
+            tracing::debug_span!("wal.flush", what, entries = self.in_hand.len(), lsns = lsns());
         let _entered = span.enter();
         self.shared.io.begins(started);
         let written = write(self, stamp);
