@@ -346,29 +346,6 @@ fn every_expression_of_the_deployment_plan_is_about_metrics_that_exist_and_is_pr
 }
 
 #[test]
-fn systemd_accepts_the_unit() {
-    let unit = read("ops/actix-wal-redis.service");
-    let folder = folder();
-    // It looks for the program too, which is not installed here.
-    let unit =
-        unit.replace("/usr/local/bin/actix-wal-redis", env!("CARGO_BIN_EXE_actix-wal-redis"));
-    let path = folder.path().join("actix-wal-redis.service");
-    std::fs::write(&path, &unit).unwrap();
-    let output = match Command::new("systemd-analyze").arg("verify").arg(&path).output() {
-        Ok(output) => output,
-        Err(error) => return eprintln!("skipped: systemd-analyze: {error}"),
-    };
-    let said = String::from_utf8_lossy(&output.stderr);
-    let about_it: Vec<_> =
-        said.lines().filter(|line| line.contains("actix-wal-redis.service")).collect();
-    assert!(output.status.success() && about_it.is_empty(), "{said}");
-    // And it notices a word that it does not know.
-    std::fs::write(&path, unit.replace("ProtectSystem=strict", "ProtectSystems=strict")).unwrap();
-    let output = Command::new("systemd-analyze").arg("verify").arg(&path).output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stderr).contains("ProtectSystems"));
-}
-
-#[test]
 fn ci_installs_promtool_and_prometheus() {
     let tools = read("crates/xtask/src/ci/tools.rs");
     for tool in ["promtool", "prometheus"] {

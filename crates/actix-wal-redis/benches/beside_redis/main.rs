@@ -13,6 +13,7 @@
 mod load;
 mod memory;
 mod mixed;
+mod scraped;
 mod servers;
 
 use std::env;
@@ -82,6 +83,14 @@ fn main() {
     if wanted(name) {
         let requests = if settings.is_tiny { 500 } else { 200_000 };
         compare(&settings, name, |server| mixed::run(server, requests));
+    }
+    let scraped = Scenario::new("SET 128 B, 64 connections", "-t set -c 64", 400_000);
+    if wanted("scrapes") {
+        scraped::compare(
+            &settings,
+            &scraped,
+            if settings.is_tiny { 500 } else { scraped.requests },
+        );
     }
     if wanted("memory") {
         memory::compare(&settings.directory, settings.keys);

@@ -21,6 +21,8 @@ pub(crate) struct Server {
     child: Child,
     directory: PathBuf,
     pub(crate) port: u16,
+    /// That of `/metrics`; 0 without.
+    pub(crate) metrics_port: u16,
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,13 +31,26 @@ pub(crate) fn is_there(program: &str) -> bool {
     Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok()
 }
 
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
 impl Server {
     pub(crate) fn start(kind: Kind, place: &Path) -> Self {
+        Server::begin(kind, place, 0)
+    }
+
+    /// Ours, with an endpoint for metrics.
+    pub(crate) fn start_with_metrics(place: &Path) -> Self {
+        Server::begin(Kind::Ours, place, free_port())
+    }
+
+    fn begin(kind: Kind, place: &Path, metrics_port: u16) -> Self {
         let directory = place.join(format!("beside-redis-{kind:?}"));
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).expect("a directory");
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr());
-        let port = port.expect("a free port").port();
+        let port = free_port();
         let mut command = match kind {
             Kind::Ours => Command::new(env!("CARGO_BIN_EXE_actix-wal-redis")),
             Kind::Redis => {
@@ -45,8 +60,11 @@ impl Server {
             }
         };
         command.args(["--port", &port.to_string(), "--dir"]).arg(&directory).stdout(Stdio::null());
+        if metrics_port > 0 {
+            command.args(["--metrics-port", &metrics_port.to_string()]);
+        }
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let server = Server { child, directory, port };
+        let server = Server { child, directory, port, metrics_port };
         let began = Instant::now();
         while !server.answers() {
             assert!(began.elapsed() < PATIENCE, "{kind:?} does not answer");

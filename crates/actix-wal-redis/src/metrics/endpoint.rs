@@ -26,6 +26,8 @@ const REQUEST: Duration = Duration::from_secs(2);
 const UNREAD: u32 = 5_000;
 /// A whole answer fits into the buffer of its socket: a scrape takes about 40 KiB.
 const ANSWER: usize = 256 << 10;
+/// How much its threads yield to others, see nice(2).
+const NICE: i32 = 10;
 /// How often the recorder sorts what it has.
 const UPKEEP: Duration = Duration::from_secs(1);
 /// What Prometheus asks for.
@@ -88,6 +90,8 @@ fn run(
     readiness: Readiness,
     started: Sender<io::Result<ServerHandle>>,
 ) {
+    // On Linux this is about this thread and those that it starts: scrapes get what commits leave of the processors.
+    let _ = rustix::process::nice(NICE);
     actix::System::new().block_on(async move {
         let upkeep = exporter.clone();
         let upkeep = actix::spawn(async move {

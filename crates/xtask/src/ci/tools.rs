@@ -19,6 +19,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("python3", "python3-venv"),
     ("promtool", "prometheus"),
     ("prometheus", "prometheus"),
+    ("systemd-analyze", "systemd"),
 ];
 
 /// Installs the packages of the programs that are missing, all in one command.
