@@ -17,14 +17,14 @@ use control::{Control, TestCommand};
 use verdict::Verdict;
 use workshop::Workshop;
 
-/// Into how many parts `--rotate` splits the controls. One part takes about five minutes on two cores.
-const PARTS: usize = 8;
+/// Into how many parts `--rotate` splits the controls. One part takes six to ten minutes on two cores.
+const PARTS: usize = 20;
 
 const EXAMPLES: &str = "Examples:
   cargo xtask controls --check             every patch applies to the sources: a second
   cargo xtask controls watermark cut       the controls with one of these words in their names
-  cargo xtask controls --rotate            an eighth of them, chosen by the commit: what CI runs
-  cargo xtask controls --all               before a release: an hour and a half
+  cargo xtask controls --rotate            a twentieth of them, chosen by the commit: what CI runs
+  cargo xtask controls --all               before a release: hours
   cargo xtask controls --renew             after a change of the sources: rewrite what no longer applies
   cargo xtask controls --record NAME       keep what was edited by hand where --renew found a conflict";
 
