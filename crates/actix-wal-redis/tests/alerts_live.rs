@@ -9,14 +9,17 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use test_support::mounts::{self, Mount};
 use test_support::scratch::folder;
 use test_support::skips::skip;
 
-use self::support::client::request;
+use self::support::answer::Answer;
+use self::support::client::{Client, request};
 use self::support::http::{exchange, get};
 use self::support::program::{Server, free_port};
 use self::support::repository::read;
@@ -159,4 +162,45 @@ fn a_real_prometheus_fires_what_is_meant_for_a_disk_that_fails_is_full_or_hangs(
             fails("fdatasync", "delay_enter=600000000", &expected, &["WalSyncsStopped"]);
         });
     });
+}
+
+#[test]
+fn p21_a_disk_that_is_really_full_fires_an_alert_that_clears_when_there_is_space() {
+    if !has_prometheus() {
+        return;
+    }
+    // Room for the next segment, however large, as soon as the filler is gone.
+    let Some(mount) = Mount::new(mounts::EXT4.of_mib(160)) else { return };
+    let folder = folder();
+    let filler = mount.place.join("filler");
+    let server = Server::ours(&mount.place.join("data"), &["--metrics-port", "0"]);
+    let prometheus = Prometheus::start(folder.path(), server.metrics_port());
+    prometheus.has_scraped(10);
+    // Somebody else fills the disk.
+    let mut file = File::create(&filler).unwrap();
+    let piece = vec![1; 1 << 16];
+    while file.write_all(&piece).is_ok() {}
+    drop(file);
+    let mut client = server.client();
+    let value = "v".repeat(1 << 18);
+    let full = (0..1000).find(|key| !client.call(&format!("SET key{key} {value}")).is_ok());
+    let refused = full.expect("the disk is full");
+    prometheus.wait_for("WalNotRunning");
+    let (status, why) = get(prometheus.metrics_port, "/readyz");
+    assert!(status == 503 && why.starts_with("no space"), "{status} {why}");
+
+    fs::remove_file(&filler).unwrap();
+    wait_until("the end of the alert", || !prometheus.firing().contains("WalNotRunning"));
+    assert_eq!(get(prometheus.metrics_port, "/readyz").0, 200);
+    assert!(client.call("SET after 1").is_ok());
+    // What was answered before is there, and what was refused is not.
+    server.kill_9();
+    let server = Server::ours(&mount.place.join("data"), &[]);
+    let mut client = server.client();
+    let length = |client: &mut Client, key: u32| client.call(&format!("STRLEN key{key}"));
+    for key in 0..refused {
+        assert_eq!(length(&mut client, key), Answer::Integer(value.len() as i64), "key{key}");
+    }
+    assert_eq!(length(&mut client, refused), Answer::Integer(0));
+    drop(server);
 }

@@ -23,6 +23,13 @@ pub const EXT4: Kind = Kind { name: "ext4", mib: 24, mkfs: &["mkfs.ext4", "-q", 
 pub const XFS: Kind = Kind { name: "xfs", mib: 320, mkfs: &["mkfs.xfs", "-q", "-f"] };
 pub const BTRFS: Kind = Kind { name: "btrfs", mib: 128, mkfs: &["mkfs.btrfs", "-q", "-f"] };
 
+impl Kind {
+    /// The same with an image of this size.
+    pub const fn of_mib(self, mib: u64) -> Kind {
+        Kind { mib, ..self }
+    }
+}
+
 /// A mounted image. Dropping it, also in a panic, unmounts it and gives the loop device back.
 #[derive(Debug)]
 pub struct Mount {

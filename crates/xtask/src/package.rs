@@ -9,8 +9,17 @@ const MUST_HOLD: &[&str] =
     &["Cargo.toml", "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "src/lib.rs"];
 
 /// What only this repository needs.
-const MUST_NOT_HOLD: &[&str] =
-    &[".ci/", ".github/", ".cargo/", "controls/", "crates/", "fuzz/", "benches/", "tests/", "target/"];
+const MUST_NOT_HOLD: &[&str] = &[
+    ".ci/",
+    ".github/",
+    ".cargo/",
+    "controls/",
+    "crates/",
+    "fuzz/",
+    "benches/",
+    "tests/",
+    "target/",
+];
 
 /// What would be published, in this order: each builds on those before.
 const PACKAGES: [&str; 3] = ["actix-wal", "actix-wal-txn", "walctl"];
