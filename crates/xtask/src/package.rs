@@ -46,7 +46,8 @@ fn alone(shell: &Shell) -> Result<()> {
         let mut cargo = shell.cargo(&[command, what, "--all-features"]);
         shell::run(cargo.arg("--manifest-path").arg(&unpacked))?;
     }
-    shell::run(shell.cargo(&["build", "--examples"]).arg("--manifest-path").arg(&unpacked))
+    let mut examples = shell.cargo(&["build", "--examples", "--all-features"]);
+    shell::run(examples.arg("--manifest-path").arg(&unpacked))
 }
 
 fn faults(list: &str) -> Vec<String> {
