@@ -105,7 +105,7 @@ impl LogFiles {
     }
 
     /// The same, and reads as well what no open does: segments that a checkpoint has released and that are not removed yet.
-    /// What is damaged there is no loss, but tells of the disk.
+    /// What is damaged there is no loss, but shows what the disk is worth.
     ///
     /// # Errors
     /// Those of [`check`](Self::check).

@@ -1,5 +1,5 @@
 //! What no open reads: the segments that a checkpoint has released and that are still there. What is damaged in one is no
-//! loss, and tells of the disk.
+//! loss, and shows what the disk is worth.
 
 use std::io::ErrorKind;
 
