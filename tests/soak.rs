@@ -7,12 +7,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use actix_wal::Lsn;
-use test_support::clients::ledger::{Counts, Ledger, Replayed};
-use test_support::clients::payload;
-use test_support::clients::told::Told;
-use test_support::panics::silence_injected_panics;
-use test_support::soak::floors::{ENOUGH, Sample, rising};
-use test_support::soak::run;
+use demo::clients::ledger::{Counts, Ledger, Replayed};
+use demo::clients::payload;
+use demo::clients::told::Told;
+use demo::panics::silence_injected_panics;
+use demo::soak::floors::{ENOUGH, Sample, rising};
+use demo::soak::run;
 
 /// The child of the test below; alone it does nothing.
 #[test]

@@ -3,16 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // also in the helpers of the tests
 
+use demo::quickstart::child;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use test_support::quickstart::child;
 use test_support::skips;
 
 use actix_wal::{FaultPolicy, FlushPolicy};
-use test_support::quickstart::settings::Settings;
+use demo::quickstart::config::Settings;
 use test_support::trace::{Audit, judge};
 
 /// Set in the process that is traced: the directory of its log.

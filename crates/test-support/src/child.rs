@@ -26,9 +26,9 @@ use actix_wal::{
     AppendError, CommitError, FaultPolicy, FlushPolicy, LogState, Lsn, RestartBudget, Wal,
     WalConfig,
 };
+use demo::pipe::Pipe;
 
 use crate::facts::{Key, payload};
-use crate::pipe::Pipe;
 
 /// The test that is the child.
 pub const TEST: &str = "the_child_of_these_tests";

@@ -6,13 +6,15 @@
 //! cargo run --release --example soak -- --help
 //! ```
 //!
-//! What it is made of lies in `crates/test-support/src/soak`, since a test runs it too:
-//!
 //! * `run`: lives in this process, and lives of children that are killed.
 //! * `life`: clients, readers, a subscriber, checkpoints and faults.
 //! * `floors`: what is held when nothing happens, and whether that rises.
 //!
 //! Beside it lies `clients`: what clients write and were told, held against what each open replays.
+
+pub mod floors;
+pub mod life;
+pub mod run;
 
 use std::io::{IsTerminal, stderr, stdout};
 use std::path::{Path, PathBuf};
@@ -20,13 +22,13 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, io};
 
+use self::floors::{Sample, floor, rising};
+use self::run::Soak;
+use crate::clients::ledger;
+use crate::panics::silence_injected_panics;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use test_support::clients::ledger;
-use test_support::panics::silence_injected_panics;
-use test_support::soak::floors::{self, Sample, floor, rising};
-use test_support::soak::run::{self, Soak};
 
 /// The log runs for as long as you like while everything around it fails.
 ///
@@ -80,7 +82,8 @@ const BROKEN_PROMISE: u8 = 1;
 /// The run could not be carried out, so nothing is known.
 const NO_RESULT: u8 = 2;
 
-fn main() -> ExitCode {
+/// The example.
+pub fn main() -> ExitCode {
     silence_injected_panics();
     if run::be_a_child_if_told() {
         return ExitCode::SUCCESS;

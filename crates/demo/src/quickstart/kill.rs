@@ -11,12 +11,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::config::Settings;
+use super::report::Voice;
+use super::verify;
+use crate::clients::ledger::Ledger;
+use crate::clients::told::Told;
 use crate::error::QuickstartError;
-use crate::report::Voice;
-use crate::verify;
-use test_support::clients::ledger::Ledger;
-use test_support::clients::told::Told;
-use test_support::quickstart::settings::Settings;
 
 /// Acknowledgements before the child is killed.
 const ENOUGH: u64 = 1000;

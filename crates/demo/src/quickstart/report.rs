@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use actix_wal::WalConfig;
 use serde::Serialize;
 
-use crate::directory::Workplace;
-use crate::kill::Kills;
-use crate::load::Load;
-use test_support::quickstart::settings::Settings;
+use super::config::Settings;
+use super::kill::Kills;
+use super::load::Load;
+use crate::place::Workplace;
 
 /// Where words go: to stdout, or to stderr if stdout is for JSON.
 pub(crate) struct Voice {

@@ -7,8 +7,8 @@ use actix_wal::{Bounds, FaultPolicy, FlushPolicy};
 use clap::builder::{RangedU64ValueParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 
-use test_support::clients::payload;
-use test_support::quickstart::settings::Settings;
+use super::config::Settings;
+use crate::clients::payload;
 
 /// Many clients commit to one log at once; then the process is killed in mid-flight, again and again,
 /// and every acknowledged record is looked for.

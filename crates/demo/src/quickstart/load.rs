@@ -9,9 +9,9 @@ use actix_wal::{LogState, Stats, Wal};
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::config::Settings;
+use crate::clients::client::{self, Outcome};
 use crate::error::QuickstartError;
-use test_support::clients::client::{self, Outcome};
-use test_support::quickstart::settings::Settings;
 
 /// How often the progress bar is drawn.
 const TICK: Duration = Duration::from_millis(100);

@@ -6,22 +6,19 @@
 //! cargo run --release --example quickstart -- --help
 //! ```
 //!
-//! * `args`: the command line.
-//! * `directory`: the directory it works in.
+//! * `settings`: the command line; `config`: what the parts have to know of it.
 //! * `load`: part one, how fast.
 //! * `kill`: part two, `kill -9`.
 //! * `verify`: what the clients were told, held against what recovery finds.
 //! * `report`: words and JSON.
-//!
-//! What tests run too lies in `crates/test-support/src`: `quickstart` has the `settings` and the `child` that is
-//! killed; `clients` has the `client`, its `payload`, what it is `told`, and the `ledger` of that.
+//! * `child`: what is killed.
 
-mod args;
-mod directory;
-mod error;
+pub mod child;
+pub mod config;
 mod kill;
 mod load;
 mod report;
+mod settings;
 mod verify;
 
 use std::io::{IsTerminal, stderr, stdout};
@@ -29,20 +26,20 @@ use std::process::ExitCode;
 
 use actix_wal::WalConfig;
 use clap::Parser;
-use test_support::quickstart::child;
 
-use crate::args::Args;
-use crate::directory::Workplace;
+use self::kill::Kills;
+use self::report::{Report, Voice};
+use self::settings::Args;
 use crate::error::QuickstartError;
-use crate::kill::Kills;
-use crate::report::{Report, Voice};
+use crate::place::Workplace;
 
 /// An acknowledged record was lost, or one is there twice, or one was never submitted.
 const BROKEN_PROMISE: u8 = 1;
 /// The run could not be carried out, so nothing is known.
 const NO_RESULT: u8 = 2;
 
-fn main() -> ExitCode {
+/// The example.
+pub fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.child {
         Some(first_client) => child::run(&args.settings(), &args.dir, first_client)

@@ -5,7 +5,7 @@ use std::path::Path;
 use actix_wal::testkit::FaultPlan;
 use actix_wal::{OpenError, Wal};
 
-use super::settings::Settings;
+use super::config::Settings;
 use crate::clients::client;
 use crate::clients::told::{Counter, to_the_parent};
 

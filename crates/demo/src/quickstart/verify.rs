@@ -4,10 +4,10 @@ use std::path::Path;
 
 use actix_wal::{Lsn, OpenError, RecoveryReport, Wal};
 
+use super::config::Settings;
+use crate::clients::ledger::{Ledger, Verifier};
+use crate::clients::told::Told;
 use crate::error::QuickstartError;
-use test_support::clients::ledger::{Ledger, Verifier};
-use test_support::clients::told::Told;
-use test_support::quickstart::settings::Settings;
 
 /// Recovers the log and compares it with what the clients were told.
 pub(crate) fn run(
