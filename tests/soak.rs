@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use actix_wal::Lsn;
+use demo::child;
 use demo::clients::ledger::{Counts, Ledger, Replayed};
 use demo::clients::payload;
 use demo::clients::told::Told;
@@ -17,8 +18,7 @@ use demo::soak::run;
 /// The child of the test below; alone it does nothing.
 #[test]
 fn a_child() {
-    silence_injected_panics();
-    run::be_a_child_if_told();
+    child::be_one_if_asked();
 }
 
 #[test]

@@ -118,7 +118,7 @@ impl Job {
 /// Does the job of this process, if it is a child.
 pub fn run() {
     if let Some(job) = Job::of_this_process() {
-        actix::System::new().block_on(work(job, Pipe::to_the_parent()));
+        actix::System::new().block_on(work(job, Pipe::to_the_parent().expect("a descriptor")));
     }
 }
 

@@ -1,7 +1,7 @@
-//! Clients that commit, what they are told, and the ledger of it that a log is held against: what the examples
-//! `quickstart` and `soak` have in common, and tests run too.
+//! Clients that commit, what they are told, and the ledger of it that a log is held against: what the quickstart
+//! and the soak have in common.
 
-pub mod client;
+pub(crate) mod client;
 pub mod ledger;
 pub mod payload;
 pub mod told;

@@ -1,93 +1,72 @@
-//! Many clients commit at once; then the process is killed in mid-flight, again and again, and every
+//! Many clients commit at once; then a process is killed in mid-flight, again and again, and every
 //! acknowledged record is looked for.
 //!
-//! ```text
-//! cargo run --release --example quickstart
-//! cargo run --release --example quickstart -- --help
-//! ```
-//!
-//! * `settings`: the command line; `config`: what the parts have to know of it.
+//! * `settings`: of a run, as the command line has them.
 //! * `load`: part one, how fast.
-//! * `kill`: part two, `kill -9`.
-//! * `verify`: what the clients were told, held against what recovery finds.
+//! * `kill`: part two, `kill -9`, and what recovery finds; `child`: what is killed.
 //! * `report`: words and JSON.
-//! * `child`: what is killed.
 
 pub mod child;
-pub mod config;
 mod kill;
 mod load;
 mod report;
 mod settings;
-mod verify;
 
-use std::io::{IsTerminal, stderr, stdout};
-use std::process::ExitCode;
+use std::io::Write;
+use std::path::Path;
 
 use actix_wal::WalConfig;
-use clap::Parser;
+use actix_wal::messages::RECORD_OVERHEAD;
+
+pub use self::report::Report;
+pub use self::settings::{OnFault, Policy, Settings};
 
 use self::kill::Kills;
-use self::report::{Report, Voice};
-use self::settings::Args;
-use crate::error::QuickstartError;
-use crate::place::Workplace;
+use crate::place::{Kind, Place};
+use crate::voice::Voice;
+use crate::{DemoError, Verdict};
 
-/// An acknowledged record was lost, or one is there twice, or one was never submitted.
-const BROKEN_PROMISE: u8 = 1;
-/// The run could not be carried out, so nothing is known.
-const NO_RESULT: u8 = 2;
+/// The logs of the two parts.
+const LOGS: [&str; 2] = ["load", "kill"];
 
-/// The example.
-pub fn main() -> ExitCode {
-    let args = Args::parse();
-    let result = match args.child {
-        Some(first_client) => child::run(&args.settings(), &args.dir, first_client)
-            .map(|()| ExitCode::SUCCESS)
-            .map_err(QuickstartError::from),
-        None => run(&args),
-    };
-    result.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
-        ExitCode::from(NO_RESULT)
-    })
-}
+const KIND: Kind = Kind { name: "quickstart", marker: "ACTIX-WAL-QUICKSTART", logs: &LOGS };
 
-fn run(args: &Args) -> Result<ExitCode, QuickstartError> {
-    let settings = args.settings();
-    let voice = Voice { json: args.json };
-    let limit = WalConfig::new(&args.dir).in_flight_bytes() - actix_wal::messages::RECORD_OVERHEAD;
+/// Runs both parts in a directory, which is new, empty or of an earlier run, and says in `words` how they go. A program
+/// that calls this begins with [`be_one_if_asked`](crate::child::be_one_if_asked), as part two starts it again.
+///
+/// # Errors
+/// The run can not be carried out; the log is not judged then.
+pub fn run(
+    settings: &Settings,
+    directory: &Path,
+    words: &mut dyn Write,
+) -> Result<(Verdict, Report), DemoError> {
+    let limit = WalConfig::new(directory).in_flight_bytes() - RECORD_OVERHEAD;
     if settings.size > limit {
-        return Err(QuickstartError::TooLarge { size: settings.size, limit });
+        return Err(DemoError::TooLarge { size: settings.size, limit });
     }
-    let workplace = Workplace::prepare(&args.dir)?;
-
-    voice.introduce(&settings, &workplace);
-    let show = stdout().is_terminal() && stderr().is_terminal();
-    let load = load::run(&settings, &workplace.load(), show)?;
-    voice.tell_load(&load);
+    let (place, mut voice) = (Place::prepare(directory, &KIND)?, Voice::new(words));
+    place.introduce(&mut voice)?;
+    report::introduce(settings, &mut voice)?;
+    let load = load::run(settings, &place.log(LOGS[0]))?;
+    report::tell_load(&load, &mut voice)?;
 
     let (clients, rounds) = (settings.clients, settings.kills);
     let mut kills = Kills::default();
     if rounds > 0 {
-        voice.say(format!("\n2. kill -9, {rounds} times, while {clients} clients commit"));
-        kills = kill::run(&settings, &workplace.kill(), &voice)?;
-        voice.tell_kills(&kills);
+        voice.say(format_args!("\n2. kill -9, {rounds} times, while {clients} clients commit"))?;
+        kills = kill::run(settings, &place.log(LOGS[1]), &mut voice)?;
+        report::tell_kills(&kills, &mut voice)?;
     }
-    voice.print_json(&Report::new(&settings, &workplace, &load, &kills));
-    Ok(verdict(&voice, kills.ledger.counts.are_sound(), rounds - kills.kills))
-}
-
-fn verdict(voice: &Voice, sound: bool, missed: u64) -> ExitCode {
-    if !sound {
-        voice.say("\nThe log has broken its promises.");
-        ExitCode::from(BROKEN_PROMISE)
+    let report = Report::new(settings, &place, &load, &kills);
+    let missed = rounds - kills.kills;
+    let verdict = report.verdict(rounds);
+    if verdict == Verdict::Broken {
+        voice.say("\nThe log has broken its promises.")?;
     } else if missed > 0 {
-        voice.say(format!(
+        voice.say(format_args!(
             "\n{missed} children ended before they were killed, so this run proves less than it should."
-        ));
-        ExitCode::from(NO_RESULT)
-    } else {
-        ExitCode::SUCCESS
+        ))?;
     }
+    Ok((verdict, report))
 }

@@ -1,122 +1,87 @@
 //! The log runs for hours while the disk fails, processes are killed and logs are reopened; nothing that was
 //! acknowledged may be lost, nothing that was refused may come back, and nothing may leak.
 //!
-//! ```text
-//! cargo run --release --example soak -- --hours 8 --dir /a/disk
-//! cargo run --release --example soak -- --help
-//! ```
-//!
 //! * `run`: lives in this process, and lives of children that are killed.
 //! * `life`: clients, readers, a subscriber, checkpoints and faults.
 //! * `floors`: what is held when nothing happens, and whether that rises.
-//!
-//! Beside it lies `clients`: what clients write and were told, held against what each open replays.
 
 pub mod floors;
-pub mod life;
+mod life;
 pub mod run;
 
-use std::io::{IsTerminal, stderr, stdout};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use std::{env, fs, io};
+
+use clap::Args;
+use serde::Serialize;
 
 use self::floors::{Sample, floor, rising};
 use self::run::Soak;
 use crate::clients::ledger;
 use crate::panics::silence_injected_panics;
-use clap::Parser;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Serialize;
-
-/// The log runs for as long as you like while everything around it fails.
-///
-/// Clients commit, readers follow, checkpoints release, in one short life of the log after the other. Writes
-/// and syncs fail, are slow or panic, the disk is full for a while, logs are closed, dropped and reopened,
-/// and children are killed with SIGKILL in mid-flight. After each life the log is opened and every record
-/// compared with what clients were told. At the end of each period everything is released and closed: what
-/// the process and the directory hold then is the floor, and a floor that rises is a leak.
-#[derive(Debug, Parser)]
-#[command(
-    name = "soak",
-    after_help = "Exit status: 0 if every promise was kept and no floor rises, 1 if not, 2 if the run could not \
-                  be carried out.\n\n\
-                  Try:\n  --minutes 5            a coffee\n  --hours 8 --json | tail -n 1 | jq .   a night\n  \
-                  --seed 7               the same faults and moments again, as far as threads allow"
-)]
-struct Args {
-    /// The directory to work in, on the disk that is to be tried. It must be new, empty, or of an earlier
-    /// soak; it is emptied when the soak starts.
-    #[arg(long, default_value = "target/soak")]
-    dir: PathBuf,
-
-    /// How long, in hours; minutes and seconds are added. One minute if none of them is given.
-    #[arg(long, default_value_t = 0.0)]
-    hours: f64,
-
-    /// Minutes.
-    #[arg(long, default_value_t = 0.0)]
-    minutes: f64,
-
-    /// Seconds.
-    #[arg(long, default_value_t = 0.0)]
-    seconds: f64,
-
-    /// What chance is made of. Default: the clock. It is printed.
-    #[arg(long)]
-    seed: Option<u64>,
-
-    /// Prints one JSON object to stdout as the last line; words go to stderr then.
-    #[arg(long)]
-    json: bool,
-}
+use crate::place::{Kind, Place};
+use crate::voice::{Voice, progress_bar};
+use crate::{DemoError, Verdict, child};
 
 /// Periods of a run, as long as they come to between these.
 const PERIODS: u32 = 60;
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// A promise was broken, or a floor rises.
-const BROKEN_PROMISE: u8 = 1;
-/// The run could not be carried out, so nothing is known.
-const NO_RESULT: u8 = 2;
+const KIND: Kind = Kind { name: "soak", marker: "ACTIX-WAL-SOAK", logs: &["log"] };
 
-/// The example.
-pub fn main() -> ExitCode {
-    silence_injected_panics();
-    if run::be_a_child_if_told() {
-        return ExitCode::SUCCESS;
-    }
-    let args = Args::parse();
-    soak(&args).unwrap_or_else(|error| {
-        eprintln!("error: {error}");
-        ExitCode::from(NO_RESULT)
-    })
+/// The settings of one run, as the command line has them.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long, in hours; minutes and seconds are added. One minute if none of them is given.
+    #[arg(long, default_value_t = 0.0, value_parser = parse_time)]
+    pub hours: f64,
+
+    /// Minutes.
+    #[arg(long, default_value_t = 0.0, value_parser = parse_time)]
+    pub minutes: f64,
+
+    /// Seconds.
+    #[arg(long, default_value_t = 0.0, value_parser = parse_time)]
+    pub seconds: f64,
+
+    /// What chance is made of. Default: the clock. It is printed.
+    #[arg(long)]
+    pub seed: Option<u64>,
 }
 
-impl Args {
-    fn time(&self) -> io::Result<Duration> {
+impl Settings {
+    fn time(&self) -> Duration {
         let seconds = (self.hours * 60.0 + self.minutes) * 60.0 + self.seconds;
-        let seconds = if seconds == 0.0 { 60.0 } else { seconds };
-        Duration::try_from_secs_f64(seconds)
-            .map_err(|error| io::Error::other(format!("a time of {seconds} s: {error}")))
+        Duration::from_secs_f64(if seconds == 0.0 { 60.0 } else { seconds })
     }
+}
 
-    fn say(&self, line: impl AsRef<str>) {
-        if self.json { eprintln!("{}", line.as_ref()) } else { println!("{}", line.as_ref()) }
-    }
+fn parse_time(text: &str) -> Result<f64, String> {
+    let time: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
+    let is_possible = (0.0..=1_000_000.0).contains(&time);
+    if is_possible { Ok(time) } else { Err("it must be from 0 to 1000000".to_owned()) }
+}
+
+/// A seed that no run before this one had.
+pub(crate) fn new_seed() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
 }
 
 /// Everything, for programs.
-#[derive(Serialize)]
-struct Report<'a> {
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    directory: String,
+    filesystem: String,
+    /// Whether the medium can keep anything through power loss.
+    durable_medium: bool,
     seed: u64,
     seconds: f64,
     periods: usize,
     kills: u64,
     #[serde(flatten)]
-    counts: &'a ledger::Counts,
+    counts: ledger::Counts,
     /// What was held after the first period and after the last one, and the least ever.
     first: Sample,
     last: Sample,
@@ -127,27 +92,35 @@ struct Report<'a> {
     floors_judged: bool,
 }
 
-fn soak(args: &Args) -> io::Result<ExitCode> {
-    let time = args.time()?;
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seed = args.seed.unwrap_or(clock.as_nanos() as u64);
-    let log = prepare(&args.dir)?;
+/// Runs in a directory, which is new, empty or of an earlier run, and says in `words` how it goes. A program that calls
+/// this begins with [`be_one_if_asked`](child::be_one_if_asked), as the children are this program, started again.
+///
+/// # Errors
+/// The run can not be carried out; the log is not judged then.
+pub fn run(
+    settings: &Settings,
+    directory: &Path,
+    words: &mut dyn Write,
+) -> Result<(Verdict, Report), DemoError> {
+    silence_injected_panics();
+    let (place, mut voice) = (Place::prepare(directory, &KIND)?, Voice::new(words));
+    place.introduce(&mut voice)?;
+    let (time, seed) = (settings.time(), settings.seed.unwrap_or_else(new_seed));
     let period = (time / PERIODS).clamp(SHORTEST, LONGEST);
-    args.say(format!(
-        "soak in {} for {time:?}, a floor every {period:?}, --seed {seed}",
-        log.display()
-    ));
-    let mut soak = Soak::new(&log, Command::new(env::current_exe()?), seed);
-    let bar = progress_bar(time, stdout().is_terminal() && stderr().is_terminal());
+    voice.say(format_args!("soak for {time:?}, a floor every {period:?}, --seed {seed}"))?;
+    let mut soak = Soak::new(&place.log(KIND.logs[0]), child::this_program()?, seed);
+    let bar = progress_bar(time, "  [{bar:40}] {elapsed_precise}, {eta_precise} to go");
     let began = Instant::now();
     while began.elapsed() < time && soak.is_sound() {
         soak.period(period.min(time - began.elapsed().min(time)))?;
         bar.set_position(began.elapsed().as_millis() as u64);
         let line = describe(&soak);
-        bar.suspend(|| args.say(line));
+        bar.suspend(|| voice.say(line))?;
     }
     bar.finish_and_clear();
-    Ok(report(args, &soak, seed, began.elapsed()))
+    let report = Report::new(&place, &soak, seed, began.elapsed());
+    tell(&report, &soak, &mut voice)?;
+    Ok((report.verdict(), report))
 }
 
 fn describe(soak: &Soak) -> String {
@@ -166,75 +139,95 @@ fn describe(soak: &Soak) -> String {
     )
 }
 
-fn report(args: &Args, soak: &Soak, seed: u64, time: Duration) -> ExitCode {
-    let (ledger, samples) = (soak.ledger(), &soak.samples);
-    let counts = &ledger.counts;
-    let report = Report {
-        seed,
-        seconds: time.as_secs_f64(),
-        periods: samples.len(),
-        kills: soak.kills,
-        counts,
-        first: samples.first().copied().unwrap_or_default(),
-        last: samples.last().copied().unwrap_or_default(),
-        floor: floor(samples),
-        rising: rising(samples),
-        floors_judged: samples.len() >= floors::ENOUGH,
-    };
-    args.say(format!(
-        "\n  {} acknowledged, {} compared in {} opens after {} faults and {} kills",
-        counts.acknowledged, counts.compared, counts.opens, counts.faults, soak.kills
-    ));
-    args.say(format!(
+impl Report {
+    fn new(place: &Place, soak: &Soak, seed: u64, time: Duration) -> Self {
+        let samples = &soak.samples;
+        Report {
+            directory: place.name(),
+            filesystem: place.filesystem.clone(),
+            durable_medium: place.can_be_durable(),
+            seed,
+            seconds: time.as_secs_f64(),
+            periods: samples.len(),
+            kills: soak.kills,
+            counts: soak.ledger().counts.clone(),
+            first: samples.first().copied().unwrap_or_default(),
+            last: samples.last().copied().unwrap_or_default(),
+            floor: floor(samples),
+            rising: rising(samples),
+            floors_judged: samples.len() >= floors::ENOUGH,
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        let is_doubtful = !self.rising.is_empty() || self.kills == 0 || !self.durable_medium;
+        Verdict::of(self.counts.are_sound(), is_doubtful)
+    }
+}
+
+fn tell(report: &Report, soak: &Soak, voice: &mut Voice<'_>) -> Result<(), DemoError> {
+    let (counts, kills) = (&report.counts, report.kills);
+    voice.say(format_args!(
+        "\n  {} acknowledged, {} compared in {} opens after {} faults and {kills} kills",
+        counts.acknowledged, counts.compared, counts.opens, counts.faults
+    ))?;
+    voice.say(format_args!(
         "  {} lost, {} duplicated, {} resurrected, {} other promises broken",
         counts.lost, counts.duplicated, counts.resurrected, counts.broken
-    ));
-    ledger.examples.iter().for_each(|what| args.say(format!("    {what}")));
-    args.say(match (&report.rising[..], report.floors_judged) {
-        ([], true) => "  no floor rises".to_owned(),
-        ([], false) => format!("  less than {} periods: too short to judge floors", floors::ENOUGH),
-        (rising, _) => format!("  a leak: the floor rises of {}", rising.join(", ")),
-    });
-    if let (true, Ok(line)) = (args.json, serde_json::to_string(&report)) {
-        println!("{line}");
+    ))?;
+    for what in &soak.ledger().examples {
+        voice.say(format_args!("    {what}"))?;
     }
-    if counts.are_sound() && report.rising.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        args.say(format!("  the log is left in {} as it is", args.dir.display()));
-        ExitCode::from(BROKEN_PROMISE)
+    match (&report.rising[..], report.floors_judged) {
+        ([], true) => voice.say("  no floor rises")?,
+        ([], false) => {
+            let enough = floors::ENOUGH;
+            voice.say(format_args!("  less than {enough} periods: too short to judge floors"))?;
+        }
+        (rising, _) => {
+            voice.say(format_args!("  a leak: the floor rises of {}", rising.join(", ")))?;
+        }
     }
+    if kills == 0 {
+        voice.say("  no child was killed, so this run proves less than it should")?;
+    }
+    if !counts.are_sound() || !report.rising.is_empty() {
+        voice.say(format_args!("  the log is left in {} as it is", report.directory))?;
+    }
+    Ok(())
 }
 
-/// Marks a directory that a soak may empty.
-const MARKER: &str = "ACTIX-WAL-SOAK";
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clients::ledger::{Ledger, Replayed};
+    use crate::clients::told::Told;
+    use actix_wal::Lsn;
 
-/// Makes sure that the directory is new, empty, or of an earlier soak, and empties it. Returns where the
-/// log is to lie.
-fn prepare(directory: &Path) -> io::Result<PathBuf> {
-    let (marker, log) = (directory.join(MARKER), directory.join("log"));
-    fs::create_dir_all(directory)?;
-    if !marker.is_file() && fs::read_dir(directory)?.next().is_some() {
-        let place = directory.display();
-        return Err(io::Error::other(format!(
-            "{place} is neither empty nor the directory of an earlier soak; choose a new --dir"
-        )));
+    fn verdict(change: impl FnOnce(&mut Report)) -> Verdict {
+        let mut report = Report { durable_medium: true, kills: 1, ..Report::default() };
+        change(&mut report);
+        report.verdict()
     }
-    fs::write(
-        marker,
-        "The soak of actix-wal works here. It empties this directory when it starts.\n",
-    )?;
-    match fs::remove_dir_all(&log) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(log),
-    }
-}
 
-fn progress_bar(time: Duration, show: bool) -> ProgressBar {
-    let target = if show { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(Some(time.as_millis() as u64), target);
-    match ProgressStyle::with_template("  [{bar:40}] {elapsed_precise}, {eta_precise} to go") {
-        Ok(style) => bar.with_style(style.progress_chars("=> ")),
-        Err(_) => bar,
+    #[test]
+    fn a_record_that_is_lost_ends_the_run_as_broken() {
+        let mut ledger = Ledger::default();
+        ledger.admit([0]);
+        ledger.note(Told::Durable { client: 0, sequence: 0, lsn: Lsn::FIRST });
+        assert_eq!(verdict(|it| it.counts = ledger.counts.clone()), Verdict::Kept);
+        ledger.compare(Replayed::default(), Lsn::NONE);
+        assert_eq!(verdict(|it| it.counts = ledger.counts.clone()), Verdict::Broken);
+        let leaks = |it: &mut Report| (it.counts.lost, it.rising) = (1, vec!["fds"]);
+        assert_eq!(verdict(leaks), Verdict::Broken, "a loss counts more than a leak");
+    }
+
+    #[test]
+    fn a_leak_a_memory_file_system_and_a_run_without_a_kill_are_doubtful() {
+        let doubts: [fn(&mut Report); 3] =
+            [|it| it.rising = vec!["fds"], |it| it.durable_medium = false, |it| it.kills = 0];
+        for doubt in doubts {
+            assert_eq!(verdict(doubt), Verdict::Doubtful);
+        }
     }
 }
