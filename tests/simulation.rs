@@ -19,9 +19,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use demo::panics::silence_injected_panics;
 use test_support::counts::Counts;
 use test_support::environment::from_environment;
-use test_support::panics::silence_injected_panics;
 use test_support::simulation::watch::run_watched;
 use test_support::simulation::world::Outcome;
 use test_support::simulation::{SOUND, chaos, damage};

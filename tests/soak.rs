@@ -7,18 +7,18 @@ use std::process::Command;
 use std::time::Duration;
 
 use actix_wal::Lsn;
-use test_support::clients::ledger::{Counts, Ledger, Replayed};
-use test_support::clients::payload;
-use test_support::clients::told::Told;
-use test_support::panics::silence_injected_panics;
-use test_support::soak::floors::{ENOUGH, Sample, rising};
-use test_support::soak::run;
+use demo::child;
+use demo::clients::ledger::{Counts, Ledger, Replayed};
+use demo::clients::payload;
+use demo::clients::told::Told;
+use demo::panics::silence_injected_panics;
+use demo::soak::floors::{ENOUGH, Sample, rising};
+use demo::soak::run;
 
 /// The child of the test below; alone it does nothing.
 #[test]
 fn a_child() {
-    silence_injected_panics();
-    run::be_a_child_if_told();
+    child::be_one_if_asked();
 }
 
 #[test]

@@ -8,11 +8,9 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use test_support::quickstart::child;
-use test_support::skips;
 
-use actix_wal::{FaultPolicy, FlushPolicy};
-use test_support::quickstart::settings::Settings;
+use demo::quickstart::{OnFault, Policy, Settings, child};
+use test_support::skips;
 use test_support::trace::{Audit, judge};
 
 /// Set in the process that is traced: the directory of its log.
@@ -24,14 +22,14 @@ const ENOUGH: usize = 2000;
 /// No run takes as long, however slow the machine is.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-fn settings(policy: FlushPolicy) -> Settings {
+fn settings(policy: Policy) -> Settings {
     Settings {
         clients: 24,
         size: 100,
-        time: Duration::ZERO,
+        seconds: Duration::ZERO,
         kills: 0,
         policy,
-        on_fault: FaultPolicy::Resend,
+        on_fault: OnFault::Resend,
     }
 }
 
@@ -41,8 +39,7 @@ fn the_child_that_is_traced() {
     let Ok(directory) = std::env::var(CHILD) else {
         return;
     };
-    let policy =
-        if directory.ends_with("eager") { FlushPolicy::Eager } else { FlushPolicy::default() };
+    let policy = if directory.ends_with("eager") { Policy::Eager } else { Policy::Adaptive };
     child::run(&settings(policy), Path::new(&directory), 0).expect("the log opens");
 }
 

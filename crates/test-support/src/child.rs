@@ -26,9 +26,9 @@ use actix_wal::{
     AppendError, CommitError, FaultPolicy, FlushPolicy, LogState, Lsn, RestartBudget, Wal,
     WalConfig,
 };
+use demo::pipe::Pipe;
 
 use crate::facts::{Key, payload};
-use crate::pipe::Pipe;
 
 /// The test that is the child.
 pub const TEST: &str = "the_child_of_these_tests";
@@ -118,7 +118,7 @@ impl Job {
 /// Does the job of this process, if it is a child.
 pub fn run() {
     if let Some(job) = Job::of_this_process() {
-        actix::System::new().block_on(work(job, Pipe::to_the_parent()));
+        actix::System::new().block_on(work(job, Pipe::to_the_parent().expect("a descriptor")));
     }
 }
 

@@ -8,15 +8,13 @@
 //! * The second reader of the format, and the comparison with it: [`naive`], [`agree`], [`damages`],
 //!   [`mend`], [`fuzz_input`].
 //! * The [`simulation`]: the log under one seed.
-//! * Real processes and file systems: [`child`], [`pipe`], [`lives`], [`kills`], [`mounts`], [`trace`], [`real_redis`].
-//! * The parts of two examples that tests run too: [`clients`], [`quickstart`], [`soak`].
-//! * The tests themselves: [`environment`], [`panics`], [`scratch`], [`skips`], [`sources`], [`traces`], and what must be caught, [`wrong`].
+//! * Real processes and file systems: [`child`], [`lives`], [`kills`], [`mounts`], [`trace`], [`real_redis`].
+//! * The tests themselves: [`environment`], [`scratch`], [`skips`], [`sources`], [`traces`], and what must be caught, [`wrong`].
 //!
 //! A helper that can not go on panics, and so fails the test that called it.
 
 pub mod agree;
 pub mod child;
-pub mod clients;
 pub mod clock;
 pub mod counts;
 pub mod damages;
@@ -33,9 +31,6 @@ pub mod mend;
 pub mod mounts;
 pub mod naive;
 pub mod oracle;
-pub mod panics;
-pub mod pipe;
-pub mod quickstart;
 pub mod real_redis;
 pub mod recorded;
 pub mod recovered;
@@ -47,7 +42,6 @@ pub mod settings;
 pub mod simulation;
 pub mod skips;
 pub mod small_logs;
-pub mod soak;
 pub mod sources;
 pub mod trace;
 pub mod traces;

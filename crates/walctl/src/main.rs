@@ -32,6 +32,10 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    // The processes that `demo` and `soak` kill are this program too.
+    if let Some(ended) = demo::child::be_one_if_asked() {
+        return ended;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

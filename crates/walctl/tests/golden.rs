@@ -44,6 +44,8 @@ const CASES: &[Case] = &[
     ("closed", &["backup", "LOG", "COPY", "--until", "3", "--json"], 0),
     ("closed", &["restore", "LOG", "COPY", "--until", "3"], 0),
     ("closed", &["restore", "LOG", "COPY", "--until", "300", "--json"], 3),
+    ("closed", &["demo", "--help"], 0),
+    ("closed", &["soak", "--help"], 0),
 ];
 
 /// What differs from machine to machine.

@@ -3,6 +3,8 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
+mod support;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
@@ -12,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use support::{contents, documented, memory, names, paths};
 use tempfile::TempDir;
 use test_support::mounts::{EXT4, Mount};
 use test_support::skips::leave_out;
@@ -20,8 +23,6 @@ const FINE: i32 = 0;
 const ATTENTION: i32 = 1;
 const REFUSED: i32 = 3;
 const USAGE: i32 = 64;
-
-const README: &str = include_str!("../README.md");
 
 /// A new directory on a real disk.
 fn place() -> TempDir {
@@ -51,21 +52,6 @@ fn json(arguments: &[&str], directory: &Path, status: i32) -> Value {
     serde_json::from_str(&stdout).expect("JSON")
 }
 
-/// Every name below a directory.
-fn names(directory: &Path) -> BTreeSet<PathBuf> {
-    let mut found = BTreeSet::new();
-    let mut folders = vec![directory.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            if entry.file_type().unwrap().is_dir() {
-                folders.push(entry.path());
-            }
-            found.insert(entry.path());
-        }
-    }
-    found
-}
-
 /// A directory with a log and a file in it, as an operator has one.
 fn lived_in() -> (TempDir, BTreeMap<PathBuf, Vec<u8>>) {
     let place = place();
@@ -75,36 +61,6 @@ fn lived_in() -> (TempDir, BTreeMap<PathBuf, Vec<u8>>) {
     }
     let contents = contents(place.path());
     (place, contents)
-}
-
-fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    names(directory)
-        .into_iter()
-        .map(|path| (path.clone(), fs::read(path).unwrap_or_default()))
-        .collect()
-}
-
-/// The paths of all values: `device.devices[].name`. A `null` and an empty list are values; the elements of a list have one
-/// path together.
-fn paths(value: &Value, at: &str, found: &mut BTreeSet<String>) {
-    let below = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
-    match value {
-        Value::Object(fields) => {
-            fields.iter().for_each(|(name, value)| paths(value, &below(name), found));
-        }
-        Value::Array(elements) => {
-            elements.iter().for_each(|value| paths(value, &format!("{at}[]"), found));
-        }
-        _ => drop(found.insert(at.to_owned())),
-    }
-}
-
-/// The fields that the README documents in a section: the first cells of its table.
-fn documented(heading: &str) -> BTreeSet<String> {
-    let section = README.split(heading).nth(1).expect("there is a section");
-    let section = section.split("\n#").next().unwrap_or_default();
-    let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    cells.map(str::to_owned).collect()
 }
 
 /// The fields are those of the README, and those of the README are there.
@@ -130,17 +86,6 @@ fn is_documented(command: &str, objects: &[&Value]) {
 fn number(value: &Value, field: &str) -> f64 {
     let found = field.split('.').fold(value, |value, name| &value[name]);
     found.as_f64().unwrap_or_else(|| panic!("{field} of {value}"))
-}
-
-/// `/dev/shm`, if it is memory.
-fn memory() -> Option<TempDir> {
-    let is_memory = |name: String| name == "tmpfs" || name == "ramfs";
-    let found = actix_wal::storage::filesystem_name("/dev/shm").is_ok_and(is_memory);
-    let place = found.then(|| tempfile::tempdir_in("/dev/shm").ok()).flatten();
-    if place.is_none() {
-        leave_out("/dev/shm is no memory file system that can be written");
-    }
-    place
 }
 
 const PROBE: [&str; 3] = ["probe", "--seconds", "0.2"];

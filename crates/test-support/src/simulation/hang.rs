@@ -11,7 +11,7 @@ use actix_wal::testkit::internals::runtime::threads::Worker;
 use tokio::runtime::Handle;
 
 use super::world::{origin, time_began};
-use crate::panics::INJECTED;
+use demo::panics::INJECTED;
 
 thread_local! {
     static GATE: RefCell<Option<Gate>> = const { RefCell::new(None) };

@@ -39,13 +39,13 @@ use actix_wal::{
 
 use crate::facts::{Fact, digest};
 use crate::oracle::Oracle;
-use crate::panics::INJECTED;
 use crate::recovered::Recovered;
 use crate::settings::blocks;
 use chaos::{Chaos, Wrap};
 use clients::Client;
 use coordinators::Coordinator;
 use damage::{Damaged, Must};
+use demo::panics::INJECTED;
 use turns::{SimClock, SimThreads};
 use world::{
     End, Glimpse, LONGEST_PAUSE, LONGEST_STUCK, LONGEST_WORK, Outcome, SEGMENT_SIZE, Weather, When,

@@ -8,6 +8,7 @@ mod repair;
 mod shell;
 mod stat;
 mod top;
+mod trial;
 mod tune;
 mod txn;
 mod verify;
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Probe(probe::Arguments),
     Bench(bench::Arguments),
     Tune(tune::Arguments),
+    Demo(trial::DemoArguments),
+    Soak(trial::SoakArguments),
     Top(top::Arguments),
     Man(shell::ManArguments),
     Completions(shell::CompletionsArguments),
@@ -52,6 +55,8 @@ impl Command {
             Command::Probe(_) => "probe",
             Command::Bench(_) => "bench",
             Command::Tune(_) => "tune",
+            Command::Demo(_) => "demo",
+            Command::Soak(_) => "soak",
         }
     }
 
@@ -71,6 +76,8 @@ impl Command {
             Command::Probe(arguments) => probe::run(arguments, output),
             Command::Bench(arguments) => bench::run(arguments, output),
             Command::Tune(arguments) => tune::run(arguments, output),
+            Command::Demo(arguments) => trial::demo(arguments, output),
+            Command::Soak(arguments) => trial::soak(arguments, output),
         }
     }
 }

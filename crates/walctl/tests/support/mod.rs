@@ -2,12 +2,14 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use test_support::skips::leave_out;
 
 /// A directory on a real disk.
 pub(crate) fn folder() -> TempDir {
@@ -38,7 +40,8 @@ pub(crate) fn copy_files(from: &Path, to: &Path) {
 /// The program with these arguments.
 pub(crate) fn walctl<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_walctl"));
-    command.args(arguments).stdin(Stdio::null());
+    // The help is as wide as a terminal, whose width this says.
+    command.args(arguments).stdin(Stdio::null()).env_remove("COLUMNS");
     command
 }
 
@@ -64,4 +67,62 @@ pub(crate) fn json(command: Command) -> (i32, Value) {
     let value = serde_json::from_str(&ended.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}{}", ended.stdout, ended.stderr));
     (ended.code, value)
+}
+
+/// Every name below a directory.
+pub(crate) fn names(directory: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![directory.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable")) {
+            if entry.file_type().expect("readable").is_dir() {
+                folders.push(entry.path());
+            }
+            found.insert(entry.path());
+        }
+    }
+    found
+}
+
+/// The same, with what is in the files.
+pub(crate) fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    names(directory)
+        .into_iter()
+        .map(|path| (path.clone(), fs::read(path).unwrap_or_default()))
+        .collect()
+}
+
+/// The paths of all values: `device.devices[].name`. A `null` and an empty list are values; the elements of a list have one
+/// path together.
+pub(crate) fn paths(value: &Value, at: &str, found: &mut BTreeSet<String>) {
+    let below = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, value)| paths(value, &below(name), found));
+        }
+        Value::Array(elements) => {
+            elements.iter().for_each(|value| paths(value, &format!("{at}[]"), found));
+        }
+        _ => drop(found.insert(at.to_owned())),
+    }
+}
+
+/// The fields that the README documents in a section: the first cells of its table.
+pub(crate) fn documented(heading: &str) -> BTreeSet<String> {
+    let section =
+        include_str!("../../README.md").split(heading).nth(1).expect("there is a section");
+    let section = section.split("\n#").next().unwrap_or_default();
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    cells.map(str::to_owned).collect()
+}
+
+/// `/dev/shm`, if it is memory.
+pub(crate) fn memory() -> Option<TempDir> {
+    let is_memory = |name: String| name == "tmpfs" || name == "ramfs";
+    let found = actix_wal::storage::filesystem_name("/dev/shm").is_ok_and(is_memory);
+    let place = found.then(|| tempfile::tempdir_in("/dev/shm").ok()).flatten();
+    if place.is_none() {
+        leave_out("/dev/shm is no memory file system that can be written");
+    }
+    place
 }

@@ -2,30 +2,21 @@
 //! the whole log and at what is held when nothing happens.
 
 use std::cell::RefCell;
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::rc::Rc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
-use std::{env, io, thread};
 
 use actix_wal::testkit::{FaultPlan, Random};
 use actix_wal::{OpenError, RecoveryReport};
 
 use super::floors::Sample;
 use super::life::{self, CLIENTS, Life};
+use crate::DemoError;
+use crate::child::{self, Job};
 use crate::clients::ledger::{Ledger, Verifier};
 use crate::clients::told::{Tell, Told, to_the_parent};
-
-/// Tells a process that it is a child: its first client, its seed, and the directory.
-pub const CHILD: &str = "ACTIX_WAL_SOAK_CHILD";
-
-/// A child that says nothing for so long is stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-const SIGKILL: i32 = 9;
+use crate::panics::silence_injected_panics;
 
 /// A soak under way.
 pub struct Soak {
@@ -42,7 +33,8 @@ pub struct Soak {
 }
 
 impl Soak {
-    /// A soak of the log in a directory, with children that `again` starts.
+    /// A soak of the log in a directory, with children that `again` starts: they are this program, which begins with
+    /// [`be_one_if_asked`](child::be_one_if_asked).
     pub fn new(directory: &Path, again: Command, seed: u64) -> Self {
         Soak {
             directory: directory.to_owned(),
@@ -55,12 +47,16 @@ impl Soak {
         }
     }
 
+    /// What was told and found so far.
     pub fn ledger(&self) -> std::cell::Ref<'_, Ledger> {
         self.ledger.borrow()
     }
 
     /// Lives and dies for so long, then looks, releases everything, and takes a sample.
-    pub fn period(&mut self, time: Duration) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The run can not be carried out.
+    pub fn period(&mut self, time: Duration) -> Result<(), DemoError> {
         let end = Instant::now() + time;
         while Instant::now() < end && self.is_sound() {
             self.live_here()?;
@@ -68,19 +64,20 @@ impl Soak {
             self.live_and_die()?;
         }
         self.look(true)?;
-        self.samples.push(Sample::take(&self.directory)?);
+        self.samples.push(Sample::take(&self.directory).map_err(DemoError::Floor)?);
         Ok(())
     }
 
+    /// Whether the log has kept its promises so far.
     pub fn is_sound(&self) -> bool {
         self.ledger.borrow().counts.are_sound()
     }
 
-    fn life(&mut self, time: Option<Duration>) -> Life {
+    /// The number of its first client, and the seed of the next life.
+    fn next_life(&mut self) -> (u64, u64) {
         let first_client = self.next_client;
         self.next_client += CLIENTS;
-        let seed = self.chance.below(u64::MAX);
-        Life { directory: self.directory.clone(), first_client, seed, time }
+        (first_client, self.chance.below(u64::MAX))
     }
 
     fn tell(&self) -> Tell {
@@ -88,10 +85,11 @@ impl Soak {
         Rc::new(move |told| ledger.borrow_mut().note(told))
     }
 
-    fn live_here(&mut self) -> io::Result<()> {
-        let time = life::time(&mut self.chance, 200, 800);
-        let (life, tell, ledger) = (self.life(Some(time)), self.tell(), Rc::clone(&self.ledger));
-        let first = life.first_client;
+    fn live_here(&mut self) -> Result<(), DemoError> {
+        let time = Some(life::time(&mut self.chance, 200, 800));
+        let (first, seed) = self.next_life();
+        let life = Life { directory: self.directory.clone(), first_client: first, seed, time };
+        let (tell, ledger) = (self.tell(), Rc::clone(&self.ledger));
         let lived = actix::System::new().block_on(async move {
             let verifier = Verifier::default();
             let opened = |report: &RecoveryReport| {
@@ -105,7 +103,7 @@ impl Soak {
     }
 
     /// Opens the log, compares all of it, and closes it; `release` has a checkpoint release it.
-    fn look(&mut self, release: bool) -> io::Result<()> {
+    fn look(&mut self, release: bool) -> Result<(), DemoError> {
         let (tell, ledger, directory) = (self.tell(), &self.ledger, &self.directory);
         let looked = actix::System::new().block_on(async move {
             let (verifier, plan) = (Verifier::default(), FaultPlan::new());
@@ -127,66 +125,44 @@ impl Soak {
     }
 
     /// A log that refuses what it has acknowledged is the answer; any other failure to open is none.
-    fn judge(&self, result: Result<(), OpenError>) -> io::Result<()> {
+    fn judge(&self, result: Result<(), OpenError>) -> Result<(), DemoError> {
         match result {
             Ok(()) => Ok(()),
             Err(error @ (OpenError::Damaged(_) | OpenError::Replay { .. })) => {
                 self.ledger.borrow_mut().note(Told::Broken(error.to_string()));
                 Ok(())
             }
-            Err(error) => Err(io::Error::other(error)),
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// A child lives until it is killed at a random moment; what it has told by then counts.
-    fn live_and_die(&mut self) -> io::Result<()> {
-        let life = self.life(None);
-        self.ledger.borrow_mut().admit(life.first_client..life.first_client + CLIENTS);
-        let place = life.directory.display();
-        self.again.env(CHILD, format!("{} {} {place}", life.first_client, life.seed));
-        let mut child = self.again.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        let pipe = child.stdout.take().ok_or_else(|| io::Error::other("it has no pipe"))?;
-        let (sender, lines) = channel();
-        let reader = thread::spawn(move || {
-            // What is cut off by the kill was not told.
-            BufReader::new(pipe).lines().map_while(Result::ok).for_each(|line| {
-                let _ = sender.send(line);
-            });
-        });
-        let mut kill_at = None;
-        loop {
-            let wait = kill_at.map_or(PATIENCE, |at: Instant| at - Instant::now().min(at));
-            match lines.recv_timeout(wait) {
-                Ok(line) => {
-                    let Some(told) = Told::parse(&line) else { continue };
-                    kill_at.get_or_insert(Instant::now() + life::time(&mut self.chance, 50, 600));
-                    self.ledger.borrow_mut().note(told);
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    child.kill()?;
-                    kill_at = Some(Instant::now() + PATIENCE);
-                }
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-        }
-        self.kills += u64::from(child.wait()?.signal() == Some(SIGKILL));
-        let _ = reader.join();
+    /// A child lives until it is killed at a random moment.
+    fn live_and_die(&mut self) -> Result<(), DemoError> {
+        let (first_client, seed) = self.next_life();
+        let after = life::time(&mut self.chance, 50, 600);
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.admit(first_client..first_client + CLIENTS);
+        let job = Job::Soak { first_client, seed };
+        let end = child::live_and_die(&mut self.again, &job, &self.directory, after, |told| {
+            ledger.note(told);
+            true
+        })?;
+        self.kills += u64::from(end.is_a_kill());
         Ok(())
     }
 }
 
-/// If this process is a child: lives until it is killed, or the log takes nothing more.
-pub fn be_a_child_if_told() -> bool {
-    let Ok(told) = env::var(CHILD) else { return false };
-    let mut words = told.splitn(3, ' ');
-    let mut number = || words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
-    let (first_client, seed) = (number(), number());
-    let directory = PathBuf::from(words.next().unwrap_or_default());
-    let life = Life { directory, first_client, seed, time: None };
-    let tell = to_the_parent();
+/// Lives until it is killed, or the log takes nothing more.
+pub(crate) fn be_a_child(
+    directory: PathBuf,
+    first_client: u64,
+    seed: u64,
+) -> Result<(), DemoError> {
+    silence_injected_panics();
+    let (life, tell) = (Life { directory, first_client, seed, time: None }, to_the_parent()?);
     let lived = actix::System::new().block_on(life::live(life, None, Rc::clone(&tell), |_| {}));
     if let Err(error) = lived {
         tell(Told::Broken(error.to_string()));
     }
-    true
+    Ok(())
 }

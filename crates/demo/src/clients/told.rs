@@ -8,21 +8,44 @@ use std::time::Duration;
 use actix_wal::testkit::FaultPlan;
 use actix_wal::{Lsn, Wal};
 
+use crate::DemoError;
 use crate::pipe::Pipe;
 
 /// One thing that was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     /// A client was told that its record is durable, under this LSN.
-    Durable { client: u64, sequence: u64, lsn: Lsn },
+    Durable {
+        /// The client.
+        client: u64,
+        /// The number of the record among those of the client.
+        sequence: u64,
+        /// The LSN.
+        lsn: Lsn,
+    },
     /// A client was told that its record is not in the log, now or ever.
-    NotDurable { client: u64, sequence: u64 },
+    NotDurable {
+        /// The client.
+        client: u64,
+        /// The number of the record among those of the client.
+        sequence: u64,
+    },
     /// A client was told that nobody knows.
-    Unknown { client: u64, sequence: u64 },
+    Unknown {
+        /// The client.
+        client: u64,
+        /// The number of the record among those of the client.
+        sequence: u64,
+    },
     /// Everything up to this LSN is about to be released.
     Checkpoint(Lsn),
     /// More faults were injected, and the Flusher was restarted so many times more.
-    Faults { injected: u64, restarts: u64 },
+    Faults {
+        /// Faults.
+        injected: u64,
+        /// Restarts.
+        restarts: u64,
+    },
     /// A promise was broken before anybody compared anything.
     Broken(String),
 }
@@ -62,16 +85,16 @@ impl Told {
 }
 
 /// Where things are told.
-pub type Tell = Rc<dyn Fn(Told)>;
+pub(crate) type Tell = Rc<dyn Fn(Told)>;
 
 /// Tells the parent.
-pub fn to_the_parent() -> Tell {
-    let pipe = Pipe::to_the_parent();
-    Rc::new(move |told| pipe.tell(told))
+pub(crate) fn to_the_parent() -> Result<Tell, DemoError> {
+    let pipe = Pipe::to_the_parent().map_err(DemoError::Child)?;
+    Ok(Rc::new(move |told| pipe.tell(told)))
 }
 
 /// Counts the faults and the restarts of a log, and reports them.
-pub struct Counter {
+pub(crate) struct Counter {
     wal: Wal,
     plan: FaultPlan,
     tell: Tell,
@@ -79,13 +102,13 @@ pub struct Counter {
 }
 
 impl Counter {
-    pub fn new(wal: &Wal, plan: &FaultPlan, tell: &Tell) -> Rc<Self> {
+    pub(crate) fn new(wal: &Wal, plan: &FaultPlan, tell: &Tell) -> Rc<Self> {
         let (wal, plan, tell) = (wal.clone(), plan.clone(), Rc::clone(tell));
         Rc::new(Counter { wal, plan, tell, told: Cell::default() })
     }
 
     /// Reports what has happened since the last report.
-    pub fn tell(&self) {
+    pub(crate) fn tell(&self) {
         let now = (self.plan.hits(), self.wal.stats().restarts);
         let before = self.told.replace(now);
         if now != before {
@@ -95,7 +118,7 @@ impl Counter {
     }
 
     /// Reports them as they happen, forever: a process that is killed can not report at its end.
-    pub async fn run(self: Rc<Self>) {
+    pub(crate) async fn run(self: Rc<Self>) {
         loop {
             actix::clock::sleep(Duration::from_millis(5)).await;
             self.tell();

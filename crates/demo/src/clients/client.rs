@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// What became of one commit.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It is durable, under this LSN.
     Durable(Lsn),
     /// It is certainly not in the log, now or ever: it had an LSN, and a fault came between.
@@ -37,7 +37,7 @@ impl Outcome {
     }
 
     /// Why it is not durable.
-    pub fn error(&self) -> Option<&CommitError> {
+    pub(crate) fn error(&self) -> Option<&CommitError> {
         match self {
             Outcome::Durable(_) => None,
             Outcome::NotDurable(error) | Outcome::Refused(error) | Outcome::Unknown(error) => {
@@ -60,7 +60,7 @@ impl Outcome {
 
 /// Commits until `until`, or forever, or until the log takes nothing more. A sequence number is used
 /// once, whatever becomes of it, so that a record can never be there twice for a good reason.
-pub async fn run(
+pub(crate) async fn run(
     wal: Wal,
     client: u64,
     size: usize,
@@ -87,7 +87,7 @@ pub async fn run(
 }
 
 /// Starts clients with these numbers, whose records have the sizes that `size` says for each of them.
-pub fn start(
+pub(crate) fn start(
     wal: &Wal,
     clients: Range<u64>,
     size: impl Fn(u64) -> usize,
@@ -103,7 +103,7 @@ pub fn start(
 }
 
 /// Waits until all of them have ended.
-pub async fn end(clients: Vec<JoinHandle<()>>, tell: &Tell) {
+pub(crate) async fn end(clients: Vec<JoinHandle<()>>, tell: &Tell) {
     for client in clients {
         if client.await.is_err() {
             tell(Told::Broken("a client panicked".to_owned()));

@@ -5,26 +5,29 @@
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{Write, stdout};
+use std::io::{self, Write, stdout};
 use std::os::fd::AsFd;
 use std::process;
 use std::rc::Rc;
 
-/// Clones are the same.
+/// The pipe. Clones are the same.
 #[derive(Clone)]
 pub struct Pipe(Rc<File>);
 
 impl Pipe {
     /// The standard output of this process, without the buffer that Rust puts before it.
-    pub fn to_the_parent() -> Pipe {
-        let fd = stdout().as_fd().try_clone_to_owned().expect("a descriptor");
+    ///
+    /// # Errors
+    /// There is no descriptor left.
+    pub fn to_the_parent() -> io::Result<Pipe> {
+        let fd = stdout().as_fd().try_clone_to_owned()?;
         let pipe = Pipe(Rc::new(File::from(fd)));
         // A line that something else has begun ends here.
         pipe.tell("");
-        pipe
+        Ok(pipe)
     }
 
-    /// Ends the process when the parent has gone.
+    /// Writes a line. Ends the process when the parent has gone.
     pub fn tell(&self, line: impl Display) {
         if (&*self.0).write_all(format!("{line}\n").as_bytes()).is_err() {
             process::exit(3);

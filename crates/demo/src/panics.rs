@@ -1,4 +1,4 @@
-//! Panics that tests ask for.
+//! Panics that a run injects.
 
 use std::panic::{set_hook, take_hook};
 

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use actix_wal::{LogState, Stats, Wal};
 use hdrhistogram::Histogram;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
-use crate::error::QuickstartError;
-use test_support::clients::client::{self, Outcome};
-use test_support::quickstart::settings::Settings;
+use super::Settings;
+use crate::DemoError;
+use crate::clients::client::{self, Outcome};
+use crate::voice::progress_bar;
 
 /// How often the progress bar is drawn.
 const TICK: Duration = Duration::from_millis(100);
@@ -89,23 +90,15 @@ impl Load {
 }
 
 /// Runs part one on a log in `directory`.
-pub(crate) fn run(
-    settings: &Settings,
-    directory: &Path,
-    show: bool,
-) -> Result<Load, QuickstartError> {
-    actix::System::new().block_on(commit(settings, directory, show))
+pub(crate) fn run(settings: &Settings, directory: &Path) -> Result<Load, DemoError> {
+    actix::System::new().block_on(commit(settings, directory))
 }
 
-async fn commit(
-    settings: &Settings,
-    directory: &Path,
-    show: bool,
-) -> Result<Load, QuickstartError> {
+async fn commit(settings: &Settings, directory: &Path) -> Result<Load, DemoError> {
     let wal = Wal::open(settings.config(directory)).await?;
     let load = Rc::new(RefCell::new(Load::new()));
     let started = Instant::now();
-    let until = started + settings.time;
+    let until = started + settings.seconds;
     let clients: Vec<_> = (0..settings.clients)
         .map(|client| {
             let (wal, load, size) = (wal.clone(), Rc::clone(&load), settings.size);
@@ -114,7 +107,7 @@ async fn commit(
             }))
         })
         .collect();
-    let bar = progress_bar(settings.time, show);
+    let bar = progress_bar(settings.seconds, "  [{bar:40}] {msg}");
     let ticker = actix::spawn(tick(wal.clone(), Rc::clone(&load), bar.clone(), started));
     for client in clients {
         // A client that panicked has said so on stderr.
@@ -148,14 +141,5 @@ async fn tick(wal: Wal, load: Rc<RefCell<Load>>, bar: ProgressBar, started: Inst
             // Refused while the log is poisoned or closing; the clients say so too.
             let _ = wal.checkpoint(wal.durable_lsn()).await;
         }
-    }
-}
-
-fn progress_bar(time: Duration, show: bool) -> ProgressBar {
-    let target = if show { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(Some(time.as_millis() as u64), target);
-    match ProgressStyle::with_template("  [{bar:40}] {msg}") {
-        Ok(style) => bar.with_style(style.progress_chars("=> ")),
-        Err(_) => bar,
     }
 }

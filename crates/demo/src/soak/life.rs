@@ -22,7 +22,7 @@ use crate::clients::payload;
 use crate::clients::told::{Counter, Tell, Told};
 
 /// Clients of one life.
-pub const CLIENTS: u64 = 12;
+pub(crate) const CLIENTS: u64 = 12;
 /// How long an open waits for the threads of a life that was dropped.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -32,24 +32,24 @@ fn size_of(client: u64) -> usize {
 }
 
 /// A time in these bounds, of whole milliseconds.
-pub fn time(random: &mut Random, from_ms: u64, to_ms: u64) -> Duration {
+pub(crate) fn time(random: &mut Random, from_ms: u64, to_ms: u64) -> Duration {
     Duration::from_millis(from_ms + random.below(to_ms - from_ms))
 }
 
 /// How a life goes.
 #[derive(Clone, Debug)]
-pub struct Life {
-    pub directory: PathBuf,
+pub(crate) struct Life {
+    pub(crate) directory: PathBuf,
     /// The number of its first client.
-    pub first_client: u64,
-    pub seed: u64,
+    pub(crate) first_client: u64,
+    pub(crate) seed: u64,
     /// How long; without it until somebody kills the process.
-    pub time: Option<Duration>,
+    pub(crate) time: Option<Duration>,
 }
 
 /// Opens the log with calm storage, through `plan`, and replays it if somebody wants that. A life that was
-/// dropped lets go of the directory in its own time.
-pub async fn open(
+/// dropped frees the directory in its own time.
+pub(crate) async fn open(
     directory: &Path,
     plan: &FaultPlan,
     tune: impl Fn(&mut WalConfig),
@@ -89,8 +89,8 @@ fn is_busy(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::WouldBlock
 }
 
-/// Lives. `opened` hears of the recovery before the first client begins.
-pub async fn live(
+/// Lives. `opened` is notified of the recovery before the first client begins.
+pub(crate) async fn live(
     life: Life,
     replay: Option<&Verifier>,
     tell: Tell,

@@ -21,14 +21,21 @@ type Key = (u64, u64);
 /// What was counted so far.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Counts {
+    /// Commits of which a client was told that they are durable.
     pub acknowledged: u64,
+    /// That they are not in the log, now or ever.
     pub not_durable: u64,
+    /// That nobody knows.
     pub unknown: u64,
+    /// Checkpoints that were asked for.
     pub checkpoints: u64,
+    /// Faults that were injected.
     pub faults: u64,
+    /// Restarts of the Flusher.
     pub restarts: u64,
-    /// Looks at the whole log, and the records that were compared.
+    /// Looks at the whole log.
     pub opens: u64,
+    /// The records that were compared in them.
     pub compared: u64,
     /// Acknowledged, not released, and not there.
     pub lost: u64,
@@ -67,10 +74,13 @@ pub struct Ledger {
     next: BTreeMap<u64, u64>,
     /// The highest LSN that a checkpoint was asked to release.
     checkpoint: Lsn,
+    /// What was counted so far.
     pub counts: Counts,
-    /// Of the records that the last look has found: those that were acknowledged, and those that were in flight.
+    /// Of the records that the last look has found: those that were acknowledged.
     pub recovered: u64,
+    /// And those that were in flight.
     pub in_flight: u64,
+    /// The first contradictions, in words.
     pub examples: Vec<String>,
 }
 
@@ -80,6 +90,7 @@ impl Ledger {
         self.next.extend(clients.into_iter().map(|client| (client, 0)));
     }
 
+    /// Notes what was told.
     pub fn note(&mut self, told: Told) {
         match told {
             Told::Durable { client, sequence, lsn } => {
@@ -174,6 +185,7 @@ pub struct Replayed {
 }
 
 impl Replayed {
+    /// One more record.
     pub fn push(&mut self, lsn: Lsn, bytes: &[u8]) {
         self.records.push((lsn, payload::decode(bytes)));
     }

@@ -36,7 +36,7 @@ const QUANTITIES: [Quantity; 5] = [
 
 impl Sample {
     /// What this process and the directory hold now.
-    pub fn take(directory: &Path) -> io::Result<Sample> {
+    pub(crate) fn take(directory: &Path) -> io::Result<Sample> {
         let status = fs::read_to_string("/proc/self/status")?;
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -74,7 +74,7 @@ pub fn rising(samples: &[Sample]) -> Vec<&'static str> {
 }
 
 /// The least of each quantity, over all samples.
-pub fn floor(samples: &[Sample]) -> Sample {
+pub(crate) fn floor(samples: &[Sample]) -> Sample {
     let least = |of: fn(&Sample) -> u64| samples.iter().map(of).min().unwrap_or(0);
     Sample {
         fds: least(|sample| sample.fds),
