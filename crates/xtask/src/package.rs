@@ -22,7 +22,7 @@ const MUST_NOT_HOLD: &[&str] = &[
 ];
 
 /// What would be published, in this order: each builds on those before.
-const PACKAGES: [&str; 3] = ["actix-wal", "actix-wal-txn", "walctl"];
+const PACKAGES: [&str; 4] = ["actix-wal", "actix-wal-txn", "actix-wal-demo", "walctl"];
 
 /// Checks the list of files, builds the packages from exactly these, and tests and documents the log by itself.
 pub(crate) fn run(shell: &Shell) -> Result<()> {
