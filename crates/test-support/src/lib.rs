@@ -10,7 +10,7 @@
 //! * The [`simulation`]: the log under one seed.
 //! * Real processes and file systems: [`child`], [`pipe`], [`lives`], [`kills`], [`mounts`], [`trace`], [`real_redis`].
 //! * The parts of two examples that tests run too: [`clients`], [`quickstart`], [`soak`].
-//! * The tests themselves: [`environment`], [`panics`], [`scratch`], [`skips`], [`sources`], [`traces`], and what must be caught, [`wrong`].
+//! * The tests themselves: [`environment`], [`pages`], [`panics`], [`scratch`], [`skips`], [`sources`], [`traces`], and what must be caught, [`wrong`].
 //!
 //! A helper that can not go on panics, and so fails the test that called it.
 
@@ -33,6 +33,7 @@ pub mod mend;
 pub mod mounts;
 pub mod naive;
 pub mod oracle;
+pub mod pages;
 pub mod panics;
 pub mod pipe;
 pub mod quickstart;
