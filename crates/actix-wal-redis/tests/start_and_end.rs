@@ -5,6 +5,9 @@
 
 mod support;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -158,4 +161,31 @@ fn a_key_keeps_its_time_over_restarts_and_stays_gone_after_it() {
     let mut client = server.client();
     assert_eq!(client.call("PEXPIRETIME long"), Answer::Integer(4_000_000_000_123));
     assert_eq!(client.call("EXISTS short long"), Answer::Integer(1));
+}
+
+/// The log of a server that was killed after one change, with an unfinished write behind it.
+fn torn_log(directory: &Path) {
+    let server = Server::ours(directory, &[]);
+    assert!(server.client().call("SET key value").is_ok());
+    server.kill_9();
+    let segment = directory.join("log").join(format!("{:020}.wal", 1));
+    let file = OpenOptions::new().write(true).open(segment).unwrap();
+    // Behind the header, the start frame and the change, each in a block of its own.
+    file.write_all_at(&[0xff; 64], 3 * 4096).unwrap();
+}
+
+#[test]
+fn a_warning_that_can_not_be_written_ends_nothing() {
+    let folder = folder();
+    let (seen, unseen) = (folder.path().join("seen"), folder.path().join("unseen"));
+    torn_log(&seen);
+    let server = Server::ours(&seen, &[]);
+    assert!(server.words().contains("WARN"), "{}", server.words());
+    assert!(server.terminate().success());
+
+    torn_log(&unseen);
+    let full = ["sh", "-c", "exec \"$@\" 2> /dev/full", "sh"];
+    let server = Server::ours_under(&full, &unseen, &[]);
+    assert_eq!(server.client().call("STRLEN key"), Answer::Integer(5));
+    assert!(server.terminate().success());
 }
