@@ -22,6 +22,7 @@ const EXAMPLES: &[Example] = &[
     ("compose", &["--mock"], &["delete a   is durable at LSN 3", "0 syncs"]),
     ("plain_tokio", &[], &["durable: 800,"]),
     ("plain_threads", &[], &["0 changes from earlier runs"]),
+    ("sum", &[], &["earlier runs have left 0", "3 is durable, and the sum is 6"]),
     ("replay", &[], &["first open:  0 keys", "second open: 2 keys out of 3 records"]),
 ];
 
