@@ -67,6 +67,7 @@ fn what_a_page_shows_agrees_but_for_numbers_and_what_is_left_out() {
     assert!(agrees("7 records, 1.50 KiB, 0.3 s ago", "1,200 records,  3 B, 1 min 2 s ago"));
     assert!(agrees("a ... d\n...\nz", "a b c d\nx\ny\nz") && agrees("...", ""));
     assert!(agrees("exit 2", "exit 2\n") && !agrees("exit 2", "exit 0"));
+    assert!(agrees("LSN 1, and", "LSN 22, and") && !agrees("LSN 1, and", "LSN, and"));
     assert!(!agrees("1 record", "1 segment") && !agrees("a", "a\nb") && !agrees("a\nb", "a"));
     assert!(!agrees("a ... d", "a b c") && !agrees("lost ...", "kept") && !agrees("-7", "7"));
     let why = pages::difference("a\nb\nc", "a\nx\nc").expect("they differ");

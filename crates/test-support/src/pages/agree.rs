@@ -2,6 +2,8 @@
 
 /// Stands for any text.
 const ANY: &str = "...";
+/// Stands for a number. No letter: `LSN` ends in one.
+const NUMBER: char = '#';
 /// What may stand behind a number and differ with it.
 const UNITS: [&str; 14] =
     ["B", "KiB", "MiB", "GiB", "TiB", "ns", "us", "µs", "ms", "s", "min", "h", "d", "%"];
@@ -54,21 +56,21 @@ fn normal(line: &str) -> String {
     let without = without_numbers(line);
     let mut words: Vec<String> = Vec::new();
     for word in without.split_whitespace() {
-        let is_after_number = words.last().is_some_and(|last| last.ends_with('N'));
+        let is_after_number = words.last().is_some_and(|last| last.ends_with(NUMBER));
         let bare = word.trim_end_matches([',', ';', '.', ':', ')']);
         match words.last_mut() {
             Some(last) if is_after_number && UNITS.contains(&bare) => {
                 last.push_str(&word[bare.len()..]);
             }
             // A time in two units, or in one.
-            Some(last) if is_after_number && bare == "N" => last.push_str(&word[1..]),
+            Some(last) if is_after_number && bare.chars().eq([NUMBER]) => last.push_str(&word[1..]),
             _ => words.push(word.to_owned()),
         }
     }
     words.join(" ")
 }
 
-/// `N` in the place of each run of digits, also of one with a point in it.
+/// [`NUMBER`] instead of each run of digits, also of one with a point in it.
 fn without_numbers(line: &str) -> String {
     let mut normal = String::new();
     let mut characters = line.chars().peekable();
@@ -76,13 +78,13 @@ fn without_numbers(line: &str) -> String {
         let is_digit = |c: &char| c.is_ascii_digit();
         if !is_digit(&c) {
             let is_inner = matches!(c, '.' | ',')
-                && normal.ends_with('N')
+                && normal.ends_with(NUMBER)
                 && characters.peek().is_some_and(is_digit);
             if !is_inner {
                 normal.push(c);
             }
-        } else if !normal.ends_with('N') {
-            normal.push('N');
+        } else if !normal.ends_with(NUMBER) {
+            normal.push(NUMBER);
         }
     }
     normal

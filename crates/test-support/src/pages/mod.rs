@@ -57,7 +57,7 @@ pub fn blocks(page: &str) -> Vec<Block> {
     found
 }
 
-/// Puts values in the place of names, such as `DIR`, where these stand as words.
+/// Puts values instead of names, such as `DIR`, where these stand as words.
 pub fn filled(text: &str, values: &[(&str, &str)]) -> String {
     let is_inner = |c: char| c.is_alphanumeric() || c == '_';
     let mut filled = String::new();
@@ -74,7 +74,7 @@ pub fn filled(text: &str, values: &[(&str, &str)]) -> String {
     filled
 }
 
-/// Runs a block, with these values in the place of names; an error says where the page is wrong.
+/// Runs a block, with these values instead of names; an error says where the page is wrong.
 pub fn check(shell: &mut Shell, block: &Block, values: &[(&str, &str)]) -> Result<(), String> {
     let (said, status) = shell.run(&filled(&block.commands, values))?;
     let expected = filled(&block.output, values);

@@ -81,8 +81,8 @@ impl Scene {
 /// A server whose log is `DIR`, and whose address for metrics is `HOST`.
 pub(crate) struct Server {
     data: PathBuf,
-    /// How many increments clients were told of.
-    told: u64,
+    /// How many increments were acknowledged.
+    acknowledged: u64,
 }
 
 impl Server {
@@ -93,7 +93,7 @@ impl Server {
 
     pub(crate) fn start(scene: &mut Scene, data: &Path) -> Server {
         built::server();
-        let server = Server { data: data.to_owned(), told: 0 };
+        let server = Server { data: data.to_owned(), acknowledged: 0 };
         scene.name("DATA", data.display().to_string());
         scene.name("DIR", data.join("log").display().to_string());
         server.begin(scene);
@@ -117,7 +117,7 @@ impl Server {
     /// A client commits, and is told so.
     pub(crate) fn writes(&mut self, scene: &mut Scene) {
         let said = scene.prepare("redis-cli -p $port incr count");
-        self.told = said.parse().unwrap_or_else(|_| panic!("no OK: {said}"));
+        self.acknowledged = said.parse().unwrap_or_else(|_| panic!("no OK: {said}"));
     }
 
     /// From now on a call fails like this; false if `strace` may not trace here, and the test is to end.
@@ -151,10 +151,10 @@ impl Server {
         ));
     }
 
-    /// What clients were told is there.
+    /// What was acknowledged is there.
     pub(crate) fn has_what_was_written(&self, scene: &mut Scene) {
         let found = scene.prepare("redis-cli -p $port get count");
-        assert_eq!(found.parse(), Ok(self.told), "{}", self.data.display());
+        assert_eq!(found.parse(), Ok(self.acknowledged), "{}", self.data.display());
     }
 
     /// Ends the process.
