@@ -5,13 +5,12 @@
 
 mod support;
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use test_support::scratch::folder;
+use test_support::skips::skip;
 
 use self::support::answer::Answer;
 use self::support::client::{Client, request};
@@ -163,29 +162,18 @@ fn a_key_keeps_its_time_over_restarts_and_stays_gone_after_it() {
     assert_eq!(client.call("EXISTS short long"), Answer::Integer(1));
 }
 
-/// The log of a server that was killed after one change, with an unfinished write behind it.
-fn torn_log(directory: &Path) {
-    let server = Server::ours(directory, &[]);
-    assert!(server.client().call("SET key value").is_ok());
-    server.kill_9();
-    let segment = directory.join("log").join(format!("{:020}.wal", 1));
-    let file = OpenOptions::new().write(true).open(segment).unwrap();
-    // Behind the header, the start frame and the change, each in a block of its own.
-    file.write_all_at(&[0xff; 64], 3 * 4096).unwrap();
-}
-
 #[test]
 fn a_warning_that_can_not_be_written_ends_nothing() {
     let folder = folder();
-    let (seen, unseen) = (folder.path().join("seen"), folder.path().join("unseen"));
-    torn_log(&seen);
-    let server = Server::ours(&seen, &[]);
-    assert!(server.words().contains("WARN"), "{}", server.words());
-    assert!(server.terminate().success());
-
-    torn_log(&unseen);
-    let full = ["sh", "-c", "exec \"$@\" 2> /dev/full", "sh"];
-    let server = Server::ours_under(&full, &unseen, &[]);
-    assert_eq!(server.client().call("STRLEN key"), Answer::Integer(5));
-    assert!(server.terminate().success());
+    // A write beyond a limit of the process is an error then, and no signal.
+    let full = ["sh", "-c", "trap '' XFSZ; exec \"$@\" 2> /dev/full", "sh"];
+    let server = Server::ours_under(&full, &folder.path().join("data"), &[]);
+    let mut limit = Command::new("prlimit");
+    limit.args(["--pid", &server.process().to_string(), "--fsize=0:"]);
+    if !limit.status().is_ok_and(|status| status.success()) {
+        return skip("prlimit is not installed");
+    }
+    // The flush thread and the Flusher warn of this fault, and then say what it was.
+    let answer = server.client().call("SET key value");
+    assert!(answer.error().contains("File too large"), "{answer:?}");
 }
