@@ -27,6 +27,7 @@ const EXAMPLES: &[Example] = &[
     ),
     ("plain_tokio", &[], &["durable: 800,"]),
     ("plain_threads", &[], &["0 changes from earlier runs"]),
+    ("sum", &[], &["earlier runs have left 0", "3 is durable, and the sum is 6"]),
     ("replay", &[], &["first open:  0 keys", "second open: 2 keys out of 3 records"]),
 ];
 

@@ -90,7 +90,8 @@ impl From<Options> for Settings {
 async fn main() -> ExitCode {
     let options = Options::parse();
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
-    log.with_max_level(tracing::Level::WARN).init();
+    // A standard error that can not be written, such as a file on a full disk, must not end the thread that warns.
+    log.log_internal_errors(false).with_max_level(tracing::Level::WARN).init();
     match serve(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -5,10 +5,12 @@
 
 mod support;
 
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use test_support::scratch::folder;
+use test_support::skips::skip;
 
 use self::support::answer::Answer;
 use self::support::client::{Client, request};
@@ -158,4 +160,20 @@ fn a_key_keeps_its_time_over_restarts_and_stays_gone_after_it() {
     let mut client = server.client();
     assert_eq!(client.call("PEXPIRETIME long"), Answer::Integer(4_000_000_000_123));
     assert_eq!(client.call("EXISTS short long"), Answer::Integer(1));
+}
+
+#[test]
+fn a_warning_that_can_not_be_written_ends_nothing() {
+    let folder = folder();
+    // A write beyond a limit of the process is an error then, and no signal.
+    let full = ["sh", "-c", "trap '' XFSZ; exec \"$@\" 2> /dev/full", "sh"];
+    let server = Server::ours_under(&full, &folder.path().join("data"), &[]);
+    let mut limit = Command::new("prlimit");
+    limit.args(["--pid", &server.process().to_string(), "--fsize=0:"]);
+    if !limit.status().is_ok_and(|status| status.success()) {
+        return skip("prlimit is not installed");
+    }
+    // The flush thread and the Flusher warn of this fault, and then say what it was.
+    let answer = server.client().call("SET key value");
+    assert!(answer.error().contains("File too large"), "{answer:?}");
 }

@@ -9,7 +9,7 @@
 //!   [`mend`], [`fuzz_input`].
 //! * The [`simulation`]: the log under one seed.
 //! * Real processes and file systems: [`child`], [`lives`], [`kills`], [`mounts`], [`trace`], [`real_redis`].
-//! * The tests themselves: [`environment`], [`scratch`], [`skips`], [`sources`], [`traces`], and what must be caught, [`wrong`].
+//! * The tests themselves: [`environment`], [`pages`], [`scratch`], [`skips`], [`sources`], [`traces`], and what must be caught, [`wrong`].
 //!
 //! A helper that can not go on panics, and so fails the test that called it.
 
@@ -31,6 +31,7 @@ pub mod mend;
 pub mod mounts;
 pub mod naive;
 pub mod oracle;
+pub mod pages;
 pub mod real_redis;
 pub mod recorded;
 pub mod recovered;

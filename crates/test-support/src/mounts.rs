@@ -20,6 +20,8 @@ pub struct Kind {
 
 /// What has to be there for everybody, so nothing is kept back for root.
 pub const EXT4: Kind = Kind { name: "ext4", mib: 24, mkfs: &["mkfs.ext4", "-q", "-F", "-m", "0"] };
+/// The same with room for some segments of the size that is the default.
+pub const LARGE_EXT4: Kind = Kind { mib: 400, ..EXT4 };
 pub const XFS: Kind = Kind { name: "xfs", mib: 320, mkfs: &["mkfs.xfs", "-q", "-f"] };
 pub const BTRFS: Kind = Kind { name: "btrfs", mib: 128, mkfs: &["mkfs.btrfs", "-q", "-f"] };
 
