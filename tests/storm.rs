@@ -2,7 +2,8 @@
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_wal::testkit::{FaultEffect, FaultOp, FaultRule, MockLog, MockScript, MockStep, errno};
@@ -12,6 +13,17 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 static EVENTS: AtomicUsize = AtomicUsize::new(0);
+static PANICS: AtomicBool = AtomicBool::new(false);
+
+/// The tests share the subscriber of the process, so one runs after the other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    static SET: Once = Once::new();
+    SET.call_once(|| tracing::subscriber::set_global_default(Counting).expect("the only one"));
+    alone
+}
 
 /// Counts the events of all levels and threads.
 struct Counting;
@@ -27,6 +39,7 @@ impl Subscriber for Counting {
 
     fn event(&self, _: &Event<'_>) {
         EVENTS.fetch_add(1, Ordering::Relaxed);
+        assert!(!PANICS.load(Ordering::Relaxed), "this subscriber panics");
     }
 
     fn record(&self, _: &Id, _: &Record<'_>) {}
@@ -74,8 +87,19 @@ async fn failing_records() {
 
 #[test]
 fn p6_p23_a_storm_of_failures_is_told_by_each_change_of_state_and_one_sum_a_second() {
-    tracing::subscriber::set_global_default(Counting).expect("the only one");
+    let _alone = alone();
     // Running, unavailable, running, closing, closed.
     assert_few_events(5, failing_writes());
     assert_few_events(1, failing_records());
+}
+
+#[test]
+fn p23_a_subscriber_that_panics_ends_no_log() {
+    let _alone = alone();
+    let before = EVENTS.load(Ordering::Relaxed);
+    PANICS.store(true, Ordering::Relaxed);
+    // It checks what becomes of its commit and of its log.
+    actix::System::new().block_on(failing_writes());
+    PANICS.store(false, Ordering::Relaxed);
+    assert!(EVENTS.load(Ordering::Relaxed) > before, "it was asked");
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix::{ActorContext, AsyncContext, Context};
 
+use super::diary::quietly;
 use super::{Flusher, Hands, Idle, Retired, flush_thread, news_of};
 use crate::engine::write::flush_loop::LoopEvent;
 use crate::error::{Cause, CloseError, FaultClass, IoFault};
@@ -63,7 +64,7 @@ impl Flusher {
 
     /// Nothing was accepted yet. The open fails with the cause, and the host may try again.
     pub(super) fn fail_to_start(&mut self, idle: Idle, cause: Cause) {
-        tracing::error!(%cause, "the log can not be started");
+        quietly(|| tracing::error!(%cause, "the log can not be started"));
         drop(idle);
         let error = CloseError { cause: cause.clone(), unresolved: None };
         self.end(cause);
@@ -101,7 +102,7 @@ impl Flusher {
             // Then the supply was dropped, and gives the directory back when it comes to that.
             Err(error) => {
                 let fault = IoFault::no_thread(flush_thread::NAME, error);
-                tracing::warn!(%fault, "nobody waits for the end of the preparer");
+                quietly(|| tracing::warn!(%fault, "nobody waits for the end of the preparer"));
                 context.notify(Retired);
             }
         }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, SpawnHandle, Supervised};
 use tokio::sync::oneshot;
 
-use self::diary::Diary;
+use self::diary::{Diary, quietly};
 use super::flush_thread::{self, Called, ThreadEnded, Wiring, news_of};
 use super::subscribers::Subscribers;
 use crate::config::WalConfig;
@@ -435,14 +435,14 @@ impl Flusher {
 
     fn raise(&mut self, alarm: Alarm, seconds: u64) {
         match alarm {
-            Alarm::Slow => tracing::warn!(seconds, "a sync is slow"),
+            Alarm::Slow => quietly(|| tracing::warn!(seconds, "a sync is slow")),
             Alarm::Stalled => {
-                tracing::error!(seconds, "a sync is stuck");
+                quietly(|| tracing::error!(seconds, "a sync is stuck"));
                 self.shared.io.set_stalled(true);
                 self.tell(&LogEvent::Stalled { seconds });
             }
             Alarm::Returned => {
-                tracing::info!("the sync has returned");
+                quietly(|| tracing::info!("the sync has returned"));
                 self.shared.io.set_stalled(false);
             }
             Alarm::GivenUp => {
