@@ -49,8 +49,7 @@ pub(crate) fn by_headers(place: &Place, overview: &Overview) -> Result<Vec<Holde
         held.push(Holder {
             what: "readers and holds of the owner, if it has any".to_owned(),
             from_lsn: None,
-            frees: "ending them: its metric wal_hold_age_seconds tells the age of the oldest, and the alert WalHoldOld what to do"
-                .to_owned(),
+            frees: "ending them (wal_hold_age_seconds tells the age of the oldest)".to_owned(),
         });
     }
     Ok(held)
