@@ -6,7 +6,7 @@
 //! * `cargo` is a script. `cargo build` does nothing, and `cargo run --release --example` runs the example, both with what this
 //!   test has built in its own profile.
 //! * `target/release` of the folder holds links to those programs.
-//! * The ports 7379 and 9100 are two that are free.
+//! * The ports 7379 and 9379 are two that are free.
 
 #![allow(clippy::expect_used, reason = "a test that can not go on has failed")]
 
@@ -82,7 +82,7 @@ fn the_first_ten_minutes_go_as_the_page_shows_them() {
     // The client of Redis answers as in a terminal.
     let mut shell = Shell::new(clone.path(), &[("PATH", &path), ("FAKETTY", "1")]);
     let [clients, metrics] = free_ports();
-    let ports = [("7379", clients.as_str()), ("9100", metrics.as_str())];
+    let ports = [("7379", clients.as_str()), ("9379", metrics.as_str())];
     let blocks = blocks(&page());
     assert!(blocks.len() > 10, "the page has {} blocks", blocks.len());
     for block in &blocks {

@@ -20,11 +20,11 @@ use crate::place::Place;
 
 /// Shows what a log does right now: rates, batches, latencies by stage, queue, epochs, faults.
 ///
-/// Of a server that has metrics (ADDR, such as 127.0.0.1:9100) it shows all of that. Of a directory it shows what the files
+/// Of a server that has metrics (ADDR, such as 127.0.0.1:9379) it shows all of that. Of a directory it shows what the files
 /// tell: how fast LSNs, frames and bytes grow, and how much room they take.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  walctl top 127.0.0.1:9100\n  walctl top /var/lib/app/wal\n  walctl top 127.0.0.1:9100 --once\n\nKeys: q ends it. --once exits with 1 if a log does not run, or has failed commits or I/O errors."
+    after_help = "Examples:\n  walctl top 127.0.0.1:9379\n  walctl top /var/lib/app/wal\n  walctl top 127.0.0.1:9379 --once\n\nKeys: q ends it. --once exits with 1 if a log does not run, or has failed commits or I/O errors."
 )]
 pub(crate) struct Arguments {
     /// The address of a server's metrics, or the directory of a log.
