@@ -115,7 +115,8 @@ pub enum DamagePolicy {
     /// The open fails and says where.
     #[default]
     Refuse,
-    /// The log is cut at the damage. What lay beyond is lost; files that held it are kept aside.
+    /// The log is cut at the damage. What lay beyond is lost; files that held it are kept aside. A process that ends between
+    /// the cut and the renaming loses these files at a later open: copy the directory first, as `walctl repair` does.
     Salvage,
 }
 

@@ -265,8 +265,10 @@ fn print(place: &Place, findings: &Findings, output: &mut Output) -> Result<(), 
         None => {
             let count =
                 findings.problems.iter().filter(|it| it.severity == Severity::Damage).count();
-            output
-                .say(format_args!("{dir}: damaged in {count} places; it does not open as it is"))?;
+            let places = if count == 1 { "place" } else { "places" };
+            output.say(format_args!(
+                "{dir}: damaged in {count} {places}; it does not open as it is"
+            ))?;
             output.say(
                 "first copy the directory; then follow `next`, or see what a cut would cost: walctl repair DIR --dry-run",
             )?;
