@@ -25,7 +25,11 @@ pub(super) fn check(
     let total = released().map(|(segment, _)| segment.file_bytes).sum();
     let (mut done, mut count) = (0, 0);
     for (segment, started) in released() {
-        let Some(problems) = problems_of(storage, segment, started)? else { continue };
+        let problems = match problems_of(storage, segment, started) {
+            // An owner may take the file at any moment of this.
+            Err(fault) if fault.source.kind() == ErrorKind::NotFound => continue,
+            problems => problems?,
+        };
         if problems.is_empty() || is_still_there(storage, segment, started)? {
             problems.into_iter().for_each(|problem| findings.add(problem));
             findings.bytes += segment.file_bytes;
@@ -46,26 +50,23 @@ fn released(overview: &Overview) -> impl Iterator<Item = (&SegmentOverview, &Sta
     started.filter(|(_, started)| overview.is_released(started))
 }
 
-/// What is damaged in one; `None` if its file is gone.
+/// What is damaged in one.
 fn problems_of(
     storage: &dyn Storage,
     segment: &SegmentOverview,
     started: &Started,
-) -> Result<Option<Vec<Problem>>, IoFault> {
-    let Some(header) = segment.header else { return Ok(None) };
-    let (until, salt) = (Until::LiveEnd(started.live_end), Some(started.start.salt));
-    let mut walk = match SegmentWalk::new(storage, &segment.name, header, until, salt) {
-        Err(fault) if fault.source.kind() == ErrorKind::NotFound => return Ok(None),
-        walk => walk?,
-    };
+) -> Result<Vec<Problem>, IoFault> {
     let mut problems = Vec::new();
+    let Some(header) = segment.header else { return Ok(problems) };
+    let (until, salt) = (Until::LiveEnd(started.live_end), Some(started.start.salt));
+    let mut walk = SegmentWalk::new(storage, &segment.name, header, until, salt)?;
     loop {
         match walk.next(storage)? {
             Step::Frame => {}
             Step::Damage(part) => {
                 problems.push(Problem::released(&damage(segment.sequence, &part)));
             }
-            Step::End(_) => return Ok(Some(problems)),
+            Step::End(_) => return Ok(problems),
         }
     }
 }

@@ -70,7 +70,7 @@ pub(crate) fn by_transactions(place: &Place) -> Result<Vec<Holder>, Failure> {
     let branches = branches(place)?;
     let held = branches.in_doubt().map(|prepared| {
         let id = prepared.branch.id;
-        let age = words::age(prepared.at * 1000);
+        let age = words::age(prepared.at.saturating_mul(1000));
         Holder {
             what: format!("transaction {id}, prepared {age} and in doubt"),
             from_lsn: None,

@@ -14,7 +14,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Diary {
-    state: LogState,
     unsaid: Sum,
     /// When something was said last.
     said: Option<Tick>,
@@ -26,6 +25,8 @@ struct Sum {
     failures: u64,
     not_durable: u64,
     unknown: u64,
+    /// From the first to the last LSN of these.
+    lsns: Option<LsnRange>,
     cause: Option<Cause>,
 }
 
@@ -39,40 +40,41 @@ impl Diary {
     /// Who waits for these is told that they are not durable.
     pub(super) fn not_durable(&mut self, range: LsnRange, cause: &Cause) {
         self.unsaid.not_durable += range.count();
-        self.unsaid.cause = Some(cause.clone());
+        self.unsaid.add(range, cause);
     }
 
     /// Who waits for these is told that nobody knows.
     pub(super) fn unknown(&mut self, range: LsnRange, cause: &Cause) {
         self.unsaid.unknown += range.count();
-        self.unsaid.cause = Some(cause.clone());
+        self.unsaid.add(range, cause);
     }
 
-    /// The log goes on to this state. Another cause of the same state is no change.
-    pub(super) fn goes(&mut self, next: &LogState, now: Tick) {
-        let before = std::mem::replace(&mut self.state, next.clone());
+    /// The log has gone on from one state to the next. Another cause of the same state is no change.
+    pub(super) fn went(&mut self, before: &LogState, next: &LogState, now: Tick) {
         if before.name() == next.name() {
             return;
         }
-        let Sum { failures, not_durable, unknown, .. } = std::mem::take(&mut self.unsaid);
+        let Sum { failures, not_durable, unknown, lsns, .. } = std::mem::take(&mut self.unsaid);
+        let lsns = lsns.map(tracing::field::display);
         self.said = Some(now);
         quietly(|| match next {
             LogState::Unavailable(cause) => {
-                tracing::error!(%cause, failures, not_durable, unknown, "the log waits for the disk");
+                tracing::error!(%cause, failures, not_durable, unknown, lsns, "the log waits for the disk");
             }
             LogState::NoSpace(fault) => {
-                tracing::warn!(%fault, not_durable, "the disk is full; appends are refused until there is space");
+                tracing::warn!(%fault, not_durable, lsns, "the disk is full; appends are refused until there is space");
             }
             LogState::Running if !matches!(before, LogState::Opening) => {
-                tracing::info!(failures, not_durable, unknown, "the log runs again");
+                tracing::info!(failures, not_durable, unknown, lsns, "the log runs again");
             }
             LogState::Poisoned(cause) => {
-                tracing::error!(%cause, failures, not_durable, unknown, "the log is poisoned: open it again once the cause is mended");
+                tracing::error!(%cause, failures, not_durable, unknown, lsns, "the log is poisoned: open it again once the cause is mended");
             }
             _ => tracing::debug!(
                 failures,
                 not_durable,
                 unknown,
+                lsns,
                 state = next.name(),
                 "the log goes on"
             ),
@@ -81,25 +83,33 @@ impl Diary {
 
     /// Says what was not said yet, unless something was said a moment ago. No state follows on a last one, and nothing
     /// can repeat then.
-    pub(super) fn sum_up(&mut self, clock: &dyn Clock) {
+    pub(super) fn sum_up(&mut self, state: &LogState, clock: &dyn Clock) {
         if self.unsaid.is_empty() {
             return;
         }
         let now = clock.now();
         let is_early = self.said.is_some_and(|said| now.saturating_sub(said) < PAUSE);
-        if is_early && !self.state.is_final() {
+        if is_early && !state.is_final() {
             return;
         }
-        let Sum { failures, not_durable, unknown, cause } = std::mem::take(&mut self.unsaid);
+        let Sum { failures, not_durable, unknown, lsns, cause } = std::mem::take(&mut self.unsaid);
+        let lsns = lsns.map(tracing::field::display);
         let cause = cause.as_ref().map(tracing::field::display);
         self.said = Some(now);
         quietly(|| match unknown {
-            0 => tracing::warn!(cause, failures, not_durable, "records are not durable, or wait"),
+            0 => tracing::warn!(
+                cause,
+                failures,
+                not_durable,
+                lsns,
+                "records are not durable, or wait"
+            ),
             _ => tracing::error!(
                 cause,
                 failures,
                 not_durable,
                 unknown,
+                lsns,
                 "nobody knows whether records are durable"
             ),
         });
@@ -112,6 +122,12 @@ pub(super) fn quietly(say: impl FnOnce()) {
 }
 
 impl Sum {
+    fn add(&mut self, range: LsnRange, cause: &Cause) {
+        let known = self.lsns.unwrap_or(range);
+        self.lsns = LsnRange::new(known.first.min(range.first), known.last.max(range.last));
+        self.cause = Some(cause.clone());
+    }
+
     fn is_empty(&self) -> bool {
         self.failures + self.not_durable + self.unknown == 0
     }

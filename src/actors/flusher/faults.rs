@@ -39,6 +39,7 @@ impl Flusher {
         // A close waits for a fault that passes, but not for back-offs one after the other.
         let wait = if self.closing() && !class.passes() { Duration::ZERO } else { wait };
         self.tell_unavailable();
+        self.sum_up();
         self.hands = Hands::Faulted(idle, wait);
         // The Supervisor starts this actor again, with everything it holds and its mailbox in order.
         context.stop();
@@ -85,6 +86,7 @@ impl Flusher {
         });
         let failed = failed.collect();
         self.pass_on(news);
+        self.sum_up();
         let unknown = self.unknown.clone();
         self.tell(&LogEvent::Poisoned { cause: cause.clone(), failed, unknown });
         self.refuse_wishes(&cause);

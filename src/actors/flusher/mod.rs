@@ -277,7 +277,6 @@ impl Flusher {
             }
         }
         self.tell_durable(epoch, durable, failed);
-        self.diary.sum_up(&*self.shared.clock);
     }
 
     fn tell_durable(&mut self, epoch: Epoch, through: Lsn, failed: Vec<LsnRange>) {
@@ -330,9 +329,15 @@ impl Flusher {
     }
 
     fn go(&mut self, next: LogState) {
-        self.diary.goes(&next, self.shared.clock.now());
+        let before = self.life.state().clone();
         self.life.go(next.clone());
         self.shared.go(next);
+        self.diary.went(&before, self.life.state(), self.shared.clock.now());
+    }
+
+    /// What went wrong and was told by no change of state.
+    fn sum_up(&mut self) {
+        self.diary.sum_up(self.life.state(), &*self.shared.clock);
     }
 
     fn has_ended(&self) -> bool {
@@ -496,6 +501,7 @@ impl Handler<Called> for Flusher {
 
     fn handle(&mut self, _: Called, context: &mut Self::Context) {
         self.pass_on(self.outbound.take());
+        self.sum_up();
         self.retry_subscribers(context);
         if self.shared.io.is_watched() && self.watching.is_none() {
             self.watch_later(context);
