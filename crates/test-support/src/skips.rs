@@ -4,12 +4,24 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread;
 
 /// A part of the test is left out, and why. Where everything is expected to be there that is a failure.
 pub fn skip(why: &str) {
     assert!(std::env::var_os("CI").is_none(), "can not be left out here: {why}");
     leave_out(why);
+}
+
+/// Whether a program is there that tells its version; if not, what needs it is left out.
+pub fn has(program: &str) -> bool {
+    let mut command = Command::new(program);
+    command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    let found = command.status().is_ok_and(|status| status.success());
+    if !found {
+        skip(&format!("{program} is not installed"));
+    }
+    found
 }
 
 /// The same for what no machine can be expected to have: it is no failure anywhere.

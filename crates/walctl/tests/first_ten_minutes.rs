@@ -16,12 +16,11 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use support::built::{built, root};
 use support::folder;
 use test_support::pages::{Shell, blocks, check};
-use test_support::skips::skip;
+use test_support::skips::has;
 
 const PAGE: &str = "docs/first-ten-minutes.md";
 
@@ -38,16 +37,6 @@ esac
 
 fn page() -> String {
     fs::read_to_string(root().join(PAGE)).expect("there is a page")
-}
-
-fn has(tool: &str) -> bool {
-    let mut command = Command::new(tool);
-    command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
-    let found = command.status().is_ok_and(|status| status.success());
-    if !found {
-        skip(&format!("{tool} is not installed"));
-    }
-    found
 }
 
 /// Makes the folder look like a clone in which cargo has built everything.

@@ -2,26 +2,17 @@
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 use test_support::pages::{Block, Shell, check, filled};
-use test_support::skips::skip;
+use test_support::skips::{self, skip};
 
 use crate::PAGE;
 use crate::support::{built, folder};
 
 /// Whether these programs are there. If one is not, the test is to end.
 pub(crate) fn has(tools: &[&str]) -> bool {
-    tools.iter().all(|tool| {
-        let mut command = Command::new(tool);
-        command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
-        let found = command.status().is_ok_and(|status| status.success());
-        if !found {
-            skip(&format!("{tool} is not installed"));
-        }
-        found
-    })
+    tools.iter().all(|tool| skips::has(tool))
 }
 
 pub(crate) struct Scene {
